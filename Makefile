@@ -1,0 +1,52 @@
+# One obvious command each; `make help` lists them. Everything is installed into .venv.
+.DEFAULT_GOAL := help
+.PHONY: help install run test test-unit check format stubs bootstrap lock clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## set up .venv with everything that runs and tests this
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; try: make PYTHON=python3.12 install"; exit 1; }
+	@echo "Setting up .venv (about a minute, once) ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+run: install ## start sidecar and Envoy, show a streamed chat, serve on 127.0.0.1:8080 (ARGS="--listen HOST:PORT")
+	@DEFAULT_AI_SERVICE=$${DEFAULT_AI_SERVICE:-qwen} $(BIN)/extproc run --simulate --demo $(ARGS)
+
+test: install ## run all tests (ARGS="-k name")
+	@$(BIN)/pytest -n auto --dist loadfile $(ARGS)
+
+test-unit: install ## run the tests that need no Envoy
+	@$(BIN)/pytest tests/unit tests/simulate tests/docs $(ARGS)
+
+check: install ## format, lint, types, fresh stubs and bootstrap
+	@$(BIN)/ruff format --check
+	@$(BIN)/ruff check
+	@$(BIN)/mypy
+	@$(BIN)/python tools/stubs.py --check
+	@$(BIN)/python tools/bootstrap.py --check
+
+format: install ## format and fix what can be fixed
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+
+stubs: install ## generate extproc/_pb from protos/
+	@$(BIN)/python tools/stubs.py
+
+bootstrap: install ## render envoy/envoy.yaml
+	@$(BIN)/python tools/bootstrap.py
+
+lock: install ## write the versions installed now to constraints.txt
+	@$(BIN)/python -m pip freeze --exclude-editable > constraints.txt
+	@touch $(INSTALLED)
+
+clean: ## remove .venv and caches
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/node/node_modules
