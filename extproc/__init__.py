@@ -1,0 +1,21 @@
+"""ai-proxy for Envoy: an ext_proc sidecar that lets any OpenAI client use any model vendor.
+
+Envoy stays the data plane (sockets, TLS, pools, timeouts, limits). For every HTTP exchange it opens one gRPC stream
+to this package, which decides provider, key and model and translates bodies and stream chunks. In flow order:
+
+    server      I/O   one gRPC stream per exchange
+    wire        pure  protobuf ⇄ events and replies; the only file that touches messages
+    exchange    pure  typed state (`states`) + event → reply
+    routing     pure  request → route, model
+    providers/  pure  one vendor per file: configuration, paths, translator
+    sse         pure  bytes → events → bytes, incremental
+    outgoing    pure  which headers leave, in either direction
+
+Around it: `config`, `blocks`, `patterns` (what a configuration means), `load`, `higress`, `environment` (where it
+comes from), `bootstrap/`, `envoy_process`, `agreed` (Envoy's side), `contexts`, `admin`, `logs`, `run` (the
+processes) and `simulate` (stand-in vendors, which share no code with the rest).
+"""
+
+from importlib.metadata import version
+
+__version__ = version("ai-proxy-envoy")

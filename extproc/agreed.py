@@ -1,0 +1,28 @@
+"""What the sidecar and Envoy's configuration must agree on. Constants only."""
+
+from typing import Final
+
+CLUSTER_HEADER: Final = "x-ai-proxy-cluster"
+"""Set by the sidecar to a provider's id: the cluster that the request goes to. Stripped before it leaves."""
+
+INTERNAL_PREFIX: Final = "x-ai-proxy-"
+"""Headers of ours: removed from what clients send, before anything reads it."""
+
+SIDECAR_CLUSTER: Final = "ai_proxy_extproc"
+"""The cluster that is the sidecar itself; no provider may have this id."""
+
+NAMESPACE: Final = "ai_proxy"
+"""Of the dynamic metadata that the sidecar reports for the access log."""
+
+DETAILS: Final = "ai_proxy_answer"
+"""`response.code_details` of the sidecar's own answers, so that they are not taken for Envoy's."""
+
+_LEAST_BUFFER: Final = 32 << 20
+_MARGIN: Final = 16 << 20
+
+
+def envoy_buffer(max_body_bytes: int) -> int:
+    """Bytes of a body that Envoy holds. A margin above the limit lets the sidecar, not Envoy, refuse what is a little
+    too long; and however small the limit is, answers read whole pass the same buffers, and one that fills them stalls.
+    """
+    return max(max_body_bytes, _LEAST_BUFFER) + _MARGIN

@@ -1,0 +1,107 @@
+"""One API call, understood: which API its path names, and everything a provider needs to translate it.
+
+Rule: frozen data and path grammar. No vendor, no configuration.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+import itertools
+import re
+from urllib.parse import quote, unquote
+
+from extproc.jsontext import Fields
+
+CHAT = "chat/completions"
+COMPLETIONS = "completions"
+EMBEDDINGS = "embeddings"
+RESPONSES = "responses"
+MODELS = "models"
+
+JSON_APIS = frozenset({CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES})
+"""APIs whose request is JSON whatever its content-type says, and whose answer is never anything else."""
+
+_ROOTS = frozenset(
+    "assistants audio batches chat completions containers conversations embeddings evals files fine_tuning images "
+    "models moderations realtime responses threads uploads vector_stores videos".split()
+)
+
+
+_SAFE = "!$&'()*+,;=:@"
+"""Characters that a path segment may have as they are (RFC 3986, 3.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a request path names.
+
+    `path`: the client's path without its query. `query`: without `?`, possibly empty.
+    `api`: the path behind `/v1/`, cleaned (`chat/completions`, `files/abc/content`); None where it has no `/v1/`.
+    """
+
+    path: str
+    query: str
+    api: str | None
+
+    @property
+    def root(self) -> str:
+        """The API's first segment (`files`); empty when there is none."""
+        return (self.api or "").partition("/")[0]
+
+
+def parse_path(raw: str) -> Target:
+    """A raw request path, read leniently: any prefix, doubled slashes and a doubled `/v1` (a common BASE_URL
+    mistake) are forgiven. Dot segments are not, however they are written: such a path names no API."""
+    path, _, query = raw.partition("?")
+    segments = [unquote(s) for s in path.split("/") if s]
+    if any(part in (".", "..") for s in segments for part in re.split(r"[/\\]", s)):
+        return Target(path, query, None)
+    behind = [list(itertools.dropwhile("v1".__eq__, segments[i:])) for i, s in enumerate(segments) if s == "v1"]
+    known = [b for b in behind if b and b[0] in _ROOTS] or [b for b in behind if b]
+    if not known or "/" in known[0][0]:
+        return Target(path, query, None)
+    return Target(path, query, "/".join(quote(s, safe=_SAFE) for s in known[0]))
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to one provider, complete and immutable: a provider may translate it any number of times.
+
+    `body`: the client's JSON object, opened one level, after `customSettings`; None when there was no JSON body.
+    `settled`: these changed something. `text`: the client's own bytes.
+    `model`: the name the client asked for; `upstream_model`: the vendor's; both None where the API has none.
+    `stream`: the client wants server-sent events. `token`: the vendor key chosen for this call, None without one.
+    `context`: the system text to insert. `now`: seconds since 1970. `nonce`: 96 random bits for minted ids.
+    """
+
+    target: Target
+    method: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Fields | None = None
+    text: bytes = b""
+    model: str | None = None
+    upstream_model: str | None = None
+    settled: bool = False
+    stream: bool = False
+    token: str | None = None
+    context: str | None = None
+    now: int = 0
+    nonce: int = 0
+
+    @property
+    def api(self) -> str | None:
+        """The path behind `/v1/`, see `Target.api`."""
+        return self.target.api
+
+    @property
+    def renamed(self) -> bool:
+        """The vendor knows the model under another name than the client."""
+        return self.model is not None and self.model != self.upstream_model
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one exchange, as the vendor counted them; None where it did not say."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None

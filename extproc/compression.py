@@ -1,0 +1,72 @@
+"""Bodies that come compressed although identity was asked for: one incremental decompressor per answer.
+
+Rule: decoded bytes come in bounded pieces, so that a small chunk cannot become a large allocation.
+"""
+
+from collections.abc import Iterator
+import zlib
+
+READABLE = ("gzip", "x-gzip", "deflate")
+_PIECE = 1 << 20
+_AUTO = zlib.MAX_WBITS | 32  # gzip or zlib, by its header
+
+
+class Undecodable(ValueError):
+    """The bytes are not what their `content-encoding` says."""
+
+
+class Decompressor:
+    """Decodes one body. `encoding`: a `content-encoding` value, empty or `identity` for none.
+
+    Raises `Undecodable` for an encoding that is not in `READABLE`.
+    """
+
+    def __init__(self, encoding: str) -> None:
+        encoding = encoding.strip().lower()
+        if encoding not in ("", "identity", *READABLE):
+            raise Undecodable(f"content-encoding {encoding[:40]!r} is not supported")
+        self._zlib = None if encoding in ("", "identity") else zlib.decompressobj(_AUTO)
+        self._undecided = encoding == "deflate"
+        self._head = b""
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """The decoded bytes of `chunk`, in pieces of at most 1 MiB. Raises `Undecodable`."""
+        if self._zlib is None:
+            yield chunk
+            return
+        if self._undecided:
+            self._head += chunk
+            if len(self._head) < 2:
+                return
+            chunk, self._undecided = self._head, False
+            if not _has_zlib_header(chunk):  # many servers send "deflate" without it
+                self._zlib = zlib.decompressobj(-zlib.MAX_WBITS)
+        while chunk:
+            try:
+                yield self._zlib.decompress(chunk, _PIECE)
+            except zlib.error as error:
+                raise Undecodable(str(error)) from None
+            chunk = self._zlib.unconsumed_tail
+            if self._zlib.eof and self._zlib.unused_data:  # gzip members may follow each other
+                chunk, self._zlib = self._zlib.unused_data, zlib.decompressobj(_AUTO)
+
+    def close(self) -> None:
+        """The body is over. Raises `Undecodable` when its compressed form is not."""
+        if self._zlib is not None and not self._zlib.eof:
+            raise Undecodable("the compressed body ends too early")
+
+
+def _has_zlib_header(head: bytes) -> bool:
+    return head[0] & 0x0F == 8 and (head[0] * 256 + head[1]) % 31 == 0
+
+
+def decode(encoding: str, body: bytes, limit: int) -> bytes:
+    """A whole body, decoded. Raises `Undecodable`, also when it is longer than `limit` bytes."""
+    out = bytearray()
+    decompressor = Decompressor(encoding)
+    for piece in decompressor.feed(body):
+        out += piece
+        if len(out) > limit:
+            raise Undecodable(f"the decoded body is longer than {limit} bytes")
+    decompressor.close()
+    return bytes(out)

@@ -1,0 +1,147 @@
+"""The error tree. Every error knows its HTTP status and its OpenAI body; nothing else writes error JSON.
+
+    ProxyError
+    ├── ClientError            4xx: the client can mend it
+    │   ├── BadJson 400 · MissingParameter 400 · InvalidParameter 400 · MethodNotAllowed 405
+    │   ├── TooLarge 413 · UnsupportedEncoding 415
+    │   └── UnknownPath 404 · NoRoute 404 · UnsupportedApi 404 · ModelNotFound 404
+    ├── UpstreamError          the vendor said no; its status is kept
+    ├── BadUpstreamResponse    502: the vendor's answer cannot be read
+    ├── StreamTruncated        502: the vendor's stream ended too early
+    ├── ContextUnavailable     503: a configured context text is not there
+    └── InternalError          500: our own fault
+
+Messages never quote bodies or keys.
+"""
+
+from collections.abc import Mapping
+
+from extproc import jsontext
+
+
+class ProxyError(Exception):
+    """An error that reaches the client as `{"error": {message, type, param, code}}` with `status`."""
+
+    status = 500
+    type = "server_error"
+    code: str | None = None
+    param: str | None = None
+
+    def __init__(self, message: str, *, code: str | None = None, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or self.code
+        self.param = param or self.param
+
+    def body(self) -> bytes:
+        """The OpenAI error document, JSON."""
+        error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        return jsontext.dump({"error": error})
+
+
+class ClientError(ProxyError):
+    status = 400
+    type = "invalid_request_error"
+
+
+class BadJson(ClientError):
+    code = "invalid_json"
+
+
+class MissingParameter(ClientError):
+    code = "missing_required_parameter"
+
+
+class InvalidParameter(ClientError):
+    code = "invalid_parameter"
+
+
+class TooLarge(ClientError):
+    status = 413
+    code = "request_too_large"
+
+
+class MethodNotAllowed(ClientError):
+    status = 405
+    code = "method_not_allowed"
+
+
+class UnsupportedEncoding(ClientError):
+    status = 415
+    code = "unsupported_content_encoding"
+
+
+class UnknownPath(ClientError):
+    status = 404
+    code = "unknown_url"
+
+
+class NoRoute(ClientError):
+    status = 404
+    code = "no_route"
+
+
+class UnsupportedApi(ClientError):
+    status = 404
+    code = "unsupported_api"
+
+
+class ModelNotFound(ClientError):
+    status = 404
+    code = "model_not_found"
+    param = "model"
+
+
+class UpstreamError(ProxyError):
+    """A vendor's refusal in OpenAI form.
+
+    `document`: the vendor's own error body where it is already in OpenAI form, passed on unchanged.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str = "",
+        *,
+        type: str | None = None,
+        code: str | None = None,
+        document: bytes | None = None,
+    ) -> None:
+        super().__init__(message, code=code)
+        self.status = status
+        self.type = type or type_of(status)
+        self.document = document
+
+    def body(self) -> bytes:
+        return self.document if self.document is not None else super().body()
+
+
+class BadUpstreamResponse(ProxyError):
+    status = 502
+    code = "bad_upstream_response"
+
+
+class StreamTruncated(ProxyError):
+    status = 502
+    code = "stream_truncated"
+
+
+class ContextUnavailable(ProxyError):
+    status = 503
+    code = "context_unavailable"
+
+
+class InternalError(ProxyError):
+    code = "internal_error"
+
+
+_TYPES: Mapping[int, str] = {
+    401: "authentication_error",
+    403: "permission_error",
+    429: "rate_limit_error",
+}
+
+
+def type_of(status: int) -> str:
+    """OpenAI's error `type` for an HTTP status."""
+    return _TYPES.get(status) or ("server_error" if status >= 500 else "invalid_request_error")

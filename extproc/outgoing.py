@@ -1,0 +1,117 @@
+"""Replies in terms of HTTP headers: what is set, what must never go out, what the access log gets.
+
+Rule: every header that leaves in either direction because of us is decided here.
+"""
+
+from collections.abc import Mapping
+
+from extproc.agreed import CLUSTER_HEADER, INTERNAL_PREFIX
+from extproc.call import Call
+from extproc.compression import READABLE
+from extproc.events import BodyMode, Forward
+from extproc.providers import Provider
+from extproc.providers.base import UpstreamRequest
+from extproc.states import Record
+
+Metadata = Mapping[str, str | int | float]
+
+_CREDENTIALS = ("authorization", "x-api-key", "api-key")
+_NEVER = frozenset(
+    "cookie keep-alive proxy-authorization proxy-connection te trailer upgrade x-authorization x-hi-original-auth "
+    "x-mse-consumer x-forwarded-for x-real-ip forwarded".split()
+)
+_INTERNAL = (INTERNAL_PREFIX, "x-higress-", "x-envoy-")
+
+VENDOR_HEADERS = (
+    "set-cookie",  # a vendor's cookie belongs to our key, not to one client
+    "req-arrive-time",
+    "req-cost-time",
+    "resp-start-time",
+    "x-dashscope-call-gateway",
+    "x-dashscope-finished",
+    "x-dashscope-timeout",
+    "x-envoy-upstream-service-time",
+)
+"""Removed from every answer."""
+
+_KEPT_WITH_ERRORS = ("retry-after", "x-request-id", "x-ratelimit-")
+
+
+def token(provider: Provider, nonce: int) -> str | None:
+    """The key for one call, chosen by the exchange's random number; None for a provider without keys."""
+    tokens = provider.tokens
+    return tokens[nonce % len(tokens)].get_secret_value() if tokens else None
+
+
+def redact(body: bytes, token: str | None) -> bytes:
+    """An error body in which a vendor quotes our key, without it."""
+    return body.replace(token.encode(), b"***") if token else body
+
+
+def request(
+    provider: Provider,
+    call: Call,
+    upstream: UpstreamRequest,
+    metadata: Metadata,
+    *,
+    read: bool,
+    request_mode: BodyMode | None,
+) -> Forward:
+    """Send the vendor's request. `read`: its answer will be read, so it must not be compressed."""
+    sets = {":path": upstream.path, ":authority": provider.upstream.authority, CLUSTER_HEADER: provider.id}
+    sets.update(upstream.headers)
+    if call.body is not None:
+        sets["content-length"] = str(len(call.text if upstream.body is None else upstream.body))
+        if not call.headers.get("content-type", "").startswith("application/json"):
+            sets["content-type"] = "application/json"
+    drop = [name for name in call.headers if name in _NEVER or name.startswith(_INTERNAL)]
+    drop.extend(upstream.remove)
+    if call.token is not None:
+        drop.extend(_CREDENTIALS)
+    elif "authorization" in sets:  # the client's own key, in another header than it came in
+        drop.extend(("x-api-key", "api-key"))
+    if accepted := _accept_encoding(call.headers.get("accept-encoding", ""), read=read):
+        sets["accept-encoding"] = accepted
+    else:
+        drop.append("accept-encoding")
+    return Forward(
+        set_headers=sets,
+        remove_headers=tuple(name for name in dict.fromkeys(drop) if name not in sets),
+        body=upstream.body,
+        request_mode=request_mode,
+        reroute=True,
+        metadata=metadata,
+    )
+
+
+def _accept_encoding(offered: str, *, read: bool) -> str:
+    """Of the client's offers those that we could decode: an error answer is read in any case."""
+    if read:
+        return ""
+    return ", ".join(o for o in map(str.strip, offered.split(",")) if o.partition(";")[0] in READABLE)
+
+
+def whole(body: bytes, metadata: Metadata) -> Forward:
+    """A whole JSON answer, an error or not, under the vendor's status and headers."""
+    sets = {"content-length": str(len(body)), "content-type": "application/json"}
+    return Forward(sets, ("content-encoding",), body, metadata=metadata)
+
+
+def error_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """What survives of a vendor's headers when an error of ours takes the place of its answer."""
+    return {name: value for name, value in headers.items() if name.startswith(_KEPT_WITH_ERRORS)}
+
+
+def metadata(record: Record) -> dict[str, str | int | float]:
+    """The access log's values, those that are known."""
+    values: dict[str, str | int | None] = {
+        "route": record.route,
+        "provider": record.provider,
+        "model": record.model,
+        "upstream_model": record.upstream_model,
+        "error": record.error,
+        "prompt_tokens": record.usage.prompt_tokens,
+        "completion_tokens": record.usage.completion_tokens,
+        "total_tokens": record.usage.total_tokens,
+    }
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,98 @@
+"""Names of models: which patterns they match, and what a provider calls them.
+
+Rule: pure matching, no configuration and no I/O. Regular expressions are RE2: linear time, whatever a client
+sends as a model name.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+import re
+
+import re2
+
+
+def _compile(pattern: str) -> "re2._Regexp[str]":
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(pattern, options)
+    except re2.error as error:
+        reason = error.args[0]
+        text = reason.decode() if isinstance(reason, bytes) else str(reason)
+        raise ValueError(f"~{pattern} is not an RE2 regular expression: {text}") from None
+
+
+class NamePatterns:
+    """A set of name patterns: `exact`, globs where `*` stands for any text (`qwen*`, `qwen*-omni*`), or `~regex`.
+
+    Raises `ValueError` for a pattern that is no RE2 expression.
+    """
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self.patterns = tuple(patterns)
+        self.exact: tuple[str, ...] = tuple(p for p in self.patterns if not p.startswith("~") and "*" not in p)
+        self._exact = frozenset(self.exact)
+        alternatives = [
+            p[1:] if p.startswith("~") else "(?s)^" + ".*".join(map(re2.escape, p.split("*"))) + r"\z"
+            for p in self.patterns
+            if p not in self.exact
+        ]
+        self._others = [_compile(a) for a in alternatives]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._exact or any(o.search(name) for o in self._others)
+
+
+_REFERENCE = re.compile(r"\$(?:(\$)|(\d+)|\{(\w+)\})")
+
+
+def _template(target: str) -> str:
+    """A Go-style replacement (`$1`, `${1}`, `${name}`, `$$`) in RE2's own form."""
+
+    def one(match: re.Match[str]) -> str:
+        dollar, number, name = match.groups()
+        return "$" if dollar else rf"\g<{number or name}>"
+
+    return _REFERENCE.sub(one, target.replace("\\", "\\\\"))
+
+
+class ModelMapping:
+    """`modelMapping`: client's name → vendor's name.
+
+    Order: the exact key; the longest `prefix*` key; `~regex` keys in file order (unanchored, the matched part is
+    replaced); `*`. An empty target keeps the client's name and ends the search; without any match the name stays.
+    Raises `ValueError` for a bad regular expression or replacement.
+    """
+
+    def __init__(self, mapping: Mapping[str, str]) -> None:
+        self.written = dict(mapping)
+        self.default = mapping.get("*")
+        self.exact = {k: v for k, v in mapping.items() if not k.startswith("~") and not k.endswith("*")}
+        prefixes = [(k[:-1], v) for k, v in mapping.items() if k.endswith("*") and k != "*" and not k.startswith("~")]
+        self._prefixes = sorted(prefixes, key=lambda kv: len(kv[0]), reverse=True)
+        self._regexes = [(_compile(k[1:]), _template(v)) for k, v in mapping.items() if k.startswith("~")]
+        for regex, template in self._regexes:
+            numbers = [int(n) for n in re.findall(r"\\g<(\d+)>", template)]
+            names = re.findall(r"\\g<([^\d>]\w*)>", template)
+            if max(numbers, default=0) > regex.groups or any(n not in regex.groupindex for n in names):
+                raise ValueError(f"~{regex.pattern} has no such group as its target names")
+
+    def __bool__(self) -> bool:
+        return bool(self.written)
+
+    def map(self, name: str) -> str:
+        """The vendor's name for a client's (non-empty) name."""
+        if name in self.exact:
+            return self.exact[name] or name
+        for prefix, target in self._prefixes:
+            if name.startswith(prefix):
+                return target or name
+        for regex, template in self._regexes:
+            if regex.search(name):
+                return str(regex.sub(template, name)) if template else name
+        return self.default or name
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The exact keys: the names that a client can know."""
+        return tuple(self.exact)

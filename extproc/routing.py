@@ -1,0 +1,135 @@
+"""Request → route, model name, list of models.
+
+Rule: pure decisions over the configuration; nothing here knows a vendor or writes a header.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from urllib.parse import unquote
+
+from extproc.call import CHAT, COMPLETIONS, EMBEDDINGS, MODELS, RESPONSES, Target
+from extproc.config import Config, Match, Route
+from extproc.errors import InvalidParameter, MissingParameter, ModelNotFound, NoRoute
+from extproc.jsontext import Fields, dump, load
+from extproc.providers import Provider
+
+TAKES_MODEL = frozenset({CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, "images/generations", "audio/speech"})
+"""APIs in which a missing model is filled in from the mapping's `*`."""
+
+_LONGEST_NAME = 512
+"""Characters of a model name: it goes into paths, logs and metadata."""
+
+NEEDS_MODEL = frozenset({CHAT, COMPLETIONS, EMBEDDINGS})
+
+
+def candidates(config: Config, headers: Mapping[str, str], attributes: Mapping[str, str]) -> list[Route]:
+    """The routes, in order, whose conditions hold as far as they can be judged without the body."""
+    return [r for r in config.effective_routes if _matches(r.match, headers, attributes)]
+
+
+def _matches(match: Match, headers: Mapping[str, str], attributes: Mapping[str, str]) -> bool:
+    return (
+        all(headers.get(name) == value for name, value in match.headers.items())
+        and (not match.hosts or _host_in(match.hosts, headers.get(":authority", "")))
+        and headers.get(":path", "").startswith(match.path_prefix)
+        and (not match.ingress or _named(match.ingress, headers, attributes.get("xds.route_name", "")))
+        and (not match.services or _served(match.services, headers, attributes.get("xds.cluster_name", "")))
+    )
+
+
+def _host_in(hosts: Iterable[str], authority: str) -> bool:
+    host = authority.lower()
+    if not host.endswith("]"):  # a bracketed IPv6 address without a port
+        name, colon, port = host.rpartition(":")
+        host = name if colon and port.isdecimal() else host
+    return any(host == h or (h.startswith("*.") and host.endswith(h[1:])) for h in hosts)
+
+
+def _named(names: Iterable[str], headers: Mapping[str, str], route: str) -> bool:
+    """An ingress name as the all-in-one image used it (`Authorization: Bearer NAME`), or as Envoy's route name,
+    both with or without the namespace that Higress puts before it."""
+    said = {headers.get("authorization", "").removeprefix("Bearer "), route, route.rpartition("/")[2]}
+    return any(name in said or name.rpartition("/")[2] in said for name in names)
+
+
+def _served(names: Iterable[str], headers: Mapping[str, str], cluster: str) -> bool:
+    """A service name, as the bearer token or in Envoy's cluster name (`outbound|443||NAME`)."""
+    said = {headers.get("authorization", "").removeprefix("Bearer "), cluster, cluster.rpartition("|")[2]}
+    return any(name.partition(":")[0] in said for name in names)
+
+
+def choose(routes: Sequence[Route], model: str | None) -> Route:
+    """The first route that takes the model; None stands for a request that names none.
+
+    Raises `NoRoute`, or `ModelNotFound` / `MissingParameter` where only routes by model are left.
+    """
+    for route in routes:
+        if route.match.models is None or (model is not None and model in route.match.models):
+            return route
+    if not routes:
+        raise NoRoute("no route takes this request")
+    if model is None:
+        raise MissingParameter("model is missing: the routes choose by it", param="model")
+    raise ModelNotFound(f"the model {model!r} does not exist here")
+
+
+def provider_of(config: Config, route: Route) -> Provider:
+    """The route's provider. Raises `NoRoute` for a route that refuses."""
+    if route.provider is None:
+        raise NoRoute("this traffic is switched off here")
+    return config.by_id[route.provider]
+
+
+def requested_model(fields: Fields) -> str | None:
+    """The client's `model`; None when it is absent, null or empty. Raises `InvalidParameter` for other types."""
+    model = load(fields["model"]) if "model" in fields else None
+    if not isinstance(model, str | None):
+        raise InvalidParameter("model must be a string", param="model")
+    if model is not None and len(model) > _LONGEST_NAME:
+        raise InvalidParameter(f"model is longer than {_LONGEST_NAME} characters", param="model")
+    return model or None
+
+
+def upstream_model(provider: Provider, target: Target, model: str | None) -> str | None:
+    """The vendor's name. Raises `MissingParameter` where the API needs one and there is none."""
+    if model is None and target.api not in TAKES_MODEL:
+        return None
+    name = provider.upstream_model(model)
+    if name is None and target.api in NEEDS_MODEL and provider.protocol == "openai":
+        raise MissingParameter("model is missing", param="model")
+    return name
+
+
+def is_model_list(target: Target, method: str) -> bool:
+    """`GET /v1/models` or `GET /v1/models/{name}`."""
+    return method in ("GET", "HEAD") and target.root == MODELS
+
+
+def listed_models(config: Config, routes: Sequence[Route]) -> list[str] | None:
+    """The names a client may use: what each route's provider lists, as far as that route is the one to take the
+    name; of a provider without a list the exact names of its route. None: only the vendor knows."""
+    names: list[str] | None = None
+    for route in routes:
+        provider = config.by_id[route.provider] if route.provider is not None else None
+        if provider is None or provider.protocol == "original":  # the path is the vendor's own
+            continue
+        own = provider.names
+        if own is None and route.match.models is not None:
+            own = route.match.models.exact or None
+        if own is not None:
+            names = [*(names or ()), *(name for name in own if _first(routes, name) is route)]
+    return None if names is None else list(dict.fromkeys(names))
+
+
+def _first(routes: Sequence[Route], name: str) -> Route | None:
+    return next((r for r in routes if r.match.models is None or name in r.match.models), None)
+
+
+def models_answer(names: Sequence[str], target: Target, now: int) -> bytes:
+    """The JSON of `GET /v1/models`, or of one model. Raises `ModelNotFound`."""
+    entries = {name: {"id": name, "object": "model", "created": now, "owned_by": "ai-proxy"} for name in names}
+    if target.api == MODELS:
+        return dump({"object": "list", "data": list(entries.values())})
+    name = unquote((target.api or "").partition("/")[2])
+    if name not in entries:
+        raise ModelNotFound(f"the model {name[:200]!r} does not exist here")
+    return dump(entries[name])

@@ -1,0 +1,136 @@
+"""Server-sent events: bytes → events → bytes, incremental.
+
+Rule: framing lives here and nowhere else; vendors see whole events. The outcome never depends on how the
+bytes were cut (WHATWG HTML, "9.2.6 Interpreting an event stream", 2026): LF, CRLF and CR end a line, also when
+CR and LF come apart; several `data` lines join with a newline; a BOM and unknown fields are skipped. Two
+things differ from a browser: an unterminated last event counts, and one event is bounded in size.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+import re
+
+LIMIT = 1 << 20
+"""Bytes that one event may have, its terminator included."""
+
+_LINE = re.compile(rb"\r\n|\n|\r")
+_BOM = b"\xef\xbb\xbf"
+
+
+class EventTooLong(ValueError):
+    """An event is longer than the decoder's limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event.
+
+    `data`: the joined data lines; empty for a block without any (a keep-alive, a blank line too many).
+    `name`: the `event` field. `comments`: comment lines without their colon.
+    `raw`: the bytes it came as, all that the stream had since the event before; an event that still has them is
+    encoded as exactly these.
+    """
+
+    data: bytes
+    name: bytes = b""
+    comments: tuple[bytes, ...] = ()
+    raw: bytes | None = None
+
+
+def encode(event: Event) -> bytes:
+    """The bytes of one event."""
+    if event.raw is not None:
+        return event.raw
+    head = b"event: " + event.name + b"\n" if event.name else b""
+    if b"\n" not in event.data:  # ours is compact JSON: one line
+        return head + b"data: " + event.data + b"\n\n"
+    return head + b"".join(b"data: " + line + b"\n" for line in event.data.split(b"\n")) + b"\n"
+
+
+DONE = Event(b"[DONE]")
+
+
+class Decoder:
+    """Feed it bytes as they come, take events as they are complete, close it at the end of the stream.
+
+    `limit`: bytes of one event, more raise `EventTooLong`.
+    `id_starts_event`: an `id` line after data begins a new event even without a blank line between
+    (DashScope's recorded streams have none).
+    """
+
+    def __init__(self, limit: int = LIMIT, *, id_starts_event: bool = False) -> None:
+        self._limit = limit
+        self._id_starts_event = id_starts_event
+        self._buffer = bytearray()  # from the first byte of the unfinished event
+        self._scanned = 0  # lines up to here are in the fields below
+        self._searched = 0  # there is no line end up to here
+        self._first_line = True
+        self._reset()
+
+    def _reset(self) -> None:
+        self._data: list[bytes] = []
+        self._name = b""
+        self._comments: list[bytes] = []
+
+    def feed(self, chunk: bytes) -> Iterator[Event]:
+        """Events completed by `chunk`. Raises `EventTooLong` after those that came before the long one."""
+        self._buffer += chunk
+        # A CR at the very end may be half of a CRLF: it waits for the next byte.
+        yield from self._lines(hold_back=self._buffer.endswith(b"\r"))
+        self._check(len(self._buffer))
+
+    def close(self) -> Iterator[Event]:
+        """The last event, which may lack its blank line or even its newline."""
+        yield from self._lines(hold_back=False)
+        if self._scanned < len(self._buffer):
+            yield from self._line(bytes(self._buffer[self._scanned :]), self._scanned)
+        yield from self._finish(len(self._buffer))
+
+    def _lines(self, *, hold_back: bool) -> Iterator[Event]:
+        while match := _LINE.search(self._buffer, self._searched, len(self._buffer) - hold_back):
+            begin, end, after = self._scanned, match.start(), match.end()
+            self._scanned = self._searched = after
+            if begin == end:
+                yield from self._finish(after)
+            else:
+                yield from self._line(bytes(self._buffer[begin:end]), begin)
+        self._searched = len(self._buffer) - hold_back
+
+    def _line(self, line: bytes, begin: int) -> Iterator[Event]:
+        if self._first_line:
+            self._first_line = False
+            line = line.removeprefix(_BOM)
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"data":
+            self._data.append(value)
+        elif field == b"event":
+            self._name = value
+        elif field == b"id" and self._id_starts_event and self._data:
+            yield from self._finish(begin)
+        elif not field and line:
+            self._comments.append(value)
+
+    def _finish(self, end: int) -> Iterator[Event]:
+        """The unfinished event ends before `end`."""
+        self._first_line = False  # also when it was an empty one: a BOM counts at the very start only
+        self._check(end)
+        raw = bytes(self._buffer[:end])
+        del self._buffer[:end]
+        self._scanned -= end
+        self._searched -= end
+        data, name, comments = b"\n".join(self._data), self._name, tuple(self._comments)
+        self._reset()
+        if raw:
+            yield Event(data, name, comments, raw)
+
+    def _check(self, size: int) -> None:
+        if size > self._limit:
+            raise EventTooLong(f"an event is longer than {self._limit} bytes")
+
+
+def events(body: bytes, *, id_starts_event: bool = False) -> Iterator[Event]:
+    """All events of a whole stream. Raises `EventTooLong`."""
+    decoder = Decoder(id_starts_event=id_starts_event)
+    yield from decoder.feed(body)
+    yield from decoder.close()

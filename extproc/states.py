@@ -1,0 +1,111 @@
+"""What an exchange is given, what it is in the middle of, and what it leaves behind. Frozen data, but for the record.
+
+Rule: a state holds exactly what is known in it, so nothing is optional that must be there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from extproc import sse
+from extproc.call import Call, Target, Usage
+from extproc.compression import Decompressor
+from extproc.config import Config, Route
+from extproc.providers import Provider
+from extproc.providers.translator import Translator
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What an exchange may know, unchanged for its life. `contexts`: context texts by provider id."""
+
+    config: Config
+    contexts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What the shell adds to an exchange. `now`: seconds since 1970. `nonce`: 96 random bits."""
+
+    now: int
+    nonce: int
+
+
+@dataclass(slots=True)
+class Record:
+    """What is known about an exchange, for one line in the log. `error`: the code of the error that ended it.
+    `request_id`: Envoy's or the client's; `upstream_request_id`: the vendor's."""
+
+    method: str = ""
+    path: str = ""
+    request_id: str | None = None
+    upstream_request_id: str | None = None
+    route: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    upstream_model: str | None = None
+    stream: bool = False
+    status: int | None = None
+    error: str | None = None
+    details: str | None = None
+    usage: Usage = field(default_factory=Usage)
+    complete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Nothing is known yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Headed:
+    """The head is judged, the body is awaited."""
+
+    headers: Mapping[str, str]
+    target: Target
+    routes: list[Route]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The vendor has the request."""
+
+    provider: Provider
+    call: Call
+    translator: Translator | None
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A 200 answer is awaited whole. `streams`: it is an event stream, to be gathered."""
+
+    translator: Translator
+    headers: Mapping[str, str]
+    streams: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Streaming:
+    """A 200 event stream is being translated."""
+
+    translator: Translator
+    decoder: sse.Decoder
+    decompressor: Decompressor
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An error answer is awaited whole."""
+
+    sent: Sent | None
+    status: int
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Nothing more to do. `mute`: later bytes of the vendor are swallowed."""
+
+    mute: bool = False
+
+
+State = Start | Headed | Sent | Whole | Streaming | Failed | Done
