@@ -1,0 +1,75 @@
+"""Azure OpenAI: the four ways to write `azureServiceUrl`, and the path each gives an API.
+
+Source of the forms: Azure OpenAI REST reference and "API version lifecycle" (learn.microsoft.com, 2026).
+"""
+
+from collections.abc import Mapping
+from functools import cached_property
+import re
+from typing import Annotated, ClassVar, Literal
+from urllib.parse import quote
+
+from pydantic import AfterValidator
+
+from extproc.call import Call
+from extproc.errors import MissingParameter, UnsupportedApi
+from extproc.providers.base import Provider, with_query
+from extproc.providers.urls import BaseUrl, merge_query, parse_base_url
+
+_DEPLOYMENT = re.compile(r".*/openai/deployments/[^/]+")
+_NOT_PER_MODEL = frozenset(
+    "assistants batches containers conversations evals files fine_tuning models responses threads uploads "
+    "vector_stores".split()
+)
+"""Azure serves these for the resource, beside the deployments."""
+
+
+def _service_url(text: str) -> str:
+    url = parse_base_url(text)
+    if url.base.endswith("/openai/v1"):
+        return text
+    if not re.search(r"(?:^|&)api-version=[^&]", url.query):
+        raise ValueError("must end in ?api-version=…, unless it is the v1 API (https://RESOURCE/openai/v1)")
+    if url.base not in ("", "/openai") and not _DEPLOYMENT.fullmatch(url.base):
+        raise ValueError(
+            "must be one of https://R/openai/deployments/D/chat/completions?api-version=V, "
+            "https://R/openai/deployments/D?api-version=V, https://R?api-version=V, https://R/openai/v1"
+        )
+    return text
+
+
+class Azure(Provider):
+    knows_developer: ClassVar[bool] = True
+
+    type: Literal["azure"]
+    azure_service_url: Annotated[str, AfterValidator(_service_url)]
+
+    @cached_property
+    def _url(self) -> BaseUrl:
+        return parse_base_url(self.azure_service_url)
+
+    @property
+    def vendor_url(self) -> str:
+        return self._url.origin
+
+    def path(self, call: Call) -> str:
+        if call.api is None:
+            raise UnsupportedApi("Azure OpenAI has no API at this path")
+        query = merge_query(call.target, self._url.query, "api-version")
+        return with_query(f"{self._base(call)}/{call.api}", query)
+
+    def _base(self, call: Call) -> str:
+        base = self._url.base
+        if base.endswith("/openai/v1"):
+            return base
+        resource = base.partition("/openai")[0] + "/openai"
+        if call.target.root in _NOT_PER_MODEL:
+            return resource
+        if _DEPLOYMENT.fullmatch(base):
+            return base
+        if call.upstream_model is None:
+            raise MissingParameter("model is missing: the deployment is chosen by it", param="model")
+        return f"{resource}/deployments/{quote(call.upstream_model, safe='')}"
+
+    def credentials(self, call: Call) -> Mapping[str, str]:
+        return {"api-key": call.token or ""}

@@ -1,0 +1,276 @@
+"""What a provider is. `Provider` means "OpenAI-compatible"; a vendor's file overrides only the difference.
+
+Rule: a provider is its frozen configuration plus pure functions on a `Call`; it is shared by all exchanges and
+remembers nothing. What one exchange remembers lives in its `Translator`.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ClassVar, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, model_validator
+
+from extproc import jsontext
+from extproc.blocks import Block, ContextFile, CustomSetting, Mapped, OriginUrl, Tls, Tokens
+from extproc.call import CHAT, RESPONSES, Call
+from extproc.errors import UnsupportedApi, UpstreamError
+from extproc.jsontext import Fields, NotJson
+from extproc.patterns import ModelMapping
+from extproc.providers import messages
+from extproc.providers.passthrough import PassThrough
+from extproc.providers.translator import Translator
+
+__all__ = ["ContextSource", "Provider", "Upstream", "UpstreamRequest", "vendor_error", "with_query"]
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Where Envoy connects for a provider, and the name it uses there."""
+
+    address: str
+    port: int
+    tls: bool
+    authority: str
+    sni: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """The vendor's request. `body` None: the client's body goes unchanged. `remove`: further headers to drop."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: bytes | None = None
+    remove: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ContextSource:
+    """Where a provider's context text comes from.
+
+    `url`: http(s) or file. `headers`: what the request carries. `field`: the member of a JSON answer that is the
+    text, None where the body itself is. `refresh`, `timeout`: seconds. `ca_file`: PEM bundle, None for the system's.
+    `server_name`: the name that the server's certificate must have, None for the URL's.
+    """
+
+    url: str
+    refresh: float
+    timeout: float
+    max_bytes: int
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    field: str | None = None
+    ca_file: str | None = None
+    server_name: str | None = None
+
+
+def with_query(path: str, *queries: str) -> str:
+    """`path?a&b` of the non-empty queries."""
+    query = "&".join(filter(None, queries))
+    return f"{path}?{query}" if query else path
+
+
+class Provider(Block):
+    """A vendor that speaks OpenAI's API under OpenAI's paths."""
+
+    tokens_required: ClassVar[bool] = True
+    knows_developer: ClassVar[bool] = False
+    """Whether the vendor accepts the role `developer`."""
+    example_model: ClassVar[str] = "gpt-4o-mini"
+    """A name to show people where the configuration has none."""
+    setting_prefix: ClassVar[str] = ""
+    """Under `protocol: original`: where the vendor's own dialect keeps sampling parameters."""
+
+    type: str
+    id: str = Field(default="", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    api_tokens: Tokens = ()
+    api_token: Tokens = ()
+    protocol: Literal["openai", "original"] = "openai"
+    model_mapping: Mapped = ModelMapping({})
+    models: tuple[str, ...] | None = None
+    response_model: Literal["client", "upstream"] = "client"
+    record_usage: bool | None = None
+    endpoint: OriginUrl | None = None
+    tls: Tls = Tls()
+    context: ContextFile | None = None
+    custom_settings: tuple[CustomSetting, ...] = ()
+    timeout: int = Field(default=120_000, gt=0)
+    """Milliseconds that fetching a context text may take."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name(cls, value: object) -> object:
+        return {"id": value.get("type"), **value} if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _has_tokens(self) -> Self:
+        if self.tokens_required and not self.tokens:
+            raise ValueError(f"apiTokens is missing: type {self.type} needs at least one key")
+        return self
+
+    # What the rest of the program asks
+
+    @cached_property
+    def tokens(self) -> tuple[SecretStr, ...]:
+        """The keys of `apiTokens` and `apiToken`, each once."""
+        return tuple(dict.fromkeys(self.api_tokens + self.api_token))
+
+    @cached_property
+    def names(self) -> tuple[str, ...] | None:
+        """The model names that a client may use, as far as the configuration tells; None: only the vendor knows."""
+        return self.models if self.models is not None else self.model_mapping.names or None
+
+    @cached_property
+    def upstream(self) -> Upstream:
+        """The vendor's address, or `endpoint` in its place: Host and SNI stay the vendor's unless the endpoint is
+        https under another name (an IP address is not a name)."""
+        vendor = urlsplit(self.vendor_url)
+        place = urlsplit(self.endpoint) if self.endpoint else vendor
+        named = place.scheme == "https" and not _is_address(place.hostname or "")
+        identity = place if named else vendor
+        return Upstream(
+            address=place.hostname or "",
+            port=place.port or (443 if place.scheme == "https" else 80),
+            tls=place.scheme == "https",
+            authority=identity.netloc.rpartition("@")[2],
+            sni=identity.hostname or "",
+        )
+
+    def upstream_model(self, model: str | None) -> str | None:
+        """The vendor's name for the client's; a missing one takes the mapping's `*` target."""
+        return self.model_mapping.map(model) if model else self.model_mapping.default or None
+
+    @property
+    def context_source(self) -> ContextSource | None:
+        """Where the text comes from that goes into every chat; None without one."""
+        if self.context is None:
+            return None
+        given = self.context
+        return ContextSource(given.file_url, given.refresh, self.timeout / 1000, given.max_bytes)
+
+    def takes_context(self, call: Call) -> bool:
+        """Whether the context text belongs into this call."""
+        return call.api == CHAT and call.body is not None
+
+    def settled(self, body: Fields) -> Fields:
+        """A client's body after `customSettings`, in OpenAI's terms or under `protocol: original` in the vendor's."""
+        fields = dict(body)
+        prefix = self.setting_prefix if self.protocol == "original" else ""
+        for setting in self.custom_settings:
+            messages.apply_setting(fields, setting, prefix)
+        return fields
+
+    def request(self, call: Call) -> UpstreamRequest:
+        """The vendor's request, always from the client's original body.
+
+        Raises `UnsupportedApi` for what the vendor lacks, `ClientError` for what the client got wrong.
+        """
+        if self.protocol == "original":
+            self.check_original(call)
+            path = with_query(call.target.path, call.target.query)
+        else:
+            path = self.path(call)
+        return UpstreamRequest(path, self.credentials(call), self.body(call))
+
+    def translator(self, call: Call) -> Translator | None:
+        """Who translates the answer; None: it needs no change, so its bytes stay in Envoy."""
+        restore = self.restores_model(call)
+        if self.protocol == "original" or call.body is None or not (restore or self.record_usage):
+            return None
+        return PassThrough(call, restore=restore)
+
+    def restores_model(self, call: Call) -> bool:
+        """Whether the answer names a model that the client did not ask for."""
+        return call.renamed and self.response_model == "client"
+
+    def error(self, status: int, body: bytes) -> UpstreamError:
+        """A vendor's refusal (`status` ≥ 400, `body` decoded from any compression) as an OpenAI error."""
+        return vendor_error(status, body)
+
+    # What a vendor overrides
+
+    @property
+    @abstractmethod
+    def vendor_url(self) -> str:
+        """The vendor's own address: scheme, host, port."""
+
+    @abstractmethod
+    def path(self, call: Call) -> str:
+        """The upstream path with query for an OpenAI API. Raises `UnsupportedApi`."""
+
+    def credentials(self, call: Call) -> Mapping[str, str]:
+        """The headers that carry the key of `call`."""
+        return {"authorization": f"Bearer {call.token}"}
+
+    def edit(self, fields: Fields, call: Call) -> None:
+        """The vendor's own changes to an OpenAI body, in place."""
+
+    def check_original(self, call: Call) -> None:
+        """Under `protocol: original`: raises `UnsupportedApi` for paths that are not the vendor's API."""
+        if call.api is None:
+            raise UnsupportedApi(f"{self.type} has no API at this path")
+
+    def insert_context_original(self, fields: Fields, call: Call) -> None:
+        """Under `protocol: original`: put the context text where the vendor keeps its messages."""
+        if "messages" in fields:
+            fields["messages"] = messages.insert_system(fields["messages"], call.context)
+
+    # The body
+
+    def body(self, call: Call) -> bytes | None:
+        """The upstream body; None where nothing changes."""
+        if call.body is None:
+            return None
+        fields = self.original_fields(call) if self.protocol == "original" else self.openai_fields(call)
+        return None if fields == call.body and not call.settled else jsontext.dump(fields)
+
+    def openai_fields(self, call: Call) -> Fields:
+        """The client's body with everything done to it that is said in OpenAI's terms. Needs `call.body`."""
+        fields = self._mapped(call)
+        if call.api == CHAT:
+            messages.check_messages(fields)
+        if not self.knows_developer:
+            messages.developer_to_system(fields, {CHAT: "messages", RESPONSES: "input"}.get(call.api or ""))
+        if call.context is not None:
+            fields["messages"] = messages.insert_system(fields["messages"], call.context)
+        self.edit(fields, call)
+        return fields
+
+    def original_fields(self, call: Call) -> Fields:
+        """The client's body under `protocol: original`: untouched but for what the configuration asks."""
+        fields = self._mapped(call)
+        if call.context is not None:
+            self.insert_context_original(fields, call)
+        return fields
+
+    def _mapped(self, call: Call) -> Fields:
+        fields = dict(call.body or {})
+        if call.upstream_model is not None and jsontext.raw(call.upstream_model) != fields.get("model"):
+            fields["model"] = jsontext.raw(call.upstream_model)
+        return fields
+
+
+def _is_address(host: str) -> bool:
+    return ":" in host or host.replace(".", "").isdecimal()
+
+
+def vendor_error(status: int, body: bytes) -> UpstreamError:
+    """An error body in OpenAI form stays as it is; anything else becomes one with the same status.
+
+    Only the usual message fields of a JSON error are quoted; HTML and other text never is.
+    """
+    try:
+        document = jsontext.load(body)
+    except NotJson:
+        document = None
+    if isinstance(document, dict):
+        if isinstance(document.get("error"), dict):
+            code = document["error"].get("code")
+            return UpstreamError(status, code=code if isinstance(code, str) else None, document=body)
+        for key in ("message", "msg", "error", "error_msg", "detail"):
+            if isinstance(document.get(key), str):
+                code = document.get("code")
+                return UpstreamError(status, document[key], code=str(code) if code is not None else None)
+    return UpstreamError(status, f"the model vendor answered with status {status}")

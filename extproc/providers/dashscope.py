@@ -1,0 +1,206 @@
+"""DashScope's native wire format: OpenAI requests → DashScope requests, DashScope errors and embeddings back.
+
+Rule: pure functions and tables; the provider (`qwen.py`) chooses between them, chat answers are in
+`dashscope_chat.py`. Source: DashScope API reference for text generation, multimodal generation and text
+embedding (help.aliyun.com, 2026).
+"""
+
+import base64
+import re
+import struct
+from typing import Any
+
+from msgspec import Raw
+
+from extproc import jsontext
+from extproc.call import Call, Usage
+from extproc.errors import BadUpstreamResponse, InvalidParameter, MissingParameter, UpstreamError, type_of
+from extproc.jsontext import NULL, Fields, NotJson
+from extproc.providers.base import vendor_error
+from extproc.providers.translator import Translator
+
+# Requests
+
+_SAME_NAME = (
+    "temperature seed n stop presence_penalty tools tool_choice parallel_tool_calls response_format logprobs "
+    "top_logprobs top_k repetition_penalty enable_search search_options enable_thinking thinking_budget "
+    "preserve_thinking"
+).split()
+"""Parameters that both sides call the same."""
+
+_MESSAGE_KEYS = ("role", "name", "tool_calls", "tool_call_id", "reasoning_content", "partial")
+
+_HYBRID = re.compile(r"qwen3-\d+(\.\d+)?b(-a\d+(\.\d+)?b)?")
+"""Open Qwen3 models think unless told not to, and refuse to think in a whole answer ("enable_thinking must be set
+to false for non-streaming calls", langchain4j/langchain4j#3974, 2025)."""
+
+
+def chat_request(fields: Fields, model: str, *, multimodal: bool, stream: bool, search: bool) -> bytes:
+    """An OpenAI chat body as DashScope's. `stream`: how the vendor is asked, which may differ from the client's
+    wish. `search`: `enable_search` unless the client said otherwise.
+
+    Raises `ClientError` for content that the model's endpoint cannot take.
+    """
+    sent = {name: value for name, value in fields.items() if value != NULL}
+    parameters: dict[str, Any] = {name: sent[name] for name in _SAME_NAME if name in sent}
+    for name in ("max_tokens", "max_completion_tokens"):
+        if name in sent:
+            parameters["max_tokens"] = sent[name]
+    if "top_p" in sent:
+        parameters["top_p"] = _open_interval(sent["top_p"])
+    if "reasoning_effort" in sent:
+        parameters.setdefault("enable_thinking", _load(sent["reasoning_effort"], "reasoning_effort") != "none")
+    if not stream and _HYBRID.fullmatch(model):
+        parameters.setdefault("enable_thinking", False)
+    if search:
+        parameters.setdefault("enable_search", True)
+    if stream:
+        parameters["incremental_output"] = True
+    parameters["result_format"] = "message"
+    messages = [_message(raw, i, multimodal=multimodal) for i, raw in enumerate(jsontext.items(fields["messages"]))]
+    return jsontext.dump({"model": model, "input": {"messages": messages}, "parameters": parameters})
+
+
+def _load(raw: Raw, param: str) -> Any:
+    try:
+        return jsontext.load(raw)
+    except NotJson as error:
+        raise InvalidParameter(f"{param} cannot be read: {error}", param=param) from None
+
+
+def _open_interval(raw: Raw) -> Any:
+    """DashScope refuses a `top_p` of 0 and 1, and NextChat always sends 1 (ChatGPTNextWeb/NextChat#4772, 2024)."""
+    top_p = _load(raw, "top_p")
+    if isinstance(top_p, bool) or not isinstance(top_p, int | float):
+        raise InvalidParameter("top_p must be a number", param="top_p")
+    return min(max(top_p, 1e-6), 0.999999)
+
+
+def _message(raw: Raw, i: int, *, multimodal: bool) -> dict[str, Any]:
+    message = jsontext.fields(raw)
+    converted: dict[str, Any] = {k: message[k] for k in _MESSAGE_KEYS if message.get(k, NULL) != NULL}
+    param = f"messages[{i}].content"
+    content = _load(message.get("content", NULL), param)
+    if content is None:
+        content = ""
+    if isinstance(content, str):
+        converted["content"] = [{"text": content}] if multimodal else content
+    elif not isinstance(content, list):
+        raise InvalidParameter(f"{param} must be a string or an array of parts", param=param)
+    else:
+        parts = [_part(part, f"{param}[{j}]") for j, part in enumerate(content)]
+        if multimodal:
+            converted["content"] = parts
+        elif all(p.keys() == {"text"} for p in parts):
+            converted["content"] = "\n".join(p["text"] for p in parts)
+        else:
+            raise InvalidParameter(f"{param}: this model takes text only", param=param)
+    return converted
+
+
+def _part(part: Any, param: str) -> dict[str, Any]:
+    """One OpenAI content part as DashScope's."""
+    kind = part.get("type") if isinstance(part, dict) else None
+    match kind:
+        case "text":
+            return {"text": _string(part.get("text"), f"{param}.text")}
+        case "refusal":
+            return {"text": _string(part.get("refusal"), f"{param}.refusal")}
+        case "image_url" | "video_url":
+            value = part.get(kind)
+            url = value.get("url") if isinstance(value, dict) else value
+            return {kind.removesuffix("_url"): _string(url, f"{param}.{kind}.url")}
+        case "input_audio":
+            audio = part.get("input_audio")
+            data = (audio.get("data") or audio.get("url")) if isinstance(audio, dict) else audio
+            return {"audio": _string(data, f"{param}.input_audio.data")}
+        case _:
+            raise InvalidParameter(f"{param}: a part of type {str(kind)[:40]!r} is not supported", param=param)
+
+
+def _string(value: Any, param: str) -> str:
+    if not isinstance(value, str):
+        raise InvalidParameter(f"{param} must be a string", param=param)
+    return value
+
+
+# Embeddings
+
+_BATCH = {"text-embedding-v1": 25, "text-embedding-v2": 25}
+_DEFAULT_BATCH = 10
+_EMBEDDING_PARAMETERS = {"dimensions": "dimension", "text_type": "text_type", "output_type": "output_type"}
+
+
+def embeddings_request(fields: Fields, model: str) -> bytes:
+    """An OpenAI embeddings body as DashScope's. Raises `ClientError` for input the vendor cannot take."""
+    if "input" not in fields:
+        raise MissingParameter("input is missing", param="input")
+    value = _load(fields["input"], "input")
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
+        raise InvalidParameter(
+            "input must be a string or a non-empty array of strings: this vendor takes no token arrays", param="input"
+        )
+    if len(texts) > (most := _BATCH.get(model, _DEFAULT_BATCH)):
+        raise InvalidParameter(f"input has {len(texts)} texts, {model} takes at most {most} at once", param="input")
+    encoding = _load(fields.get("encoding_format", NULL), "encoding_format")
+    if encoding not in (None, "float", "base64"):
+        raise InvalidParameter("encoding_format must be float or base64", param="encoding_format")
+    parameters = {
+        theirs: fields[ours] for ours, theirs in _EMBEDDING_PARAMETERS.items() if fields.get(ours, NULL) != NULL
+    }
+    return jsontext.dump({"model": model, "input": {"texts": texts}, "parameters": parameters})
+
+
+class Embeddings(Translator):
+    """DashScope embeddings → OpenAI's `list`; `encoding_format: base64` as little-endian float32."""
+
+    gathers = True  # nobody streams embeddings, so a stream is refused whole
+
+    def __init__(self, call: Call, model: str | None) -> None:
+        self._model = model
+        encoding = (call.body or {}).get("encoding_format", NULL)
+        self._base64 = encoding == Raw(b'"base64"')
+
+    def body(self, body: bytes) -> bytes:
+        try:
+            document = jsontext.load(body)
+            found = sorted(document["output"]["embeddings"], key=lambda e: e.get("text_index", 0))
+            data = [self._item(e, i) for i, e in enumerate(found)]
+        except (NotJson, LookupError, TypeError, AttributeError, struct.error):
+            raise BadUpstreamResponse("the vendor's embeddings answer cannot be read") from None
+        self.raw_usage = document.get("usage")
+        usage = {"prompt_tokens": self.usage.prompt_tokens or 0, "total_tokens": self.usage.total_tokens or 0}
+        return jsontext.dump({"object": "list", "data": data, "model": self._model, "usage": usage})
+
+    @property
+    def usage(self) -> Usage:
+        counted = super().usage  # DashScope counts embeddings by their total alone
+        return Usage(prompt_tokens=counted.prompt_tokens or counted.total_tokens, total_tokens=counted.total_tokens)
+
+    def _item(self, item: dict[str, Any], position: int) -> dict[str, Any]:
+        vector = item["embedding"]
+        if self._base64:
+            vector = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+        return {"object": "embedding", "index": item.get("text_index", position), "embedding": vector}
+
+
+# Errors
+
+
+def error(status: int, body: bytes) -> UpstreamError:
+    """`{"code", "message", "request_id"}` as an OpenAI error; any other body as every vendor's."""
+    try:
+        document = jsontext.load(body)
+    except NotJson:
+        document = None
+    if not isinstance(document, dict) or "error" in document or not isinstance(document.get("code"), str):
+        return vendor_error(status, body)
+    code = document["code"]
+    inspected = code.replace("_", "").lower().startswith("datainspection")
+    return UpstreamError(
+        status,
+        str(document.get("message") or code),
+        type="insufficient_quota" if code == "Arrearage" else type_of(status),
+        code="content_filter" if inspected else code,
+    )

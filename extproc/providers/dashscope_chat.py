@@ -1,0 +1,412 @@
+"""DashScope's native chat answers → OpenAI's: whole, streamed, and streamed-but-wanted-whole.
+
+Rule: a vendor frame is read into `_Frame` once; what follows sees choices only. Deltas were asked for and are
+believed, unless a stream proves to be cumulative (see `_Reader`).
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from extproc import jsontext, sse
+from extproc.call import Call
+from extproc.errors import BadUpstreamResponse, StreamTruncated
+from extproc.jsontext import NotJson
+from extproc.providers import dashscope
+from extproc.providers.translator import Translator
+
+Mode = Literal["passthrough", "ignore", "concat"]
+_STATUS = b"HTTP_STATUS/"
+
+
+@dataclass(slots=True)
+class _Tool:
+    """A tool call, or a piece of one."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(slots=True)
+class _Choice:
+    """What one frame says about one choice."""
+
+    index: int
+    content: str
+    reasoning: str
+    tools: dict[int, _Tool]
+    finish: str | None
+    logprobs: Any
+
+
+def _text(value: Any) -> str:
+    """Content is a string, or on the multimodal endpoint a list of `{"text"}`."""
+    if isinstance(value, list):
+        return "".join(_text(part.get("text")) for part in value if isinstance(part, dict))
+    return value if isinstance(value, str) else ""
+
+
+def _tools(value: Any) -> dict[int, _Tool]:
+    tools: dict[int, _Tool] = {}
+    for place, call in enumerate(value if isinstance(value, list) else ()):
+        if isinstance(call, dict):
+            function = call.get("function") or {}
+            index = call["index"] if isinstance(call.get("index"), int) else place
+            tools[index] = _Tool(_text(call.get("id")), _text(function.get("name")), _text(function.get("arguments")))
+    return tools
+
+
+def _choices(output: Any) -> list[_Choice]:
+    """The choices of an `output`; the old form has one, as `text`."""
+    found = output.get("choices")
+    if found is None and output.get("text") is not None:
+        found = [{**output, "message": {"content": output["text"]}}]
+    choices = []
+    for place, choice in enumerate(found or ()):
+        message = choice.get("message") or {}
+        finish = choice.get("finish_reason")
+        choices.append(
+            _Choice(
+                index=choice["index"] if isinstance(choice.get("index"), int) else place,
+                content=_text(message.get("content")),
+                reasoning=_text(message.get("reasoning_content")),
+                tools=_tools(message.get("tool_calls")),
+                finish=finish if isinstance(finish, str) and finish not in ("", "null") else None,
+                logprobs=choice.get("logprobs"),
+            )
+        )
+    return choices
+
+
+@dataclass(slots=True)
+class _Text:
+    """One text of a choice: all that the client was told, and what the last frame said."""
+
+    all: str = ""
+    last: str = ""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What came so far for one choice."""
+
+    content: _Text = field(default_factory=_Text)
+    reasoning: _Text = field(default_factory=_Text)
+    arguments: dict[int, _Text] = field(default_factory=dict)
+
+
+class _Reader:
+    """Frames → deltas.
+
+    A stream is cumulative when a frame's text starts with *all* the text so far and goes on, and the next frame
+    starts with that frame's text: the first such frame is held until the next decides. For tool-call arguments
+    one such frame is enough. The verdict, from any field of any choice, holds for the whole stream.
+    """
+
+    def __init__(self) -> None:
+        self._cumulative = False
+        self._seen: dict[int, _Seen] = {}
+        self._held: list[list[_Choice]] = []
+
+    def deltas(self, choices: list[_Choice]) -> Iterator[_Choice]:
+        """What is new in a frame, and in those held before it."""
+        if self._held:
+            verdict = self._verdict(choices)
+            if verdict is None:
+                self._held.append(choices)
+                return
+            self._cumulative = verdict
+            yield from self._release()
+            yield from self.deltas(choices)
+        else:
+            yield from self._read(choices)
+
+    def close(self) -> Iterator[_Choice]:
+        """The stream is over: a held frame was a delta after all."""
+        while self._held:
+            yield from self._release()
+
+    def _release(self) -> Iterator[_Choice]:
+        first, *later = self._held
+        self._held = []
+        yield from self._emit(first)
+        for choices in later:
+            yield from self.deltas(choices)
+
+    def _read(self, choices: list[_Choice]) -> Iterator[_Choice]:
+        if not self._cumulative:
+            self._cumulative = any(self._grows_arguments(choice) for choice in choices)
+        if not self._cumulative and any(self._grown(choice) for choice in choices):
+            self._held = [choices]
+        else:
+            yield from self._emit(choices)
+
+    def _grown(self, choice: _Choice) -> list[str]:
+        """The fields of a choice that repeat all of their text and go on."""
+        seen = self._seen.get(choice.index, _Seen())
+        return [name for name in ("content", "reasoning") if _goes_on(getattr(seen, name).all, getattr(choice, name))]
+
+    def _grows_arguments(self, choice: _Choice) -> bool:
+        seen = self._seen.get(choice.index, _Seen()).arguments
+        return any(_goes_on(seen.get(index, _Text()).all, tool.arguments) for index, tool in choice.tools.items())
+
+    def _verdict(self, choices: list[_Choice]) -> bool | None:
+        """Whether this frame starts with the held one's text; None when it does not speak of those choices."""
+        now = {choice.index: choice for choice in choices}
+        held = [(choice, name) for choice in self._held[0] if choice.index in now for name in self._grown(choice)]
+        if not held:
+            return None
+        return any(getattr(now[choice.index], name).startswith(getattr(choice, name)) for choice, name in held)
+
+    def _emit(self, choices: list[_Choice]) -> Iterator[_Choice]:
+        for choice in choices:
+            seen = self._seen.setdefault(choice.index, _Seen())
+            choice.content = self._new(seen.content, choice.content)
+            choice.reasoning = self._new(seen.reasoning, choice.reasoning)
+            for index, tool in choice.tools.items():
+                tool.arguments = self._new(seen.arguments.setdefault(index, _Text()), tool.arguments)
+            yield choice
+
+    def _new(self, seen: _Text, text: str) -> str:
+        """What of a frame's text is new. In a cumulative stream that is what goes beyond all the text so far, or,
+        where a repetition was taken for a delta before the verdict, beyond the last frame's."""
+        if not text:
+            return ""
+        last, seen.last = seen.last, text
+        if self._cumulative:
+            for base in (seen.all, last):
+                if text.startswith(base):
+                    seen.all = text
+                    return text[len(base) :]
+            if seen.all.startswith(text):
+                return ""
+        seen.all += text
+        return text
+
+
+def _goes_on(so_far: str, text: str) -> bool:
+    return bool(so_far) and len(text) > len(so_far) and text.startswith(so_far)
+
+
+@dataclass(slots=True)
+class _Sent:
+    """What the client has of one choice."""
+
+    started: bool = False
+    thinking: bool = False
+    finished: bool = False
+    ids: dict[int, str] = field(default_factory=dict)
+    unnamed: dict[int, str] = field(default_factory=dict)  # arguments that came before the function's name
+
+
+class Chat(Translator):
+    """DashScope chat → `chat.completion` or `chat.completion.chunk`s.
+
+    `model`: the name the client sees. `mode`: what becomes of thinking. `streamed`: the vendor was asked to stream,
+    which it may be although the client wants one JSON answer.
+    """
+
+    id_starts_event: ClassVar[bool] = True
+
+    def __init__(self, call: Call, model: str, mode: Mode, *, streamed: bool) -> None:
+        self.gathers = not call.stream
+        self.expects_stream = streamed
+        self._call = call
+        self._model = model
+        self._mode = mode
+        self._include_usage = _wants_usage(call)
+        self._reader = _Reader()
+        self._sent: dict[int, _Sent] = {}
+        self._minted = 0
+        self._id: str | None = None
+
+    # Whole
+
+    def body(self, body: bytes) -> bytes:
+        """Raises `BadUpstreamResponse` when the answer is not DashScope's JSON."""
+        choices = self._frame(body)
+        if not choices:
+            raise BadUpstreamResponse("the vendor's answer has no choices")
+        return self._completion([self._whole(choice) for choice in choices])
+
+    def _whole(self, choice: _Choice) -> dict[str, Any]:
+        message: dict[str, Any] = {"role": "assistant", "content": choice.content}
+        if choice.reasoning and self._mode == "concat":
+            message["content"] = f"<think>{choice.reasoning}</think>\n{choice.content}"
+        elif choice.reasoning and self._mode == "passthrough":
+            message["reasoning_content"] = choice.reasoning
+        if choice.tools:
+            message["tool_calls"] = [
+                _tool_call(tool.id or self._mint(), tool.name, tool.arguments) for tool in choice.tools.values()
+            ]
+        return {
+            "index": choice.index,
+            "message": message,
+            "logprobs": choice.logprobs,
+            "finish_reason": choice.finish,
+        }
+
+    def _completion(self, choices: list[dict[str, Any]]) -> bytes:
+        return jsontext.dump(self._envelope("chat.completion", choices) | self._usage_member())
+
+    def gathered(self, events: Iterable[sse.Event]) -> bytes:
+        """A whole answer from the vendor's stream. Raises whatever `event` and `close` do."""
+        deltas = [delta for event in events for delta in self._deltas(event)]
+        deltas += self._reader.close()
+        whole: dict[int, _Choice] = {}
+        for delta in deltas:
+            choice = whole.setdefault(delta.index, _Choice(delta.index, "", "", {}, None, None))
+            choice.content += delta.content
+            choice.reasoning += delta.reasoning
+            choice.finish = delta.finish or choice.finish
+            choice.logprobs = _join_logprobs(choice.logprobs, delta.logprobs)
+            for index, tool in delta.tools.items():
+                known = choice.tools.setdefault(index, _Tool("", "", ""))
+                known.id, known.name = known.id or tool.id, known.name or tool.name
+                known.arguments += tool.arguments
+        if not any(choice.finish for choice in whole.values()):
+            raise StreamTruncated("the vendor's stream ended before its answer was complete")
+        return self._completion([self._whole(whole[index]) for index in sorted(whole)])
+
+    # Streamed
+
+    def event(self, event: sse.Event) -> Iterator[sse.Event]:
+        """Raises `UpstreamError` for an error frame, `BadUpstreamResponse` for one that cannot be read."""
+        for delta in self._deltas(event):
+            yield from self._chunks(delta)
+
+    def release(self) -> Iterator[sse.Event]:
+        """A frame that was held until the next one would decide."""
+        for delta in self._reader.close():
+            yield from self._chunks(delta)
+
+    def close(self) -> Iterator[sse.Event]:
+        """Raises `StreamTruncated` when no choice ever finished."""
+        yield from self.release()
+        if not any(sent.finished for sent in self._sent.values()):
+            raise StreamTruncated("the vendor's stream ended before its answer was complete")
+        if self._include_usage and self.raw_usage is not None:
+            yield self._event([], self._usage_member())
+        yield sse.DONE
+
+    def _deltas(self, event: sse.Event) -> Iterator[_Choice]:
+        status = next((int(c[len(_STATUS) :]) for c in event.comments if _is_status(c)), 200)
+        if event.name == b"error" or status >= 400:
+            raise dashscope.error(status if status >= 400 else 500, event.data)
+        if not event.data or event.data == sse.DONE.data:
+            return
+        yield from self._reader.deltas(self._frame(event.data))
+
+    def _chunks(self, delta: _Choice) -> Iterator[sse.Event]:
+        sent = self._sent.setdefault(delta.index, _Sent())
+        for part in self._parts(delta, sent):
+            if not sent.started:
+                part = {"role": "assistant", **part}
+                sent.started = True
+            yield self._chunk(delta, part)
+        if delta.finish is not None and not sent.finished:
+            sent.finished = True
+            if not sent.started:
+                sent.started = True
+                yield self._chunk(delta, {"role": "assistant", "content": ""})
+            yield self._chunk(delta, {}, delta.finish)
+
+    def _parts(self, delta: _Choice, sent: _Sent) -> Iterator[dict[str, Any]]:
+        """The `delta` objects that one frame's news make: thinking, text, then one per tool call."""
+        if delta.reasoning and self._mode == "passthrough":
+            yield {"reasoning_content": delta.reasoning}
+        elif delta.reasoning and self._mode == "concat":
+            yield {"content": delta.reasoning if sent.thinking else f"<think>{delta.reasoning}"}
+            sent.thinking = True
+        content = delta.content
+        if sent.thinking and (content or delta.tools or delta.finish):
+            content = f"</think>\n{content}"
+            sent.thinking = False
+        if content:
+            yield {"content": content}
+        unnamed = {index: _Tool("", "", "") for index in sent.unnamed} if delta.finish is not None else {}
+        for index, tool in sorted((unnamed | delta.tools).items()):
+            if (call := self._tool(sent, index, tool, last=delta.finish is not None)) is not None:
+                yield {"tool_calls": [call]}
+
+    def _tool(self, sent: _Sent, index: int, tool: _Tool, *, last: bool) -> dict[str, Any] | None:
+        """id, type and name go with the first chunk of a call only, which waits for the name; clients take a
+        second id for a second call (ChatGPTNextWeb/NextChat, app/utils/chat.ts, 2026)."""
+        if index in sent.ids and index not in sent.unnamed:
+            return {"index": index, "function": {"arguments": tool.arguments}} if tool.arguments else None
+        sent.ids[index] = sent.ids.get(index) or tool.id
+        arguments = sent.unnamed.pop(index, "") + tool.arguments
+        if not tool.name and not last:
+            sent.unnamed[index] = arguments
+            return None
+        sent.ids[index] = sent.ids[index] or self._mint()
+        return {"index": index, **_tool_call(sent.ids[index], tool.name, arguments)}
+
+    # Shared
+
+    def _frame(self, data: bytes) -> list[_Choice]:
+        """The choices of a frame or of a whole answer; usage and id are noted."""
+        try:
+            document = jsontext.load(data)
+            choices = _choices(document["output"] or {})
+            self._id = self._id or f"chatcmpl-{document.get('request_id') or format(self._call.nonce, '024x')}"
+        except (NotJson, LookupError, TypeError, AttributeError) as error:
+            raise BadUpstreamResponse("the vendor's answer cannot be read") from error
+        if isinstance(document.get("usage"), dict):
+            self.raw_usage = document["usage"]
+        return choices
+
+    def _usage_member(self) -> dict[str, Any]:
+        if self.raw_usage is None:
+            return {}
+        known = self.usage
+        converted: dict[str, Any] = {
+            "prompt_tokens": known.prompt_tokens or 0,
+            "completion_tokens": known.completion_tokens or 0,
+            "total_tokens": known.total_tokens or 0,
+        }
+        details = {
+            "prompt_tokens_details": self.raw_usage.get("prompt_tokens_details"),
+            "completion_tokens_details": self.raw_usage.get("output_tokens_details"),
+        }
+        return {"usage": converted | {name: value for name, value in details.items() if isinstance(value, dict)}}
+
+    def _envelope(self, object: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        head = {"id": self._id, "object": object, "created": self._call.now, "model": self._model}
+        return head | {"choices": choices}
+
+    def _chunk(self, choice: _Choice, delta: dict[str, Any], finish: str | None = None) -> sse.Event:
+        chunk: dict[str, Any] = {"index": choice.index, "delta": delta, "finish_reason": finish}
+        if choice.logprobs is not None and delta:
+            chunk["logprobs"], choice.logprobs = choice.logprobs, None
+        return self._event([chunk])
+
+    def _event(self, choices: list[dict[str, Any]], more: dict[str, Any] | None = None) -> sse.Event:
+        return sse.Event(jsontext.dump(self._envelope("chat.completion.chunk", choices) | (more or {})))
+
+    def _mint(self) -> str:
+        self._minted += 1
+        return f"call_{(self._call.nonce + self._minted) % (1 << 96):024x}"
+
+
+def _tool_call(id: str, name: str, arguments: str) -> dict[str, Any]:
+    return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def _is_status(comment: bytes) -> bool:
+    return comment.startswith(_STATUS) and comment[len(_STATUS) :].isdigit()
+
+
+def _wants_usage(call: Call) -> bool:
+    try:
+        options = jsontext.load((call.body or {}).get("stream_options", b"null"))
+    except NotJson:
+        return False
+    return isinstance(options, dict) and options.get("include_usage") is True
+
+
+def _join_logprobs(known: Any, more: Any) -> Any:
+    if not isinstance(known, dict) or not isinstance(more, dict):
+        return known if more is None else more
+    return {"content": [*(known.get("content") or []), *(more.get("content") or [])]}

@@ -1,0 +1,103 @@
+"""Tricks on OpenAI request bodies that several vendors share.
+
+Rule: functions on `Fields`; a message that is not touched keeps its bytes.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from extproc import jsontext
+from extproc.blocks import CustomSetting
+from extproc.errors import InvalidParameter, MissingParameter
+from extproc.jsontext import Fields, NotJson
+
+
+class _Head(msgspec.Struct):
+    role: Any = None
+
+
+_head = msgspec.json.Decoder(_Head)
+_heads = msgspec.json.Decoder(list[_Head])
+_SYSTEM = ("system", "developer")
+
+
+def check_messages(fields: Fields) -> None:
+    """Raises `MissingParameter` or `InvalidParameter` unless `messages` is a non-empty array of objects."""
+    if "messages" not in fields:
+        raise MissingParameter("messages is missing", param="messages")
+    try:
+        empty = not _heads.decode(fields["messages"])
+    except (msgspec.DecodeError, RecursionError):
+        empty = True
+    if empty:
+        raise InvalidParameter("messages must be a non-empty array of objects", param="messages")
+
+
+def developer_to_system(fields: Fields, name: str | None) -> None:
+    """Rename the role `developer`, which only OpenAI's own models know, in the messages that `name` holds."""
+    found = bytes(fields.get(name or "", b""))
+    if b'"developer"' not in found or not found.startswith(b"["):
+        return
+    messages = jsontext.items(found)
+    for i, message in enumerate(messages):
+        if bytes(message)[:1] == b"{" and _head.decode(message).role == "developer":
+            messages[i] = jsontext.raw({**jsontext.fields(message), "role": "system"})
+    fields[name or ""] = jsontext.raw(messages)
+
+
+def insert_system(messages: Raw, content: object, *, preamble: str | None = None) -> Raw:
+    """`messages` with `content` (text or parts) as a system message before the first non-system one.
+
+    `preamble`: goes before it where no system message precedes it.
+    """
+    heads = _heads.decode(messages)
+    at = next((i for i, head in enumerate(heads) if head.role not in _SYSTEM), len(heads))
+    new = [content] if at or preamble is None else [preamble, content]
+    opened = jsontext.items(messages)
+    opened[at:at] = [jsontext.raw({"role": "system", "content": one}) for one in new]
+    return jsontext.raw(opened)
+
+
+def apply_setting(fields: Fields, setting: CustomSetting, prefix: str = "") -> None:
+    """Put one `customSettings` entry into the body. `prefix`: where the vendor's dialect keeps `auto` names.
+
+    A path that runs through something that is neither object nor array is the client's 400.
+    """
+    path = setting.name if setting.mode == "raw" else prefix + setting.name
+    if path == "max_tokens" and "max_completion_tokens" in fields:  # the same limit under its newer name
+        path = "max_completion_tokens"
+    first, *rest = [part.replace("\\.", ".") for part in re.split(r"(?<!\\)\.", path)]
+    if not rest:
+        if setting.overwrite or first not in fields:
+            fields[first] = jsontext.raw(setting.value)
+        return
+    try:
+        root: Any = {first: jsontext.load(fields[first])} if first in fields else {}
+    except NotJson as error:
+        raise InvalidParameter(f"{first} cannot be read: {error}", param=first) from None
+    holder: Any = root
+    key: str | int = first
+    for part in rest:
+        holder = _descend(holder, key, path)
+        key = int(part) if isinstance(holder, list) and part.isdecimal() else part
+    present = key < len(holder) if isinstance(holder, list) and isinstance(key, int) else key in holder
+    if isinstance(holder, list) and not present:
+        raise InvalidParameter(f"customSettings: {path} is outside of the array", param=first)
+    if setting.overwrite or not present:
+        holder[key] = setting.value
+    fields[first] = jsontext.raw(root[first])
+
+
+def _descend(holder: Any, key: str | int, path: str) -> Any:
+    try:
+        child = holder[key]
+    except (KeyError, IndexError, TypeError):
+        child = None
+    if child is None and isinstance(holder, dict):
+        child = holder[key] = {}
+    if not isinstance(child, dict | list):
+        raise InvalidParameter(f"customSettings: {path} does not fit the request", param=path.partition(".")[0])
+    return child

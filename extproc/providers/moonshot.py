@@ -1,0 +1,83 @@
+"""Moonshot (Kimi): OpenAI's API, with usage in an odd place and models that take one temperature only."""
+
+from typing import Any, ClassVar, Literal, Self
+from urllib.parse import quote
+
+from pydantic import model_validator
+
+from extproc import jsontext
+from extproc.blocks import Patterns
+from extproc.call import CHAT, Call
+from extproc.errors import UnsupportedApi
+from extproc.jsontext import Fields
+from extproc.patterns import NamePatterns
+from extproc.providers.base import ContextSource, Provider, with_query
+from extproc.providers.passthrough import PassThrough
+from extproc.providers.translator import Translator
+
+_ROOTS = frozenset({"chat", "models", "files", "embeddings"})
+
+
+class Moonshot(Provider):
+    """`moonshotFileId`: an uploaded file whose text goes in as a system message. `fixedTemperatureModels`: the
+    vendor's names of models that refuse any temperature but their own ("invalid temperature: only 1 is allowed",
+    BerriAI/litellm#29687, 2026), so it is not sent."""
+
+    example_model: ClassVar[str] = "moonshot-v1-8k"
+
+    type: Literal["moonshot"]
+    moonshot_file_id: str | None = None
+    fixed_temperature_models: Patterns = NamePatterns(["kimi-k2.5*", "kimi-k2.6*", "kimi-k3*"])
+
+    @model_validator(mode="after")
+    def _one_context(self) -> Self:
+        if self.moonshot_file_id is not None and self.context is not None:
+            raise ValueError("moonshotFileId and context cannot be used together")
+        return self
+
+    @property
+    def context_source(self) -> ContextSource | None:
+        if self.moonshot_file_id is None:
+            return super().context_source
+        return ContextSource(
+            url=f"{self.endpoint or self.vendor_url}/v1/files/{quote(self.moonshot_file_id, safe='')}/content",
+            refresh=3600.0,
+            timeout=self.timeout / 1000,
+            max_bytes=1 << 20,
+            headers={"authorization": f"Bearer {self.tokens[0].get_secret_value()}", "host": self.upstream.authority},
+            field="content",
+            ca_file=self.tls.ca_file,
+            server_name=self.upstream.sni if self.upstream.tls else None,
+        )
+
+    @property
+    def vendor_url(self) -> str:
+        return "https://api.moonshot.cn"
+
+    def path(self, call: Call) -> str:
+        if call.api is None or call.target.root not in _ROOTS:
+            raise UnsupportedApi("moonshot has chat, models, files and embeddings only")
+        return with_query(f"/v1/{call.api}", call.target.query)
+
+    def edit(self, fields: Fields, call: Call) -> None:
+        if call.upstream_model is not None and call.upstream_model in self.fixed_temperature_models:
+            fields.pop("temperature", None)
+
+    def translator(self, call: Call) -> Translator | None:
+        if self.protocol == "openai" and call.api == CHAT and call.stream:
+            return PassThrough(call, restore=self.restores_model(call), edit=hoist_usage)
+        return super().translator(call)
+
+
+def hoist_usage(fields: Fields) -> bool:
+    """Move `choices[0].usage` of a streamed chunk to the top level, where OpenAI's SDKs look for it."""
+    if b'"usage"' not in bytes(fields.get("choices", b"")):
+        return False
+    choices: Any = jsontext.load(fields["choices"])
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict) or "usage" not in choices[0]:
+        return False
+    usage = choices[0].pop("usage")
+    fields["choices"] = jsontext.raw(choices)
+    if usage is not None:
+        fields["usage"] = jsontext.raw(usage)
+    return True

@@ -1,0 +1,57 @@
+"""OpenAI, and whoever speaks its API under another base URL (`openaiCustomUrl`)."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator
+
+from extproc import jsontext
+from extproc.call import CHAT, Call
+from extproc.errors import UnsupportedApi
+from extproc.jsontext import Fields
+from extproc.providers.base import Provider, with_query
+from extproc.providers.urls import BaseUrl, merge_query, parse_base_url
+
+
+def _base_url(text: str) -> str:
+    parse_base_url(text)
+    return text
+
+
+class OpenAI(Provider):
+    """Every `/v1/*` API passes, except the account's administration (`organization`): nobody reaches that through
+    a gateway with the gateway's key."""
+
+    tokens_required: ClassVar[bool] = False
+    knows_developer: ClassVar[bool] = True
+
+    type: Literal["openai"]
+    openai_custom_url: Annotated[str, AfterValidator(_base_url)] = "https://api.openai.com"
+    response_json_schema: dict[str, Any] | None = None
+
+    @cached_property
+    def _url(self) -> BaseUrl:
+        return parse_base_url(self.openai_custom_url)
+
+    @property
+    def vendor_url(self) -> str:
+        return self._url.origin
+
+    def path(self, call: Call) -> str:
+        if call.api is None or call.target.root == "organization":
+            raise UnsupportedApi("this path is not served here")
+        # A bare host keeps /v1; any other base path stands in its place.
+        path = f"{self._url.base or ('' if self._url.endpoint else '/v1')}/{call.api}"
+        return with_query(path, merge_query(call.target, self._url.query))
+
+    def credentials(self, call: Call) -> Mapping[str, str]:
+        if call.token is not None:
+            return super().credentials(call)
+        # No key of ours: the client's own goes through, in the form OpenAI reads.
+        own = next((call.headers[h] for h in ("x-api-key", "api-key") if h in call.headers), None)
+        return {"authorization": f"Bearer {own}"} if own and not call.headers.get("authorization") else {}
+
+    def edit(self, fields: Fields, call: Call) -> None:
+        if self.response_json_schema is not None and call.api == CHAT:
+            fields["response_format"] = jsontext.raw(self.response_json_schema)

@@ -1,0 +1,89 @@
+"""The translator for vendors that already speak OpenAI: restore the model's name, count tokens, watch the end.
+
+Rule: an event in which nothing changes keeps the vendor's bytes; one that cannot be read is never forwarded.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from extproc import jsontext, sse
+from extproc.call import CHAT, COMPLETIONS, JSON_APIS, Call
+from extproc.errors import BadUpstreamResponse, StreamTruncated, UpstreamError
+from extproc.jsontext import Fields, NotJson
+from extproc.providers.translator import Translator
+
+
+class _Choice(msgspec.Struct):
+    finish_reason: Any = None
+
+
+_choices = msgspec.json.Decoder(list[_Choice])
+
+
+class PassThrough(Translator):
+    """`restore`: put the client's model name in place of the vendor's. `edit`: a vendor's own change to a chunk,
+    in place; it says whether it changed anything."""
+
+    def __init__(self, call: Call, *, restore: bool, edit: Callable[[Fields], bool] | None = None) -> None:
+        self._model = jsontext.raw(call.model) if restore else None
+        self._edit = edit
+        self._needs_finish = call.api in (CHAT, COMPLETIONS)
+        self._json_only = call.api in JSON_APIS
+        self._finished = False
+
+    def body(self, body: bytes) -> bytes:
+        """Raises `BadUpstreamResponse` when an API that only answers JSON did not."""
+        try:
+            fields = jsontext.fields(body)
+            return jsontext.dump(fields) if self._rename_and_count(fields) else body
+        except NotJson as error:
+            if self._json_only:
+                raise BadUpstreamResponse(f"the vendor's answer is not a JSON object: {error}") from None
+            return body
+
+    def event(self, event: sse.Event) -> Iterable[sse.Event]:
+        """Raises `UpstreamError` with the vendor's own error event, `BadUpstreamResponse` for an unreadable one."""
+        if event.data == sse.DONE.data:
+            self._check_finished()
+            yield event
+        elif not event.data:
+            yield event
+        else:
+            yield self._chunk(event)
+
+    def close(self) -> Iterable[sse.Event]:
+        """Raises `StreamTruncated` when no choice ever finished."""
+        self._check_finished()
+        return ()
+
+    def _check_finished(self) -> None:
+        if self._needs_finish and not self._finished:
+            raise StreamTruncated("the vendor's stream ended before its answer was complete")
+
+    def _chunk(self, event: sse.Event) -> sse.Event:
+        try:
+            fields = jsontext.fields(event.data)
+            if "error" in fields and isinstance(jsontext.load(fields["error"]), dict):
+                raise UpstreamError(500, document=event.data)
+            edited = self._edit is not None and self._edit(fields)
+            changed = self._rename_and_count(fields) or edited
+            if "choices" in fields and not self._finished:
+                self._finished = any(choice.finish_reason for choice in _choices.decode(fields["choices"]))
+        except (NotJson, msgspec.DecodeError) as error:
+            raise BadUpstreamResponse(f"the vendor sent an event that is not readable JSON: {error}") from None
+        return sse.Event(jsontext.dump(fields), event.name) if changed else event
+
+    def _rename_and_count(self, fields: Fields) -> bool:
+        """Restore the model's name in place; whether that changed anything."""
+        nested = bytes(fields.get("response", b""))[:1] == b"{"  # Responses API events carry the answer inside
+        answer = jsontext.fields(fields["response"]) if nested else fields
+        if answer.get("usage", jsontext.NULL) != jsontext.NULL:
+            self.raw_usage = jsontext.load(answer["usage"])
+        if self._model is None or "model" not in answer:
+            return False
+        answer["model"] = self._model
+        if nested:
+            fields["response"] = jsontext.raw(answer)
+        return True

@@ -1,0 +1,147 @@
+"""Qwen on DashScope: native API (the default), compatible mode, or `protocol: original`."""
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal, Self
+
+from pydantic import field_validator, model_validator
+
+from extproc import jsontext
+from extproc.blocks import Patterns
+from extproc.call import CHAT, EMBEDDINGS, Call
+from extproc.errors import UnsupportedApi, UpstreamError
+from extproc.jsontext import Fields
+from extproc.patterns import NamePatterns
+from extproc.providers import dashscope, messages
+from extproc.providers.base import Provider, UpstreamRequest, with_query
+from extproc.providers.dashscope_chat import Chat
+from extproc.providers.translator import Translator
+
+_TEXT = "/api/v1/services/aigc/text-generation/generation"
+_MULTIMODAL = "/api/v1/services/aigc/multimodal-generation/generation"
+_EMBEDDING = "/api/v1/services/embeddings/text-embedding/text-embedding"
+
+_COMPATIBLE_ROOTS = frozenset("chat completions embeddings responses files batches models conversations".split())
+_ORIGINAL_PREFIXES = ("/api/v1/", "/compatible-mode/", "/compatible-api/", "/apps/")
+
+_PREAMBLE = "You are a helpful assistant."
+_FILE_MODELS = NamePatterns(["qwen-long*"])
+
+
+class Qwen(Provider):
+    """`multimodalModels` and `streamOnlyModels` replace the built-in lists and match the vendor's names."""
+
+    example_model: ClassVar[str] = "qwen-plus"
+    setting_prefix: ClassVar[str] = "parameters."
+
+    type: Literal["qwen"]
+    qwen_enable_compatible: bool = False
+    qwen_enable_search: bool = False
+    qwen_file_ids: tuple[str, ...] = ()
+    qwen_domain: str = "dashscope.aliyuncs.com"
+    reasoning_content_mode: Literal["passthrough", "ignore", "concat"] = "passthrough"
+    # qwen3.5 and qwen3.6 answer only on the multimodal endpoint, even for text (alibaba/higress#4716, 2026).
+    multimodal_models: Patterns = NamePatterns(
+        ["qwen-vl*", "qwen2-vl*", "qwen2.5-vl*", "qwen3-vl*", "qvq*", "qwen*-omni*", "qwen3.5*", "qwen3.6*"]
+    )
+    stream_only_models: Patterns = NamePatterns(["qwq*", "qvq*", "qwen*-omni*", "qwen3-*-thinking*"])
+
+    @field_validator("qwen_domain")
+    @classmethod
+    def _bare_host(cls, value: str) -> str:
+        if not value or any(c in value for c in "/ ?#@"):
+            raise ValueError("must be a host name such as dashscope-intl.aliyuncs.com")
+        return value
+
+    @model_validator(mode="after")
+    def _one_context(self) -> Self:
+        if self.qwen_file_ids and self.context is not None:
+            raise ValueError("qwenFileIds and context cannot be used together")
+        return self
+
+    @property
+    def vendor_url(self) -> str:
+        return f"https://{self.qwen_domain}"
+
+    def _native(self, call: Call) -> bool:
+        return self.protocol == "openai" and not self.qwen_enable_compatible and call.api in (CHAT, EMBEDDINGS)
+
+    def _upstream_streams(self, call: Call) -> bool:
+        return call.stream or (call.upstream_model or "") in self.stream_only_models
+
+    def path(self, call: Call) -> str:
+        if call.target.root not in _COMPATIBLE_ROOTS:
+            raise UnsupportedApi("qwen has no such API")
+        if not self._native(call):
+            path = f"/compatible-mode/v1/{call.api}"
+        elif call.body is None:
+            raise UnsupportedApi(f"qwen's native {call.api} takes a POST with a JSON body only")
+        elif call.api == EMBEDDINGS:
+            path = _EMBEDDING
+        else:
+            path = _MULTIMODAL if (call.upstream_model or "") in self.multimodal_models else _TEXT
+        return with_query(path, call.target.query)
+
+    def request(self, call: Call) -> UpstreamRequest:
+        plain = super().request(call)
+        if not self._native(call):
+            return plain
+        stream = call.api == CHAT and self._upstream_streams(call)
+        headers: Mapping[str, str] = {"accept": "application/json"}
+        if stream:
+            headers = {"accept": "text/event-stream", "x-dashscope-sse": "enable"}
+        remove = () if stream else ("x-dashscope-sse",)
+        return UpstreamRequest(plain.path, {**plain.headers, **headers}, plain.body, remove)
+
+    def body(self, call: Call) -> bytes | None:
+        if not self._native(call):
+            return super().body(call)
+        fields = self.openai_fields(call)
+        model = call.upstream_model or ""
+        if call.api == EMBEDDINGS:
+            return dashscope.embeddings_request(fields, model)
+        return dashscope.chat_request(
+            fields,
+            model,
+            multimodal=model in self.multimodal_models,
+            stream=self._upstream_streams(call),
+            search=self.qwen_enable_search,
+        )
+
+    def edit(self, fields: Fields, call: Call) -> None:
+        if (
+            self.qwen_file_ids
+            and self._native(call)
+            and call.api == CHAT
+            and (call.upstream_model or "") in _FILE_MODELS
+        ):
+            files = ",".join(f"fileid://{id}" for id in self.qwen_file_ids)
+            fields["messages"] = messages.insert_system(fields["messages"], files, preamble=_PREAMBLE)
+
+    def translator(self, call: Call) -> Translator | None:
+        if not self._native(call):
+            return super().translator(call)
+        model = call.model if self.restores_model(call) else call.upstream_model
+        if call.api == EMBEDDINGS:
+            return dashscope.Embeddings(call, model)
+        return Chat(call, model or "", self.reasoning_content_mode, streamed=self._upstream_streams(call))
+
+    def error(self, status: int, body: bytes) -> UpstreamError:
+        return dashscope.error(status, body)
+
+    def check_original(self, call: Call) -> None:
+        if not call.target.path.startswith(_ORIGINAL_PREFIXES):
+            raise UnsupportedApi("this provider speaks DashScope's own API (protocol: original)")
+
+    def takes_context(self, call: Call) -> bool:
+        if self.protocol == "original":
+            return call.body is not None and call.target.path in (_TEXT, _MULTIMODAL)
+        return super().takes_context(call)
+
+    def insert_context_original(self, fields: Fields, call: Call) -> None:
+        given = jsontext.fields(fields["input"]) if "input" in fields else {}
+        if "messages" in given:
+            content = [{"text": call.context}] if call.target.path == _MULTIMODAL else call.context
+            given["messages"] = messages.insert_system(given["messages"], content)
+            fields["input"] = jsontext.raw(given)
+        else:
+            super().insert_context_original(fields, call)

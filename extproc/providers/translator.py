@@ -1,0 +1,62 @@
+"""What translates one answer. Rule: the interface alone; vendors' translators remember what they need, here nothing."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+from extproc import sse
+from extproc.call import Usage
+from extproc.errors import BadUpstreamResponse
+
+
+class Translator(ABC):
+    """Turns one 200 answer into what the client expects. One per exchange, so it may remember things.
+
+    A failure is a raised `ProxyError`; whoever calls knows whether it becomes a status or an in-stream event.
+    """
+
+    id_starts_event: ClassVar[bool] = False  # see sse.Decoder
+    expects_stream: bool = False  # any answer but an event stream is unreadable
+    gathers: bool = False  # an event stream becomes one JSON answer
+
+    raw_usage: Any = None
+    """The last usage object that the vendor sent."""
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens of the exchange so far."""
+        return read_usage(self.raw_usage)
+
+    @abstractmethod
+    def body(self, body: bytes) -> bytes:
+        """A whole answer: the vendor's JSON to the client's."""
+
+    def gathered(self, events: Iterable[sse.Event]) -> bytes:
+        """Where `gathers` is set: the vendor's whole stream to the client's JSON."""
+        raise BadUpstreamResponse("the vendor answered with an event stream")
+
+    def event(self, event: sse.Event) -> Iterable[sse.Event]:
+        """One vendor event to none, one or several of the client's."""
+        raise BadUpstreamResponse("the vendor answered with an event stream")
+
+    def release(self) -> Iterable[sse.Event]:
+        """What was held back, to go out before an error does."""
+        return ()
+
+    def close(self) -> Iterable[sse.Event]:
+        """The vendor's stream is over: what the client is still owed."""
+        return ()
+
+
+def read_usage(usage: Any) -> Usage:
+    """Token counts by their chat (`prompt_tokens`) or their Responses and DashScope names (`input_tokens`)."""
+    counts: Mapping[str, Any] = usage if isinstance(usage, dict) else {}
+
+    def count(*names: str) -> int | None:
+        return next((counts[n] for n in names if isinstance(counts.get(n), int)), None)
+
+    prompt, completion = count("prompt_tokens", "input_tokens"), count("completion_tokens", "output_tokens")
+    total = count("total_tokens")
+    if total is None and (prompt is not None or completion is not None):
+        total = (prompt or 0) + (completion or 0)
+    return Usage(prompt, completion, total)
