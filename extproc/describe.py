@@ -1,0 +1,228 @@
+"""The configuration in words (`extproc check`) and as a JSON schema for editors (`extproc schema`).
+
+Rule: pure, and no secret: of a key at most the last four characters.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic.json_schema import GenerateJsonSchema
+
+from extproc.config import Config, Route
+from extproc.load import Loaded
+from extproc.patterns import ModelMapping, NamePatterns
+from extproc.providers import Azure, OpenAI, Provider, Qwen
+
+
+def describe(loaded: Loaded) -> str:
+    """What was understood: routes, providers, limits and notes, as lines of text. Keys are redacted."""
+    config = loaded.config
+    shown = {p.id for p in config.providers} | {n for r in config.effective_routes for n in (r.name, *r.match.ingress)}
+    routes = [(route.name, "; ".join(_conditions(route, shown)) or "everything") for route in config.effective_routes]
+    targets = [route.provider or "(refused)" for route in config.effective_routes]
+    names, matches = max(len(name) for name, _ in routes), max(len(match) for _, match in routes)
+    lines = [f"Configuration: {loaded.source}", "", "Routes (the first that matches takes the request)"]
+    lines += [
+        f"  {name:<{names}}  {match:<{matches}}  -> {target}"
+        for (name, match), target in zip(routes, targets, strict=True)
+    ]
+    lines += ["", "Providers"]
+    for provider in config.providers:
+        lines.append(f"  {provider.id}: {_kind(provider)}")
+        facts = list(_facts(provider))
+        lines += [f"    {name:<9} {value}" for name, value in facts]
+    lines += ["", "Limits", f"  JSON body up to {_size(config.max_body_bytes)}"]
+    if config.cors_origins:
+        lines.append(f"  browsers may call from {', '.join(config.cors_origins)}")
+    if loaded.notes:
+        lines += ["", "Notes", *(f"  {note}" for note in loaded.notes)]
+    return "\n".join(lines) + "\n"
+
+
+def _conditions(route: Route, shown: set[str]) -> Iterator[str]:
+    match = route.match
+    for name, value in match.headers.items():
+        yield f"header {name}: {_header_value(name, value, shown)}"
+    if match.hosts:
+        yield f"host {' or '.join(match.hosts)}"
+    if match.path_prefix:
+        yield f"path {match.path_prefix}*"
+    if match.models is not None:
+        yield f"model {' or '.join(match.models.patterns) or '(none)'}"
+    if match.ingress:
+        yield f"ingress {' or '.join(match.ingress)}"
+    if match.services:
+        yield f"service {' or '.join(match.services)}"
+
+
+def _header_value(name: str, value: str, shown: set[str]) -> str:
+    """A credential that is a client's key, not the name of a service, is a secret too."""
+    if name.lower() not in ("authorization", "x-api-key", "api-key", "cookie", "proxy-authorization"):
+        return value
+    scheme, _, credential = value.rpartition(" ")
+    return value if credential in shown else f"{scheme} {redact(credential)}".strip()
+
+
+def redact(secret: str) -> str:
+    """Enough to tell keys apart, and only where it gives nothing away: `sk-…a1b2` from 12 characters on, else `…`."""
+    if len(secret) < 12:
+        return "…"
+    return f"{'sk-' if secret.startswith('sk-') else ''}…{secret[-4:]}"
+
+
+def _kind(provider: Provider) -> str:
+    if provider.protocol == "original":
+        return f"{provider.type}, protocol original: clients speak the vendor's own API"
+    if isinstance(provider, Qwen):
+        return f"{provider.type}, {'compatible mode' if provider.qwen_enable_compatible else 'native API'}"
+    return provider.type
+
+
+def _facts(provider: Provider) -> Iterator[tuple[str, str]]:
+    upstream = provider.upstream
+    scheme = "https" if upstream.tls else "http"
+    host = f"[{upstream.address}]" if ":" in upstream.address else upstream.address
+    sni = f", SNI {upstream.sni}" if upstream.tls else ""
+    yield "upstream", f"{scheme}://{host}:{upstream.port} (Host {upstream.authority}{sni})"
+    if isinstance(provider, Azure):
+        yield "address", provider.azure_service_url
+    elif isinstance(provider, OpenAI):
+        yield "address", _public(provider.openai_custom_url)
+    if provider.tls.ca_file:
+        yield "tls", f"certificates are verified with {provider.tls.ca_file}"
+    if provider.tokens:
+        count = len(provider.tokens)
+        keys = ", ".join(redact(token.get_secret_value()) for token in provider.tokens)
+        yield "keys", f"{count}: {keys}"
+    else:
+        yield "keys", "none: the client's own goes through"
+    yield "models", ", ".join(provider.names or ()) or "as the vendor lists them"
+    if provider.model_mapping:
+        pairs = provider.model_mapping.written.items()
+        yield "mapping", ", ".join(f"{name} -> {target or '(unchanged)'}" for name, target in pairs)
+    if provider.response_model == "upstream":
+        yield "answers", "carry the vendor's model names"
+    if provider.context is not None:
+        context = provider.context
+        limits = f"every {context.refresh:g} s, up to {_size(context.max_bytes)}"
+        yield "context", f"{_public(context.file_url)}, fetched {limits}"
+    for setting in provider.custom_settings:
+        fills = "" if setting.overwrite else ", where absent"
+        value = setting.value if isinstance(setting.value, (int, float)) else "…"
+        yield "setting", f"{setting.name} = {value}{fills}"
+
+
+def _public(url: str) -> str:
+    """A URL without user, password and query, any of which may be a secret."""
+    parts = urlsplit(url)
+    hidden = "?…" if parts.query else ""
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl() + hidden
+
+
+def _size(count: int) -> str:
+    for unit, size in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count % size == 0:
+            return f"{count // size} {unit}"
+    return f"{count} bytes"
+
+
+# The schema
+
+_DESCRIPTIONS = {
+    "apiToken": "One key, as in apiTokens.",
+    "apiTokens": "The vendor's keys, one chosen per request: the key itself, ${NAME} from the environment (a comma "
+    "separated list) or file:PATH of a secret file.",
+    "azureServiceUrl": "https://R/openai/deployments/D/chat/completions?api-version=V, "
+    "https://R/openai/deployments/D?api-version=V, https://R?api-version=V or https://R/openai/v1.",
+    "caFile": "A PEM bundle that replaces the system's certificate authorities; relative to this file.",
+    "context": "A text that goes into every chat as a system message before the first other message.",
+    "corsOrigins": "Origins that browsers may call from; preflights are answered by Envoy.",
+    "customSettings": "Values put into requests, in this order, before they are converted.",
+    "endpoint": "Where to connect instead of the vendor's address: scheme, host and port.",
+    "fileUrl": "Where the text is: http://, https:// or file://.",
+    "fixedTemperatureModels": "The vendor's names of models that are not sent a temperature.",
+    "headers": "Header names and their exact values.",
+    "hosts": "Host names without port; *.example.com takes all below it.",
+    "id": "What routes call this provider; its type if absent.",
+    "ingress": "Names that a client puts in its bearer token, or Envoy's route names.",
+    "match": "What a request must have; everything that is said must hold. Without it: every request.",
+    "maxBodyBytes": "The longest JSON body that is read.",
+    "maxBytes": "The longest text that is taken, in bytes.",
+    "mode": "auto: name is one of max_tokens, temperature, top_p, top_k, seed; raw: a dotted path.",
+    "modelMapping": "The client's model name to the vendor's: exact names, prefix*, ~regex, and * for the rest. "
+    "An empty target keeps the client's name.",
+    "models": "The model names that clients may use, as GET /v1/models lists them.",
+    "Match.models": "Model names: exact, with * for any text, or ~regex.",
+    "moonshotFileId": "An uploaded file whose text goes in as a system message.",
+    "multimodalModels": "The vendor's names of models that answer on the multimodal endpoint; replaces the list.",
+    "Route.name": "The route's name in logs and metrics.",
+    "CustomSetting.name": "What to set: see mode.",
+    "openaiCustomUrl": "Another server that speaks OpenAI's API: a base URL or the full URL of one API.",
+    "overwrite": "false: only where the request does not say it.",
+    "pathPrefix": "How the raw path begins.",
+    "protocol": "openai: clients speak OpenAI's API. original: they speak the vendor's own.",
+    "Route.provider": "The id of the provider that takes the request.",
+    "Config.provider": "A single provider that takes everything, as in a Higress plugin configuration.",
+    "activeProviderId": "The one of providers that takes everything, as in a Higress plugin configuration.",
+    "providers": "The vendors.",
+    "qwenDomain": "DashScope's host name, such as dashscope-intl.aliyuncs.com.",
+    "qwenEnableCompatible": "true: DashScope's OpenAI-compatible API; false: its native one.",
+    "qwenEnableSearch": "Lets the model search the web unless the client says otherwise; native API only.",
+    "qwenFileIds": "Uploaded files that qwen-long gets to see; native API only, not together with context.",
+    "reasoningContentMode": "What becomes of the model's thinking: kept apart, dropped, or put before the answer.",
+    "recordUsage": "true: answers are read to count tokens even where nothing else needs it.",
+    "refresh": "How often the text is fetched again: seconds, or text such as 500ms, 30s, 5m, 1h.",
+    "responseJsonSchema": "Goes into every chat as response_format.",
+    "responseModel": "Whose model name answers carry: the one the client asked for, or the vendor's.",
+    "routes": "Who takes which requests; the first that matches wins. Without routes the only provider takes all.",
+    "serviceName": "Higress' name of the text's server; not needed.",
+    "servicePort": "Higress' port of the text's server; not needed.",
+    "services": "Names that a client puts in its bearer token, or Envoy's cluster names.",
+    "streamOnlyModels": "The vendor's names of models that only stream; replaces the built-in list.",
+    "timeout": "Milliseconds that fetching a context text may take.",
+    "tls": "How the vendor's certificate is verified.",
+    "type": "The vendor.",
+    "value": "Any YAML value.",
+}
+
+
+class _Schema(GenerateJsonSchema):
+    def encode_default(self, dft: Any) -> Any:
+        match dft:
+            case NamePatterns():
+                return list(dft.patterns)
+            case ModelMapping():
+                return {}
+        return super().encode_default(dft)
+
+    def get_title_from_name(self, name: str) -> str:
+        return name  # the key as it is written
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of a configuration file, for editors. Documents with a `kind` are Higress', and not described."""
+    generated = Config.model_json_schema(schema_generator=_Schema)
+    definitions: dict[str, Any] = generated.pop("$defs")
+    union = generated["properties"]["providers"]["items"]
+    generated["properties"] |= {
+        "provider": dict(union),
+        "activeProviderId": {"title": "activeProviderId", "type": "string"},
+    }
+    generated.pop("required")
+    generated["anyOf"] = [{"required": ["providers"]}, {"required": ["provider"]}]
+    definitions["Config"] = generated
+    for title, definition in definitions.items():
+        for key, found in definition.get("properties", {}).items():
+            text = _DESCRIPTIONS.get(f"{title}.{key}") or _DESCRIPTIONS.get(key)
+            if text and "description" not in found:
+                found["description"] = text
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "extproc configuration",
+        "description": "Native configuration, or a Higress WasmPlugin document of ai-proxy.",
+        "$defs": definitions,
+        "if": {"required": ["kind"]},
+        "then": {"properties": {"kind": {"type": "string"}}},
+        "else": {"$ref": "#/$defs/Config"},
+    }

@@ -1,0 +1,357 @@
+"""From a file or the environment to a `Config`: the only reader of configuration and secret files.
+
+Rule: everything wrong is gathered and said at once, in our own words, with file, line and key; no message holds a
+secret. YAML mappings keep the lines they were written on (`Map`) through every change made before validation.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+import re
+from typing import Any
+
+from pydantic import ValidationError
+
+from extproc import environment, higress, yamlfile
+from extproc.config import Config, ConfigError, Match, Problem, did_you_mean
+from extproc.higress import Location
+from extproc.providers import Qwen
+from extproc.wording import OWNERS, TOKEN_KEYS, TYPES, block_at, found_text, keys, worded
+from extproc.yamlfile import Map, Seq, locate, reason
+
+__all__ = ["ConfigError", "Loaded", "Problem", "StandIn", "load"]
+
+
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """The simulated vendors that take the place of those without a key: where they listen, and the key they take."""
+
+    url: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration, what is worth knowing about it, and where it comes from: the file's name or `environment`."""
+
+    config: Config
+    notes: tuple[str, ...]
+    source: str
+
+
+def load(
+    path: Path | None, environ: Mapping[str, str], *, stand_in: StandIn | None = None, keyless: bool = False
+) -> Loaded:
+    """The configuration of a file (native, Higress plugin or `WasmPlugin` documents), or without one of `environ`.
+
+    `environ` also resolves `${NAME}` keys and, for `WasmPlugin` documents, `DEFAULT_AI_SERVICE`. Files that the
+    configuration names are relative to it. `keyless`: keys that cannot be read here are not missed, for those who
+    need none (Envoy's side). Raises `ConfigError` with everything that is wrong.
+    """
+    if path is None:
+        native, notes = environment.native(environ, stand_in=stand_in is not None)
+        return _Loading(environment.SOURCE, Path(), environ, stand_in, keyless, notes=list(notes)).finish(native)
+    loading = _Loading(str(path), path.absolute().parent, environ, stand_in, keyless)
+    return loading.finish(loading.combine(yamlfile.read(path)))
+
+
+# Native documents to a Config
+
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+@dataclass
+class _Loading:
+    file: str
+    base: Path
+    environ: Mapping[str, str]
+    stand_in: StandIn | None
+    keyless: bool = False
+    notes: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def _fault(self, data: object, location: Location, message: str) -> None:
+        line, key = locate(data, location)
+        problem = Problem(self.file, line, key, message)
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+    def _note(self, document: Map, text: str) -> None:
+        self.notes.append(f"{self.file}:{document.line}: {text}")
+
+    # Several documents to one
+
+    def combine(self, documents: Seq) -> dict[str, Any]:
+        """One native configuration from all documents of the file."""
+        natives: list[Map] = []
+        plugins: list[Map] = []
+        for document, line in self._flat(documents):
+            if not isinstance(document, Map):
+                message = f"a document must be a mapping with {', '.join(keys(Config))}; found {found_text(document)}"
+                self.problems.append(Problem(self.file, line, "", message))
+            elif "kind" not in document:
+                natives.append(document)
+            elif document["kind"] != "WasmPlugin":
+                self._note(document, f"a document of kind {document['kind']}, skipped")
+            elif higress.is_ai_proxy(document):
+                plugins.append(document)
+            else:
+                metadata = document.get("metadata")
+                name = metadata.get("name") if isinstance(metadata, dict) else None
+                self._note(document, f"WasmPlugin {name or 'without a name'} is not ai-proxy, skipped")
+        if not natives and not plugins and not self.problems:
+            allowed = f"{', '.join(keys(Config))}, or a Higress WasmPlugin of ai-proxy"
+            self.problems.append(Problem(self.file, 0, "", f"there is no configuration in it; allowed: {allowed}"))
+
+        translation = higress.translate(plugins, self.environ.get(environment.DEFAULT, "").strip())
+        self.notes += translation.notes
+        for fault in translation.faults:
+            self._fault(plugins, fault.location, fault.message)
+        merged = Map("", natives[0].line if natives else plugins[0].line if plugins else 0)
+        defaults: list[str] = []
+        for document in natives:
+            native, default = self._native(document, alone=len(natives) == 1 and not plugins)
+            defaults += [default] if default else []
+            merged = self._merge(merged, native)
+        if plugins:
+            merged = self._merge(merged, {"providers": translation.providers, "routes": translation.routes})
+        for default in defaults + translation.defaults:
+            if isinstance(routes := merged.setdefault("routes", []), list):
+                name = higress.unique("default", (str(r.get("name")) for r in routes if isinstance(r, dict)))
+                merged["routes"] = [*routes, {"name": name, "match": {}, "provider": default}]
+        return merged
+
+    def _flat(self, documents: Seq) -> Iterator[tuple[Any, int]]:
+        for document, line in zip(documents, documents.lines, strict=True):
+            items = document.get("items") if isinstance(document, Map) and document.get("kind") == "List" else None
+            if isinstance(items, Seq):
+                yield from self._flat(items)
+            elif document is not None:
+                yield document, line
+
+    def _native(self, document: Map, *, alone: bool) -> tuple[Map, str | None]:
+        """A native document in plain form, and the provider that its short forms let take everything."""
+        plain = document | {}
+        if {"provider", "activeProviderId"}.isdisjoint(plain):
+            providers = plain.get("providers")
+            if alone or plain.get("routes") or not isinstance(providers, list) or not providers:
+                return plain, None
+            if len(providers) > 1:
+                message = "there are several providers, so routes must say which takes what"
+                self._fault(document, ("providers",), message)
+            return plain, _provider_id(providers[0])
+        active, others, faults = higress.active_provider(document, ())
+        for fault in faults:
+            self._fault(document, fault.location, fault.message)
+        if "provider" in plain and plain.get("providers"):
+            self.notes.append("providers: left out, since provider wins, as in Higress")
+        self.notes += [f"provider {id}: listed, but not active, so it is left out" for id in others]
+        if plain.get("routes"):
+            key = "provider" if "provider" in plain else "activeProviderId"
+            message = "takes everything, so there can be no routes beside it; use providers and routes"
+            self._fault(document, (key,), message)
+        for key in ("provider", "providers", "activeProviderId"):
+            plain.pop(key, None)
+        plain["providers"] = [] if active is None else [active]
+        return plain, None if alone or active is None else _provider_id(active)
+
+    def _merge(self, merged: Map, other: dict[str, Any]) -> Map:
+        for key in [key for key in other if key in merged]:
+            ours, theirs = merged[key], other[key]
+            if isinstance(ours, list) and isinstance(theirs, list):
+                other = other | {key: [*ours, *theirs]}
+            elif isinstance(ours, list) or isinstance(theirs, list):
+                self._fault(merged if isinstance(theirs, list) else other, (key,), "must be a list")
+                return merged
+            else:
+                self._fault(other, (key,), "said in two documents of the file; say it once")
+        return merged | other
+
+    # One native configuration to a Config
+
+    def finish(self, native: dict[str, Any]) -> Loaded:
+        """Validates; raises `ConfigError`."""
+        if isinstance(native.get("providers"), list):
+            providers = native["providers"]
+            providers[:] = [self._provider(providers, index) for index in range(len(providers))]
+        self._references(native)
+        config: Config | None = None
+        try:
+            config = Config.model_validate(native, context={"resolve": self._resolve})
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                self._explain(native, detail)
+        if config is None or self.problems:
+            raise ConfigError(sorted(self.problems, key=lambda p: p.line)) from None
+        return Loaded(config, tuple(dict.fromkeys([*self.notes, *_advice(config)])), self.file)
+
+    def _provider(self, providers: list[Any], index: int) -> Any:
+        """A provider block without what is switched off, its files absolute, the stand-in in place of missing keys."""
+        given = providers[index]
+        type = given.get("type") if isinstance(given, dict) else None
+        if not isinstance(given, dict) or not isinstance(type, str) or type not in TYPES:
+            return given
+        block = given | {}
+        for key in [k for k in given if k not in keys(TYPES[type])]:
+            message = higress.key_problem(key, given[key], type, OWNERS)
+            if message:
+                self._fault(providers, (index, key), message)
+            if message is not None:
+                del block[key]
+        tls, context = block.get("tls"), block.get("context")
+        if isinstance(tls, dict) and isinstance(tls.get("caFile"), str):
+            path = self.base / tls["caFile"]
+            if not path.is_file():
+                self._fault(providers, (index, "tls", "caFile"), f"there is no file {path}")
+            block["tls"] = tls | {"caFile": str(path)}
+        if isinstance(context, dict) and isinstance(context.get("fileUrl"), str):
+            scheme, _, rest = context["fileUrl"].partition(":")
+            rest = rest.removeprefix("//").removeprefix("localhost/" if rest.startswith("//localhost/") else "")
+            if scheme == "file" and rest and not rest.startswith("/"):
+                block["context"] = context | {"fileUrl": f"file://{self.base / rest}"}
+        return self._with_stand_in(block)
+
+    def _with_stand_in(self, block: dict[str, Any]) -> dict[str, Any]:
+        own_server = block.get("type") == "openai" and (block.get("openaiCustomUrl") or block.get("endpoint"))
+        if self.stand_in is None or (own_server and not any(block.get(key) for key in TOKEN_KEYS)):
+            return block
+        entries: list[Any] = []
+        for key in TOKEN_KEYS:
+            value = block.get(key)
+            entries += value if isinstance(value, list) else [] if value is None else [value]
+        if not all(isinstance(entry, str) and self._absent(entry) for entry in entries):
+            return block
+        self.notes.append(f"provider {_provider_id(block)}: no key, the simulated vendor stands in")
+        block = block | {"apiTokens": [self.stand_in.key], "endpoint": block.get("endpoint") or self.stand_in.url}
+        block.pop("apiToken", None)
+        return block
+
+    def _absent(self, entry: str) -> bool:
+        match = _VARIABLE.fullmatch(entry.strip())
+        return not _split(self.environ.get(match[1], ""), ",") if match else not entry.strip()
+
+    def _resolve(self, entry: str) -> list[str]:
+        """The tokens of one entry. Raises `ValueError`."""
+        try:
+            return self._tokens(entry)
+        except ValueError:
+            if self.keyless:
+                return ["not-read-here"]
+            raise
+
+    def _tokens(self, entry: str) -> list[str]:
+        """The tokens of one entry. Raises `ValueError`, which never quotes the entry unless it names a place."""
+        entry = entry.strip()
+        if match := _VARIABLE.fullmatch(entry):
+            if tokens := _split(self.environ.get(match[1], ""), ","):
+                return tokens
+            state = "empty" if match[1] in self.environ else "not set"
+            raise ValueError(f"the environment variable {match[1]} is {state}")
+        if "${" in entry:
+            raise ValueError("${NAME} must be a whole entry, with a NAME of letters, digits and _")
+        if not entry.startswith("file:"):
+            return [entry]
+        path = self.base / entry.removeprefix("file:").removeprefix("//").strip()
+        try:
+            tokens = _split(path.read_text(encoding="utf-8-sig"), "\n")
+        except OSError as error:
+            raise ValueError(f"the secret file {path} cannot be read: {reason(error)}") from None
+        except UnicodeDecodeError:
+            raise ValueError(f"the secret file {path} cannot be read: it is not UTF-8 text") from None
+        if not tokens:
+            raise ValueError(f"the secret file {path} is empty")
+        return tokens
+
+    def _references(self, native: Mapping[str, Any]) -> None:
+        """The checks between blocks that `Config` makes too, here with the line of the block that is wrong."""
+        providers, routes = native.get("providers"), native.get("routes")
+        ids: list[str] = []
+        if not isinstance(providers, list):
+            return
+        for index, provider in enumerate(providers):
+            if isinstance(provider, dict):
+                id = _provider_id(provider)
+                if id and id in ids:
+                    where = ("providers", index, "id" if "id" in getattr(provider, "lines", provider) else "type")
+                    self._fault(native, where, f"two providers have the id {id!r}: give each an id of its own")
+                ids.append(id)
+        names: set[object] = set()
+        for index, route in enumerate(routes if isinstance(routes, list) else ()):
+            if not isinstance(route, dict):
+                continue
+            name, target = route.get("name"), route.get("provider")
+            if isinstance(name, str) and name in names:
+                self._fault(native, ("routes", index, "name"), f"two routes have the name {name!r}")
+            names.add(name if isinstance(name, str) else None)
+            if isinstance(target, str) and target not in ids:
+                known = ", ".join(filter(None, ids))
+                message = f"there is no provider {target!r}{did_you_mean(target, ids)}; there are: {known}"
+                self._fault(native, ("routes", index, "provider"), message)
+
+    def _explain(self, native: Mapping[str, Any], detail: Mapping[str, Any]) -> None:
+        """One of pydantic's findings in our own words."""
+        tagged: Location = detail["loc"]
+        location = tagged
+        if len(tagged) > 2 and tagged[0] == "providers" and tagged[2] in TYPES:
+            location = (*tagged[:2], *tagged[3:])
+        kind, value = detail["type"], detail["input"]
+        if kind == "too_short" and value:
+            return  # its entries are wrong, and that is said already
+        if not location and self.problems:
+            return  # said with a line by `_references`, or a consequence
+        location = location or ("providers",)
+        if kind in ("missing", "too_short") and location == ("providers",) and self.problems:
+            return  # likewise
+        last = str(location[-1]) if location else ""
+        message = worded(detail, last, block_at(tagged[:-1]), secret=any(k in location for k in TOKEN_KEYS))
+        if kind == "value_error" and message.startswith("apiTokens is missing"):
+            message = message.removeprefix("apiTokens is ")
+            location = (*location, "apiTokens")
+        if self.file == environment.SOURCE and len(location) == 3:
+            service = str(native["providers"][location[1]]["id"])
+            variable = environment.variable(service, str(location[2]))
+            self.problems.append(Problem(self.file, 0, variable, message))
+        else:
+            self._fault(native, location, message)
+
+
+def _split(text: str, separator: str) -> list[str]:
+    return [part.strip() for part in text.split(separator) if part.strip()]
+
+
+def _provider_id(block: Any) -> str:
+    return str(block.get("id") or block.get("type") or "") if isinstance(block, dict) else ""
+
+
+# Advice: correct, but perhaps not what was meant
+
+
+def takes_everything(match: Match) -> bool:
+    """Whether no request can fail to match."""
+    conditions = (match.headers, match.hosts, match.models is not None, match.ingress, match.services)
+    return not any(conditions) and match.path_prefix in ("", "/")
+
+
+_NATIVE_ONLY: dict[str, Callable[[Qwen], bool]] = {
+    "qwenFileIds": lambda p: bool(p.qwen_file_ids),
+    "qwenEnableSearch": lambda p: p.qwen_enable_search,
+    "reasoningContentMode": lambda p: p.reasoning_content_mode != "passthrough",
+}
+
+
+def _advice(config: Config) -> Iterator[str]:
+    for provider in config.providers:
+        if isinstance(provider, Qwen) and (provider.qwen_enable_compatible or provider.protocol == "original"):
+            mode = "protocol: original" if provider.protocol == "original" else "qwenEnableCompatible: true"
+            for key, is_set in _NATIVE_ONLY.items():
+                if is_set(provider):
+                    yield f"provider {provider.id}: {key} has no effect with {mode}"
+    first = None
+    for route in config.effective_routes:
+        if first is not None:
+            yield f"route {route.name}: never reached, since route {first} before it takes everything"
+        elif takes_everything(route.match):
+            first = route.name
+    if first is None:
+        yield "no default route: requests that no route takes are answered with 404"
