@@ -1,0 +1,250 @@
+"""The command line. Rule: options in, exit code and words out; what a command does is in the module it calls.
+
+Exit codes: 0 done, 1 it failed while running, 2 wrong use or wrong configuration.
+"""
+
+from collections.abc import Callable
+import json
+import os
+from pathlib import Path
+import socket
+import sys
+import tempfile
+from typing import Any, TypeVar
+
+import click
+
+# Read when grpc is first imported: its fork handlers would warn at every child process, none of which uses gRPC.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+from extproc import __version__, envoy_process, logs, run
+from extproc.load import ConfigError, Loaded, StandIn, load
+from extproc.run import Address
+
+SIMULATED_KEY = "sk-sim-stand-in"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _AddressType(click.ParamType[Address]):
+    """`listens`: it is an address of this machine, so a name is resolved."""
+
+    name = "HOST:PORT"
+
+    def __init__(self, *, listens: bool) -> None:
+        self._listens = listens
+
+    def convert(self, value: str | Address, param: click.Parameter | None, ctx: click.Context | None) -> Address:
+        if isinstance(value, Address):
+            return value
+        host, _, port = value.rpartition(":")
+        if not port.isdecimal() or int(port) > 65535:
+            self.fail(f"{value!r} is not HOST:PORT", param, ctx)
+        host = host.strip("[]") or "127.0.0.1"
+        if not self._listens:
+            return Address(host, int(port))
+        try:  # Envoy listens on addresses only
+            return Address(str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0]), int(port))
+        except OSError:
+            self.fail(f"{host!r} is neither an address nor a name that resolves to one", param, ctx)
+
+
+_config = click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    help="Configuration file: this project's YAML or Higress WasmPlugin documents. Without it the environment counts.",
+)
+_log_format = click.option("--log-format", type=click.Choice(["console", "json"]), default="console", show_default=True)
+_log_level = click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+_grace = click.option(
+    "--drain-seconds", "grace", type=click.FloatRange(min=0), default=run.DRAIN_SECONDS, show_default=True,
+    help="How long open exchanges may finish after a stop was asked for.",
+)  # fmt: skip
+
+
+def _address(flag: str, default: str, help: str) -> Callable[[F], F]:
+    return click.option(flag, type=_AddressType(listens=True), default=default, show_default=True, help=help)
+
+
+def _stand_in(url: str | None) -> StandIn | None:
+    return StandIn(url, SIMULATED_KEY) if url else None
+
+
+def _load(path: Path | None, url: str | None = None) -> Loaded:
+    return load(path, os.environ, stand_in=_stand_in(url))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def cli() -> None:
+    """Any OpenAI client talks to any model vendor, through Envoy."""
+
+
+@cli.command()
+@_config
+@_address("--listen", "127.0.0.1:9000", "Where Envoy reaches the sidecar (gRPC).")
+@_address("--admin", "127.0.0.1:8081", "/healthz, /readyz, /version.")
+@_log_format
+@_log_level
+@_grace
+def serve(
+    path: Path | None, listen: Address, admin: Address, log_format: logs.Format, log_level: str, grace: float
+) -> None:
+    """The sidecar alone, for an Envoy that runs elsewhere."""
+    logs.configure(log_format, log_level)
+    loaded = _load(path)
+    run.on_loop(lambda: run.serve(loaded, listen, admin, grace))
+
+
+@cli.command("run")
+@_config
+@_address("--listen", "127.0.0.1:8080", "Where Envoy takes requests.")
+@_address("--admin", "127.0.0.1:8081", "/healthz, /readyz, /version.")
+@click.option("--simulate", is_flag=True, help="Simulated vendors stand in for every service without a key.")
+@click.option("--demo", is_flag=True, help="Show one streamed chat once requests are routed.")
+@click.option("--access-log", help="File for Envoy's access log, such as /dev/stdout; none by default.")
+@click.option("--concurrency", type=click.IntRange(min=1), default=2, show_default=True, help="Envoy's worker threads.")
+@_log_format
+@_log_level
+@_grace
+def run_command(
+    path: Path | None,
+    listen: Address,
+    admin: Address,
+    simulate: bool,
+    demo: bool,
+    access_log: str | None,
+    concurrency: int,
+    log_format: logs.Format,
+    log_level: str,
+    grace: float,
+) -> None:
+    """The sidecar and a real Envoy, supervised: when one dies, all stop."""
+    logs.configure(log_format, log_level)
+    options = run.RunOptions(listen, admin, grace, demo, access_log, concurrency)
+    run.on_loop(lambda: run.run(lambda url: _load(path, url), options, simulate=simulate))
+
+
+@cli.command()
+@_config
+@_address("--listen", "0.0.0.0:8080", "Where Envoy takes requests.")
+@_address("--envoy-admin", "127.0.0.1:9901", "Envoy's own admin interface.")
+@click.option(
+    "--sidecar",
+    type=_AddressType(listens=False),
+    multiple=True,
+    default=["127.0.0.1:9000"],
+    show_default=True,
+    help="HOST:PORT of the sidecar.",
+)
+@click.option("--access-log", default="/dev/stdout", show_default=True)
+@click.option("--ca-file", help="The CA bundle on Envoy's machine; by default this machine's.")
+@click.option("--format", "kind", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
+@click.option("--no-validate", is_flag=True, help="Do not let an Envoy of this machine check it first.")
+def envoy(
+    path: Path | None,
+    listen: Address,
+    envoy_admin: Address,
+    sidecar: tuple[Address, ...],
+    access_log: str,
+    ca_file: str | None,
+    kind: str,
+    no_validate: bool,
+) -> None:
+    """Print the Envoy bootstrap for a configuration, checked by `envoy --mode validate` where there is an Envoy."""
+    from extproc import bootstrap  # slow to import
+
+    options = bootstrap.Options(
+        host=listen.host,
+        port=listen.port,
+        admin_host=envoy_admin.host,
+        admin_port=envoy_admin.port,
+        sidecars=tuple(map(str, sidecar)),
+        access_log=access_log,
+        ca_file=ca_file or run.system_ca_file(bootstrap.SYSTEM_CA_FILES),
+    )
+    text = bootstrap.bootstrap(load(path, os.environ, keyless=path is not None).config, options)
+    if not no_validate:
+        _validate(text)
+    click.echo(bootstrap.as_yaml(text) if kind == "yaml" else text, nl=False)
+
+
+def _validate(bootstrap: str) -> None:
+    try:
+        envoy_process.find_envoy()
+    except run.EnvoyError as error:
+        click.echo(f"not validated: {error}", err=True)
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "envoy.json")
+        path.write_text(bootstrap)
+        try:
+            envoy_process.validate(path)
+        except run.EnvoyError as error:
+            raise run.EnvoyError(f"{error}\n(if it names paths of another machine: --no-validate)") from None
+
+
+@cli.command()
+@_config
+def check(path: Path | None) -> None:
+    """Print what was understood of a configuration."""
+    from extproc.describe import describe
+
+    click.echo(describe(_load(path)), nl=False)
+
+
+@cli.command()
+def schema() -> None:
+    """Print the JSON schema of a configuration file, for editors."""
+    from extproc.describe import schema
+
+    click.echo(json.dumps(schema(), indent=2, ensure_ascii=False))
+
+
+@cli.command()
+@_address("--listen", "127.0.0.1:9100", "Where the vendors are simulated.")
+@click.option(
+    "--latency", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Seconds before an answer."
+)
+@click.option(
+    "--interval", type=click.FloatRange(min=0), default=0.03, show_default=True, help="Seconds between chunks."
+)
+@click.option("--chunk-size", type=click.IntRange(min=1), help="Cut answers into writes of so many bytes.")
+@click.option("--strict-host", is_flag=True, help="Refuse requests under another Host than the vendor's.")
+def simulate(listen: Address, latency: float, interval: float, chunk_size: int | None, strict_host: bool) -> None:
+    """Simulated vendors: DashScope, OpenAI, Azure OpenAI and Moonshot on one port."""
+    try:
+        from extproc.simulate import Options, serve
+    except ModuleNotFoundError as error:
+        raise click.ClickException(f"{error.name} is missing: pip install 'ai-proxy-envoy[simulate]'") from None
+
+    def ready(port: int) -> None:
+        click.echo(f"http://{Address(listen.host, port)}")
+        sys.stdout.flush()
+
+    options = Options(latency=latency, interval=interval, chunk_size=chunk_size, strict_host=strict_host)
+    run.on_loop(lambda: run.until_stopped(serve(listen.host, listen.port, options, ready)))
+
+
+def main() -> None:
+    """The entry point of `extproc`."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    except (run.PartDied, run.EnvoyError, OSError) as error:
+        click.echo(f"extproc: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

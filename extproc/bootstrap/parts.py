@@ -1,0 +1,32 @@
+"""Small pieces that the bootstrap's files share."""
+
+import ipaddress
+
+from betterproto2 import Message
+from envoy_data_plane.envoy.config.core import v3 as core
+from envoy_data_plane.envoy.type.matcher import v3 as matcher
+from envoy_data_plane.google import protobuf
+
+
+def packed(message: Message) -> protobuf.Any:
+    return protobuf.Any.pack(message)
+
+
+def text_format(text: str) -> core.SubstitutionFormatString:
+    return core.SubstitutionFormatString(text_format_source=core.DataSource(inline_string=text))
+
+
+def regex(pattern: str) -> matcher.StringMatcher:
+    return matcher.StringMatcher(safe_regex=matcher.RegexMatcher(regex=pattern))
+
+
+def socket_address(host: str, port: int) -> core.Address:
+    return core.Address(socket_address=core.SocketAddress(address=host, port_value=port))
+
+
+def is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

