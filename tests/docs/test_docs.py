@@ -1,0 +1,305 @@
+"""The documents against the code: what they show loads, what exists is described, both languages say the same.
+
+Conventions: a block fenced as `yaml` is a configuration that loads by itself. A table behind `<!-- keys: Class -->`
+describes the keys of that model. Code blocks of README.md and README.zh.md are the same, comments aside.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+import re
+from typing import Any, get_args
+
+import click
+from pydantic import BaseModel
+import pytest
+from ruamel.yaml import YAML
+
+from extproc.__main__ import cli
+from extproc.blocks import Block
+from extproc.config import Config
+from extproc.describe import schema
+from extproc.events import Answer, Forward, RequestBody, RequestHeaders
+from extproc.exchange import Exchange, Moment, Snapshot
+from extproc.load import load
+from extproc.patterns import NamePatterns
+from extproc.providers import AnyProvider, Provider
+
+ROOT = Path(__file__).parents[2]
+READMES = ("README.md", "README.zh.md")
+DOCUMENTS = (*READMES, "CONTRIBUTING.md", "CHANGELOG.md")
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+ENVIRON = {
+    name: f"sk-test-{name.lower()}"
+    for name in ("DASHSCOPE_API_KEY", "OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "MOONSHOT_API_KEY")
+}
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def fenced(document: str) -> list[tuple[str, str]]:
+    """Language and content of every code block."""
+    blocks = re.findall(r"^( *)```(\w*)\n(.*?)^\1```$", document, re.S | re.M)
+    return [(language, re.sub(rf"(?m)^{indent}", "", code)) for indent, language, code in blocks]
+
+
+def prose(document: str) -> str:
+    """A document without its code blocks."""
+    return re.sub(r"^( *)```\w*\n.*?^\1```$", "", document, flags=re.S | re.M)
+
+
+# Configurations
+
+
+YAMLS = [
+    (f"{name} {i}", code) for name in DOCUMENTS for i, (lang, code) in enumerate(fenced(text(name))) if lang == "yaml"
+]
+
+
+@pytest.mark.parametrize(("code"), [c for _, c in YAMLS], ids=[n for n, _ in YAMLS])
+def test_a_configuration_in_a_document_loads(code: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(code, encoding="utf-8")
+    assert load(path, ENVIRON).config.providers
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
+def test_an_example_loads_without_a_note(path: Path) -> None:
+    loaded = load(path, ENVIRON)
+    assert not loaded.notes
+    for provider in loaded.config.providers:
+        source = provider.context_source
+        if source is not None and source.url.startswith("file://"):
+            assert Path(source.url.removeprefix("file://")).is_file()
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_every_example_is_listed(name: str) -> None:
+    assert EXAMPLES
+    for path in EXAMPLES:
+        assert f"](examples/{path.name})" in text(name), path.name
+
+
+# Keys
+
+
+def models(annotation: Any) -> Iterator[type[Block]]:
+    """Every block that a type speaks of, recursively."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        assert issubclass(annotation, Block)
+        yield annotation
+        for field in annotation.model_fields.values():
+            yield from models(field.annotation)
+    for argument in get_args(annotation):
+        yield from models(argument)
+
+
+VENDORS = [m for m in models(AnyProvider) if issubclass(m, Provider)]
+
+
+def keys(block: type[Block]) -> dict[str, Any]:
+    """Key → default of a block; of a vendor's, only its own. `Config` with the short forms that the loader knows."""
+    found = {f.alias or n: f.get_default(call_default_factory=True) for n, f in block.model_fields.items()}
+    if issubclass(block, Provider) and block is not Provider:
+        return {k: v for k, v in found.items() if k not in keys(Provider)}
+    if block is Config:
+        found |= {k: None for k in schema()["$defs"]["Config"]["properties"] if k not in found}
+    return found
+
+
+BLOCKS = {b.__name__: b for b in (*models(Config), Provider)}
+
+
+def documented(name: str) -> dict[str, dict[str, str]]:
+    """Model → key → its row, as the reference has it."""
+    tables = re.findall(r"<!-- keys: (\w+) -->\n((?:\|.*\n)+)", text(name))
+    assert len(tables) == len({model for model, _ in tables}), "a model has two tables"
+    return {model: {k: row for row, k in re.findall(r"^(\| `(\w+)` \|.*)$", rows, re.M)} for model, rows in tables}
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_every_key_is_described_and_no_other(name: str) -> None:
+    tables = documented(name)
+    wanted = {model: set(keys(block)) for model, block in BLOCKS.items()}
+    assert {model: set(rows) for model, rows in tables.items()} == {m: k for m, k in wanted.items() if k}
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_defaults_are_the_codes(name: str) -> None:
+    for model, rows in documented(name).items():
+        for key, row in rows.items():
+            cell = row.split(" | ")[2]
+            match keys(BLOCKS[model])[key]:
+                case bool() as value:
+                    assert f"`{str(value).lower()}`" == cell, (model, key)
+                case int() | float() as value:
+                    assert cell.split()[0] == f"{value:.0f}", (model, key)
+                case NamePatterns() as value:
+                    assert re.findall(r"`([^`]+)`", cell) == list(value.patterns), (model, key)
+                case str() as value if value:
+                    assert cell == f"`{value}`", (model, key)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_keys_in_prose_exist(name: str) -> None:
+    """A word in camelCase between backticks is a key of ours or of Higress."""
+    from extproc import higress
+
+    ours = {key for block in BLOCKS.values() for key in keys(block)}
+    theirs = higress.UNSUPPORTED_KEYS | {"matchRules", "defaultConfig", "configDisable", "defaultConfigDisable"}
+    for word in re.findall(r"`([a-z]+[A-Z][A-Za-z]*)(?::[^`]*)?`", prose(text(name))):
+        assert word in ours | theirs, word
+
+
+# Vendors
+
+
+@pytest.mark.parametrize("vendor", VENDORS, ids=lambda v: v.__name__)
+def test_a_vendor_has_its_rows_and_vectors(vendor: type[Provider]) -> None:
+    (type_,) = get_args(vendor.model_fields["type"].annotation)
+    for name in READMES:
+        assert re.search(rf"^\| `{type_}`", text(name), re.M), f"{name} has no row for {type_}"
+        assert f"`{type_}`" in documented(name)["Provider"]["type"]
+    files = [p for p in (ROOT / "tests/vectors").glob("*.yaml") if type_ in types(YAML(typ="safe").load(p))]
+    assert files, f"no vectors speak of type {type_}"
+
+
+def types(value: Any) -> set[str]:
+    """The `type` of every provider in a file of vectors."""
+    if isinstance(value, Mapping):
+        own = {value["type"]} if "apiTokens" in value and isinstance(value.get("type"), str) else set()
+        return own.union(*(types(v) for v in value.values()))
+    return set().union(*map(types, value)) if isinstance(value, list) else set()
+
+
+def test_the_vendor_in_contributing_works() -> None:
+    (code,) = [c for lang, c in fenced(text("CONTRIBUTING.md")) if lang == "python"]
+    space: dict[str, Any] = {}
+    exec(code, space)
+    given = {"type": "deepseek", "apiTokens": ["sk-d"], "modelMapping": {"*": "deepseek-chat"}}
+    provider = space["DeepSeek"].model_validate(given)
+    config = Config.model_construct(providers=(provider,), routes=(), max_body_bytes=1 << 20, cors_origins=())
+
+    def play(path: str, body: bytes) -> Forward | Answer:
+        exchange = Exchange(Snapshot(config, {}), Moment(0, 0))
+        head = {":method": "POST", ":path": path, ":authority": "gateway", "content-type": "application/json"}
+        exchange.handle(RequestHeaders(head, end_of_stream=False))
+        return exchange.handle(RequestBody(body))
+
+    sent = play("/v1/chat/completions?a=1", b'{"model":"m","messages":[{"role":"user","content":"hi"}]}')
+    assert isinstance(sent, Forward)
+    assert sent.set_headers[":path"] == "/chat/completions?a=1"
+    assert sent.set_headers[":authority"] == "api.deepseek.com"
+    assert sent.set_headers["authorization"] == "Bearer sk-d"
+    assert b'"deepseek-chat"' in (sent.body or b"")
+    refused = play("/v1/embeddings", b'{"model":"m","input":"hi"}')
+    assert isinstance(refused, Answer)
+    assert refused.status == 404
+
+
+# The command line
+
+
+COMMANDS = {
+    name: {o for p in command.params if isinstance(p, click.Option) for o in p.opts if o.startswith("--")}
+    for name, command in cli.commands.items()
+}
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_the_table_of_commands(name: str) -> None:
+    rows = dict(re.findall(r"^\| `extproc (\w+)` \|[^|]*\|(.*)\|$", text(name), re.M))
+    assert {command: set(re.findall(r"--[a-z-]+", row)) for command, row in rows.items()} == COMMANDS
+    for command, row in rows.items():
+        for option, default in re.findall(r"`(--[a-z-]+)` \((?:gRPC, |gRPC，)?([\w.:]+)", row):
+            (parameter,) = [p for p in cli.commands[command].params if option in p.opts]
+            known = parameter.default[0] if isinstance(parameter.default, (tuple, list)) else parameter.default
+            assert str(known).removesuffix(".0") == default, (command, option)
+
+
+@pytest.mark.parametrize("name", [*DOCUMENTS, *(f"examples/{p.name}" for p in EXAMPLES)])
+def test_commands_that_are_shown_exist(name: str) -> None:
+    for command, rest in re.findall(r"\bextproc ([a-z]+)((?: [^\n`|>]*)?)", text(name)):
+        assert command in COMMANDS, command
+        for option in re.findall(r"--[a-z-]+", rest):
+            assert option in COMMANDS[command], (command, option)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_make_targets_exist(name: str) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", text("Makefile"), re.M))
+    shown = " ".join(c for lang, c in fenced(text(name)) if lang in ("sh", "text"))
+    shown += " ".join(re.findall(r"`(make [^`]*)`", text(name)))
+    assert set(re.findall(r"(?:^|[\s$])make ([a-z-]+)", shown)) <= targets
+
+
+# Twins, links, manners
+
+
+def headings(name: str) -> list[int]:
+    return [len(marks) for marks in re.findall(r"^(#+) ", prose(text(name)), re.M)]
+
+
+def without_comments(code: str) -> str:
+    return re.sub(r"(?m)\s+#.*$|^#.*\n", "", code)
+
+
+def test_the_readmes_are_twins() -> None:
+    english, chinese = READMES
+    assert headings(english) == headings(chinese)
+    assert [(lang, without_comments(code)) for lang, code in fenced(text(english))] == [
+        (lang, without_comments(code)) for lang, code in fenced(text(chinese))
+    ]
+    rows = [re.findall(r"^\|.*$", text(name), re.M) for name in READMES]
+    assert len(rows[0]) == len(rows[1])
+    for ours, theirs in zip(*rows, strict=True):
+        assert ours.count(" | ") == theirs.count(" | "), (ours, theirs)
+        # What stands between backticks is the same in every language.
+        assert sorted(re.findall(r"`[^`]+`", ours)) == sorted(re.findall(r"`[^`]+`", theirs)), (ours, theirs)
+
+
+def anchors(name: str) -> set[str]:
+    titles = re.findall(r"^#+ (.*)$", prose(text(name)), re.M)
+    return {re.sub(r"[^\w\- ]", "", t.lower()).replace(" ", "-") for t in titles}
+
+
+@pytest.mark.parametrize("name", [*DOCUMENTS, "envoy/README.md"])
+def test_links_lead_somewhere(name: str) -> None:
+    here = (ROOT / name).parent
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(text(name))):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (here / path) if path else ROOT / name
+        assert file.exists(), target
+        if anchor:
+            assert anchor in anchors(str(file.resolve().relative_to(ROOT))), target
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_files_named_between_backticks_exist(name: str) -> None:
+    for path in re.findall(r"`((?:extproc|tests|envoy|examples|protos|tools)/[\w./-]*)`", prose(text(name))):
+        assert (ROOT / path).exists() or "deepseek" in path, path
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_every_error_code_is_in_the_table(name: str) -> None:
+    from extproc import errors
+    from extproc.bootstrap import replies
+
+    ours = {c.code for c in vars(errors).values() if isinstance(c, type) and getattr(c, "code", None)}
+    envoys = {code for code, _ in replies.OWN_REPLIES.values()} | {"internal_error", "invalid_request"}
+    for code in sorted(ours | envoys):
+        assert f"`{code}`" in text(name), code
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_every_field_of_the_log_line_is_in_the_table(name: str) -> None:
+    source = text("extproc/server.py")
+    account = source[source.index("def _account") : source.index("@asynccontextmanager")]
+    fields = set(re.findall(r'"(\w+)":', account)) | set(re.findall(r'"(\w+_ms)"', source))
+    assert {"method", "error", "duration_ms", "request_id"} <= fields
+    table = " ".join(row.split(" | ")[0] for row in re.findall(r"^\|.*$", text(name), re.M))
+    for field in sorted(fields):
+        assert f"`{field}`" in table, field

@@ -1,0 +1,568 @@
+"""Configuration files: what is understood, and the words for what is not."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from extproc.load import ConfigError, Loaded, StandIn, load
+
+STAND_IN = StandIn("http://127.0.0.1:9000", "simulated-key-0000")
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(dedent(text))
+    return path
+
+
+def read(folder: Path, text: str, environ: Mapping[str, str] | None = None, stand_in: StandIn | None = None) -> Loaded:
+    return load(write(folder, text), environ or {}, stand_in=stand_in)
+
+
+def problems(folder: Path, text: str, environ: Mapping[str, str] | None = None) -> list[str]:
+    """The lines of the error, without the folder."""
+    with pytest.raises(ConfigError) as caught:
+        read(folder, text, environ)
+    return str(caught.value).replace(f"{folder}/", "").splitlines()
+
+
+TYPES = "qwen, openai, azure, moonshot"
+LACKING = "a key of Higress ai-proxy that this version does not support yet"
+
+WRONG = [
+    (
+        "unknown key, nearly right",
+        """\
+        providers:
+          - type: qwen
+            apiTokens: [sk-1]
+            qwenDomian: x
+        """,
+        ["config.yaml:4: providers[0].qwenDomian: unknown key (did you mean qwenDomain?)"],
+    ),
+    (
+        "unknown key of a small block",
+        """\
+        providers:
+          - type: openai
+            tls: {bundle: x}
+        """,
+        ["config.yaml:3: providers[0].tls.bundle: unknown key; allowed: caFile"],
+    ),
+    (
+        "unknown key at the top",
+        "providers: [{type: openai}]\nroute: []\n",
+        ["config.yaml:2: route: unknown key (did you mean routes?)"],
+    ),
+    (
+        "a provider's key at the top",
+        "providers: [{type: openai}]\nqwenDomain: x\n",
+        ["config.yaml:2: qwenDomain: unknown key here: it belongs into a provider, under providers"],
+    ),
+    (
+        "unknown key in a match",
+        "providers: [{type: openai}]\nroutes:\n  - name: a\n    provider: openai\n    match: {host: []}\n",
+        ["config.yaml:5: routes[0].match.host: unknown key (did you mean hosts?)"],
+    ),
+    (
+        "missing keys",
+        "providers:\n  - type: azure\n    apiToken: x\nroutes:\n  - name: a\n",
+        [
+            "config.yaml:2: providers[0].azureServiceUrl: missing key",
+            "config.yaml:5: routes[0].provider: missing key",
+        ],
+    ),
+    ("no type", "providers:\n  - id: a\n", [f"config.yaml:2: providers[0]: missing key type; allowed: {TYPES}"]),
+    (
+        "unknown type",
+        "providers:\n  - type: qwne\n",
+        [f"config.yaml:2: providers[0]: unknown type 'qwne' (did you mean qwen?); allowed: {TYPES}"],
+    ),
+    (
+        "a type of Higress",
+        "providers:\n  - type: gemini\n    apiTokens: [x]\n",
+        [
+            "config.yaml:2: providers[0]: type gemini is a provider of Higress ai-proxy that this version does not "
+            f"support yet; allowed: {TYPES}"
+        ],
+    ),
+    (
+        "no tokens",
+        "providers:\n  - type: qwen\n",
+        ["config.yaml:2: providers[0].apiTokens: missing: type qwen needs at least one key"],
+    ),
+    (
+        "wrong types",
+        """\
+        maxBodyBytes: big
+        corsOrigins: "*"
+        providers:
+          - type: openai
+            models: [2024-02-01, 4]
+            recordUsage: perhaps
+            modelMapping: [a]
+            id:
+            context: {fileUrl: "https://h/a", refresh: soon}
+            tls: x
+            customSettings: {}
+        """,
+        [
+            "config.yaml:1: maxBodyBytes: found the text 'big'; wanted a whole number",
+            "config.yaml:2: corsOrigins: found the text '*'; wanted a list",
+            "config.yaml:5: providers[0].models[1]: found the number 4; wanted text (put it in quotes)",
+            "config.yaml:6: providers[0].recordUsage: found the text 'perhaps'; wanted true or false",
+            "config.yaml:7: providers[0].modelMapping: must be a mapping from model name to model name",
+            "config.yaml:8: providers[0].id: found nothing; wanted text",
+            "config.yaml:9: providers[0].context.refresh: found the text 'soon'; wanted a number of seconds, or text "
+            "such as 500ms, 30s, 5m, 1h",
+            "config.yaml:10: providers[0].tls: found the text 'x'; wanted a mapping",
+            "config.yaml:11: providers[0].customSettings: found a mapping; wanted a list",
+        ],
+    ),
+    ("providers is no list", "providers: 5\n", ["config.yaml:1: providers: found the number 5; wanted a list"]),
+    (
+        "a provider is no mapping",
+        "providers:\n  - 5\n",
+        ["config.yaml:2: providers[0]: found the number 5; wanted a mapping"],
+    ),
+    ("no providers", "providers: []\n", ["config.yaml:1: providers: must not be empty"]),
+    ("nothing about providers", "maxBodyBytes: 4096\n", ["config.yaml:1: providers: missing key"]),
+    (
+        "value not allowed",
+        "providers:\n  - type: openai\n    protocol: orginal\nmaxBodyBytes: 3\n",
+        [
+            "config.yaml:3: providers[0].protocol: found the text 'orginal' (did you mean original?); allowed: openai, "
+            "original",
+            "config.yaml:4: maxBodyBytes: found the number 3; must be greater than or equal to 1024",
+        ],
+    ),
+    (
+        "our own checks",
+        """\
+        providers:
+          - type: openai
+            endpoint: ftp://h
+            modelMapping: {"~(": x}
+            customSettings: [{name: stop, value: x}]
+        """,
+        [
+            "config.yaml:3: providers[0].endpoint: must be a URL such as https://host:port/path",
+            "config.yaml:4: providers[0].modelMapping: ~( is not an RE2 regular expression: missing ): (",
+            "config.yaml:5: providers[0].customSettings[0].mode: mode auto knows max_tokens, temperature, top_p, "
+            "top_k, seed; use mode: raw for other names",
+        ],
+    ),
+    (
+        "conflict",
+        "providers:\n  - type: qwen\n    apiToken: x\n    qwenFileIds: [a]\n    context: {fileUrl: 'https://h/a'}\n",
+        ["config.yaml:2: providers[0]: qwenFileIds and context cannot be used together"],
+    ),
+    (
+        "keys that are not supported yet",
+        """\
+        providers:
+          - type: openai
+            failover: {enabled: true, healthCheckModel: x}
+            retryOnFailure: {enabled: true}
+            capabilities: {openai/v1/chatcompletions: /x}
+            firstByteTimeout: 100
+            claudeVersion: x
+        """,
+        [
+            f"config.yaml:3: providers[0].failover: {LACKING}",
+            f"config.yaml:4: providers[0].retryOnFailure: {LACKING}",
+            f"config.yaml:5: providers[0].capabilities: {LACKING}",
+            f"config.yaml:6: providers[0].firstByteTimeout: {LACKING}",
+            f"config.yaml:7: providers[0].claudeVersion: {LACKING}",
+        ],
+    ),
+    (
+        "key of another vendor",
+        "providers:\n  - type: openai\n    qwenDomain: x\n",
+        ["config.yaml:3: providers[0].qwenDomain: a key of type qwen, but this provider is of type openai"],
+    ),
+    (
+        "dead keys",
+        "providers:\n  - type: openai\n    subPath: x\n    authHeaderKey: x\n    vertexGeminiSafetySetting: {}\n",
+        [
+            f"config.yaml:{line}: providers[0].{key}: Higress ai-proxy itself never read this key; remove it"
+            for line, key in [(3, "subPath"), (4, "authHeaderKey"), (5, "vertexGeminiSafetySetting")]
+        ],
+    ),
+    (
+        "duplicate key",
+        "providers:\n  - type: openai\n    id: a\n    type: openai\n",
+        ["config.yaml:4: providers[0].type: said twice; it is already on line 2"],
+    ),
+    (
+        "not YAML",
+        "providers:\n  - type: 'openai\n",
+        ["config.yaml:3: not YAML: while scanning a quoted scalar found unexpected end of stream"],
+    ),
+    (
+        "second document is not YAML",
+        "providers: [{type: openai}]\n---\na: [\n",
+        ["config.yaml:4: not YAML: while parsing a flow node expected the node content, but found '<stream end>'"],
+    ),
+    (
+        "own tag",
+        "providers: [{type: !vault x}]\n",
+        ["config.yaml:1: providers[0].type: the YAML tag !vault is not known here"],
+    ),
+    ("alias to itself", "providers: &a [*a]\n", ["config.yaml:1: providers[0]: an alias that contains itself"]),
+    ("a list as key", "? [a]\n: b\n", ["config.yaml:1: a key must be text"]),
+    ("bad merge", "<<: 5\n", ["config.yaml:1: << takes a mapping or a list of mappings"]),
+    (
+        "empty",
+        "# nothing\n",
+        [
+            "config.yaml: there is no configuration in it; allowed: providers, routes, maxBodyBytes, corsOrigins, or a "
+            "Higress WasmPlugin of ai-proxy"
+        ],
+    ),
+    (
+        "not a mapping",
+        "- a\n",
+        ["config.yaml:1: a document must be a mapping with providers, routes, maxBodyBytes, corsOrigins; found a list"],
+    ),
+    (
+        "a later document is not a mapping",
+        "providers: [{type: openai}]\n---\ntext\n",
+        [
+            "config.yaml:3: a document must be a mapping with providers, routes, maxBodyBytes, corsOrigins; found the "
+            "text 'text'"
+        ],
+    ),
+    (
+        "a list in one document only",
+        "providers: [{type: openai}]\n---\nproviders: 5\n",
+        ["config.yaml:3: providers: must be a list"],
+    ),
+    (
+        "a type that is no text",
+        "providers:\n  - type: [openai]\n",
+        [f"config.yaml:2: providers[0]: type: found a list; allowed: {TYPES}"],
+    ),
+    (
+        "references",
+        """\
+        providers:
+          - type: openai
+          - type: openai
+            endpoint: http://h
+        routes:
+          - {name: a, provider: opnai}
+          - {name: a, provider: openai}
+        """,
+        [
+            "config.yaml:3: providers[1].type: two providers have the id 'openai': give each an id of its own",
+            "config.yaml:6: routes[0].provider: there is no provider 'opnai' (did you mean openai?); there are: "
+            "openai, openai",
+            "config.yaml:7: routes[1].name: two routes have the name 'a'",
+        ],
+    ),
+    (
+        "several providers, no routes",
+        "providers:\n  - type: openai\n  - {type: openai, id: b}\n",
+        ["config.yaml:1: providers: there are several providers, so routes must say which takes what"],
+    ),
+    (
+        "several providers, no routes, several documents",
+        "maxBodyBytes: 4096\n---\nproviders:\n  - type: openai\n  - {type: openai, id: b}\n",
+        ["config.yaml:3: providers: there are several providers, so routes must say which takes what"],
+    ),
+    (
+        "said in two documents",
+        "providers: [{type: openai}]\nmaxBodyBytes: 4096\n---\nmaxBodyBytes: 5000\n",
+        ["config.yaml:4: maxBodyBytes: said in two documents of the file; say it once"],
+    ),
+    (
+        "unset variable",
+        "providers:\n  - type: qwen\n    apiTokens:\n      - ${NO_SUCH}\n",
+        ["config.yaml:3: providers[0].apiTokens: the environment variable NO_SUCH is not set"],
+    ),
+    (
+        "empty variable",
+        "providers:\n  - type: qwen\n    apiToken: ${EMPTY}\n",
+        ["config.yaml:3: providers[0].apiToken: the environment variable EMPTY is empty"],
+    ),
+    (
+        "variable inside an entry",
+        "providers:\n  - type: qwen\n    apiToken: sk-${KEY}\n",
+        ["config.yaml:3: providers[0].apiToken: ${NAME} must be a whole entry, with a NAME of letters, digits and _"],
+    ),
+    (
+        "activeProviderId of nobody",
+        "providers: [{id: one, type: openai}]\nactiveProviderId: onne\n",
+        [
+            "config.yaml:2: activeProviderId: no provider has the id 'onne' (did you mean one?); providers has one",
+        ],
+    ),
+    (
+        "provider and routes",
+        "provider: {type: openai}\nroutes: [{name: a, provider: openai}]\n",
+        ["config.yaml:1: provider: takes everything, so there can be no routes beside it; use providers and routes"],
+    ),
+    (
+        "a mistake in a pasted provider",
+        "provider:\n  type: openai\n  modelMaping: {}\n",
+        ["config.yaml:3: provider.modelMaping: unknown key (did you mean modelMapping?)"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), [case[1:] for case in WRONG], ids=[case[0] for case in WRONG])
+def test_wrong(tmp_path: Path, text: str, expected: list[str]) -> None:
+    assert problems(tmp_path, text, {"EMPTY": " ", "KEY": "x"}) == expected
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read: no such file or directory"):
+        load(tmp_path / "none.yaml", {})
+
+
+def test_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_bytes(b"\xff\xfe\xfa")
+    with pytest.raises(ConfigError, match="it is not UTF-8 text"):
+        load(path, {})
+
+
+SECRET = "sk-do-not-print-me"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"providers: [{{type: qwen, apiTokens: [{SECRET}, 5]}}]",
+        f"providers: [{{type: qwen, apiTokens: {{a: {SECRET}}}}}]",
+        f"providers: [{{type: qwen, apiTokens: ['{SECRET} two words']}}]",
+        f'providers: [{{type: qwen, apiToken: "{SECRET}\\nx-evil: 1"}}]',
+        f"providers: [{{type: qwen, apiToken: '{SECRET}${{x}}'}}]",
+        f"providers: [{{type: qwen, apiTokesn: {SECRET}}}]",
+        f"providers: [{{type: qwen, apiToken: {SECRET}, modelMapping: 4}}]",
+        f"providers: [{{type: qwen, apiToken: {SECRET}, apiToken: {SECRET}}}]",
+        f"provider: {{type: qwen, apiToken: {SECRET}\nproviders: []",
+    ],
+)
+def test_secrets_stay_secret(tmp_path: Path, text: str) -> None:
+    assert SECRET not in "\n".join(problems(tmp_path, text))
+
+
+def test_smallest(tmp_path: Path) -> None:
+    loaded = read(tmp_path, "\ufeffproviders:\n- type: qwen\n  apiToken: ' sk-1 '\n")
+    assert loaded.source == str(tmp_path / "config.yaml")
+    assert loaded.notes == ()
+    (qwen,) = loaded.config.providers
+    assert (qwen.id, [t.get_secret_value() for t in qwen.tokens]) == ("qwen", ["sk-1"])
+    assert [(r.name, r.provider) for r in loaded.config.effective_routes] == [("default", "qwen")]
+
+
+def test_dates_and_numbers_of_yaml_1_2(tmp_path: Path) -> None:
+    loaded = read(
+        tmp_path,
+        """\
+        maxBodyBytes: 0x800
+        providers:
+          - &base
+            type: openai
+            models: [2024-02-01, yes, "010"]
+            modelMapping: {4: gpt-4, 2024-02-01: x, true: y}
+            timeout: 010
+            customSettings:
+              - {name: temperature, value: 1e-1}
+              - {name: x, mode: raw, value: [1, .5, null, true, {a: 2024-02-01}]}
+            context: {fileUrl: "https://h/a", refresh: 5m}
+          - <<: *base
+            id: b
+            timeout: 20
+          - <<: [{id: c}, *base]
+        routes: [{name: r, provider: c}]
+        """,
+    )
+    first, second, third = loaded.config.providers
+    assert loaded.config.max_body_bytes == 2048
+    assert first.models == second.models == third.models == ("2024-02-01", "yes", "010")
+    assert first.names == ("2024-02-01", "yes", "010")
+    assert [first.model_mapping.map(n) for n in ("4", "2024-02-01", "true")] == ["gpt-4", "x", "y"]
+    assert (first.timeout, second.timeout) == (10, 20)
+    assert [s.value for s in first.custom_settings] == [0.1, [1, 0.5, None, True, {"a": "2024-02-01"}]]
+    assert first.context is not None
+    assert first.context.refresh == 300
+    assert (second.id, third.id) == ("b", "c")
+
+
+def test_switched_off_keys_are_dropped(tmp_path: Path) -> None:
+    loaded = read(
+        tmp_path,
+        """\
+        provider:
+          type: openai
+          failover: {enabled: false, failureThreshold: 3}
+          retryOnFailure: {}
+          mergeConsecutiveMessages: false
+          basePath: ""
+          contextCleanupCommands: []
+          firstByteTimeout: 0
+          qwenEnableSearch: false
+          claudeVersion:
+        """,
+    )
+    assert loaded.notes == ()
+    assert loaded.config.providers[0].id == "openai"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "provider: {type: openai, id: x}",
+        "providers: [{type: openai, id: x}]\nactiveProviderId: x",
+        "providers: [{type: openai, id: x}, {type: gemini, id: y}]\nactiveProviderId: x",
+        "provider: {type: openai, id: x}\nproviders: [{type: gemini}]\nactiveProviderId: gemini",
+        "providers: [{type: openai, id: x}]\nroutes: []\n---\n# empty\n---\nmaxBodyBytes: 4096",
+    ],
+)
+def test_pasted_plugin_configuration(tmp_path: Path, text: str) -> None:
+    config = read(tmp_path, text).config
+    assert [p.id for p in config.providers] == ["x"]
+    (route,) = config.effective_routes
+    assert (route.name, route.provider, route.match.headers) == ("default", "x", {})
+
+
+def test_what_is_left_out_is_noted(tmp_path: Path) -> None:
+    text = "providers: [{type: openai, id: x}, {type: gemini, id: y}]\nactiveProviderId: x"
+    assert read(tmp_path, text).notes == ("provider y: listed, but not active, so it is left out",)
+
+
+def test_several_native_documents(tmp_path: Path) -> None:
+    config = read(
+        tmp_path,
+        """\
+        providers: [{type: openai, id: a}]
+        routes: [{name: a, match: {models: [gpt*]}, provider: a}]
+        corsOrigins: [http://a]
+        ---
+        providers: [{type: openai, id: b}]
+        corsOrigins: [http://b]
+        """,
+    ).config
+    assert [(r.name, r.provider) for r in config.routes] == [("a", "a"), ("default", "b")]
+    assert config.cors_origins == ("http://a", "http://b")
+
+
+def test_tokens(tmp_path: Path) -> None:
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "k").write_text(" one \n\n two\n")
+    loaded = read(
+        tmp_path,
+        """\
+        providers:
+          - type: openai
+            apiTokens: [" plain ", "${LIST}", "file:keys/k", file:///DIR/keys/k]
+            apiToken: plain
+        """.replace("/DIR", str(tmp_path)),
+        {"LIST": "x, y,,\n"},
+    )
+    tokens = [t.get_secret_value() for t in loaded.config.providers[0].tokens]
+    assert tokens == ["plain", "x", "y", "one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "the secret file keys cannot be read: no such file or directory"),
+        (b"\n \n", "the secret file keys is empty"),
+        (b"\xff\xff", "the secret file keys cannot be read: it is not UTF-8 text"),
+        (b"a b", "a token is empty or has characters that an HTTP header cannot carry"),
+    ],
+)
+def test_secret_files_that_cannot_serve(tmp_path: Path, content: bytes | None, expected: str) -> None:
+    if content is not None:
+        (tmp_path / "keys").write_bytes(content)
+    found = problems(tmp_path, "providers:\n  - type: qwen\n    apiTokens: ['file:keys']\n")
+    assert found == [f"config.yaml:3: providers[0].apiTokens: {expected}"]
+
+
+def test_files_are_relative_to_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("x")
+    text = "providers:\n  - type: openai\n    tls: {caFile: %s}\n    context: {fileUrl: '%s'}\n"
+    for ca in ("ca.pem", str(tmp_path / "ca.pem")):
+        for url in ("file:a/b.txt", "file://a/b.txt", f"file://{tmp_path}/a/b.txt"):
+            provider = read(tmp_path, text % (ca, url)).config.providers[0]
+            assert provider.tls.ca_file == str(tmp_path / "ca.pem")
+            assert provider.context is not None
+            assert provider.context.file_url == f"file://{tmp_path}/a/b.txt"
+    assert problems(tmp_path, text % ("no.pem", "http://h/x")) == [
+        "config.yaml:3: providers[0].tls.caFile: there is no file no.pem"
+    ]
+
+
+STANDING_IN = [
+    ("unset variable", "{type: qwen, apiTokens: ['${NONE}']}", True, "http://127.0.0.1:9000"),
+    ("empty variable", "{type: qwen, apiToken: '${EMPTY}'}", True, "http://127.0.0.1:9000"),
+    ("no tokens", "{type: moonshot}", True, "http://127.0.0.1:9000"),
+    ("no tokens needed", "{type: openai}", True, "http://127.0.0.1:9000"),
+    ("its own endpoint", "{type: qwen, endpoint: 'http://h:1'}", True, "http://h:1"),
+    ("a key", "{type: qwen, apiTokens: [sk-1]}", False, None),
+    ("a variable", "{type: qwen, apiTokens: ['${SET}']}", False, None),
+]
+
+
+@pytest.mark.parametrize(
+    ("provider", "stands_in", "endpoint"), [case[1:] for case in STANDING_IN], ids=[case[0] for case in STANDING_IN]
+)
+def test_stand_in(tmp_path: Path, provider: str, stands_in: bool, endpoint: str | None) -> None:
+    loaded = read(tmp_path, f"providers: [{provider}]", {"EMPTY": "", "SET": "sk-1"}, STAND_IN)
+    (got,) = loaded.config.providers
+    assert got.endpoint == endpoint
+    assert [t.get_secret_value() for t in got.tokens] == ["simulated-key-0000" if stands_in else "sk-1"]
+    note = f"provider {got.id}: no key, the simulated vendor stands in"
+    assert loaded.notes == ((note,) if stands_in else ())
+
+
+def test_stand_in_does_not_hide_mistakes(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="must be a list of strings"):
+        read(tmp_path, "providers: [{type: qwen, apiTokens: [5]}]", stand_in=STAND_IN)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read(tmp_path, "providers: [{type: qwen, apiTokens: ['file:none']}]", stand_in=STAND_IN)
+
+
+ADVICE = [
+    (
+        "no effect in compatible mode",
+        "providers: [{type: qwen, apiToken: x, qwenEnableCompatible: true, qwenFileIds: [a], qwenEnableSearch: true, "
+        "reasoningContentMode: concat}]",
+        [
+            f"provider qwen: {key} has no effect with qwenEnableCompatible: true"
+            for key in ("qwenFileIds", "qwenEnableSearch", "reasoningContentMode")
+        ],
+    ),
+    (
+        "no effect under the vendor's own protocol",
+        "providers: [{type: qwen, apiToken: x, protocol: original, qwenEnableSearch: true}]",
+        ["provider qwen: qwenEnableSearch has no effect with protocol: original"],
+    ),
+    (
+        "effective",
+        "providers: [{type: qwen, apiToken: x, qwenEnableSearch: true}]",
+        [],
+    ),
+    (
+        "no default route",
+        "providers: [{type: openai}]\nroutes: [{name: a, match: {hosts: [a]}, provider: openai}]",
+        ["no default route: requests that no route takes are answered with 404"],
+    ),
+    (
+        "never reached",
+        "providers: [{type: openai}]\nroutes: [{name: a, provider: openai, match: {pathPrefix: /}}, "
+        "{name: b, provider: openai, match: {models: [x]}}]",
+        ["route b: never reached, since route a before it takes everything"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "notes"), [case[1:] for case in ADVICE], ids=[case[0] for case in ADVICE])
+def test_advice(tmp_path: Path, text: str, notes: list[str]) -> None:
+    assert list(read(tmp_path, text).notes) == notes
