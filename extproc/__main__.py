@@ -10,7 +10,7 @@ from pathlib import Path
 import socket
 import sys
 import tempfile
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
@@ -19,6 +19,7 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 from extproc import __version__, envoy_process, logs, run
 from extproc.load import ConfigError, Loaded, StandIn, load
+from extproc.placement import Placement
 from extproc.run import Address
 
 SIMULATED_KEY = "sk-sim-stand-in"
@@ -59,6 +60,10 @@ _log_format = click.option("--log-format", type=click.Choice(["console", "json"]
 _log_level = click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
+_placement = click.option(
+    "--placement", type=click.Choice(get_args(Placement)), default="upstream", show_default=True,
+    help="Where Envoy has the filter: in the providers' clusters (fallback, retries), or before the routes.",
+)  # fmt: skip
 _grace = click.option(
     "--drain-seconds", "grace", type=click.FloatRange(min=0), default=run.DRAIN_SECONDS, show_default=True,
     help="How long open exchanges may finish after a stop was asked for.",
@@ -106,6 +111,7 @@ def serve(
 @click.option("--simulate", is_flag=True, help="Simulated vendors stand in for every service without a key.")
 @click.option("--demo", is_flag=True, help="Show one streamed chat once requests are routed.")
 @click.option("--access-log", help="File for Envoy's access log, such as /dev/stdout; none by default.")
+@_placement
 @click.option("--concurrency", type=click.IntRange(min=1), default=2, show_default=True, help="Envoy's worker threads.")
 @_log_format
 @_log_level
@@ -117,6 +123,7 @@ def run_command(
     simulate: bool,
     demo: bool,
     access_log: str | None,
+    placement: Placement,
     concurrency: int,
     log_format: logs.Format,
     log_level: str,
@@ -124,7 +131,7 @@ def run_command(
 ) -> None:
     """The sidecar and a real Envoy, supervised: when one dies, all stop."""
     logs.configure(log_format, log_level)
-    options = run.RunOptions(listen, admin, grace, demo, access_log, concurrency)
+    options = run.RunOptions(listen, admin, grace, demo, access_log, concurrency, placement)
     run.on_loop(lambda: run.run(lambda url: _load(path, url), options, simulate=simulate))
 
 
@@ -140,6 +147,7 @@ def run_command(
     show_default=True,
     help="HOST:PORT of the sidecar.",
 )
+@_placement
 @click.option("--access-log", default="/dev/stdout", show_default=True)
 @click.option("--ca-file", help="The CA bundle on Envoy's machine; by default this machine's.")
 @click.option("--format", "kind", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
@@ -149,6 +157,7 @@ def envoy(
     listen: Address,
     envoy_admin: Address,
     sidecar: tuple[Address, ...],
+    placement: Placement,
     access_log: str,
     ca_file: str | None,
     kind: str,
@@ -164,6 +173,7 @@ def envoy(
         admin_port=envoy_admin.port,
         sidecars=tuple(map(str, sidecar)),
         access_log=access_log,
+        placement=placement,
         ca_file=ca_file or run.system_ca_file(bootstrap.SYSTEM_CA_FILES),
     )
     text = bootstrap.bootstrap(load(path, os.environ, keyless=path is not None).config, options)

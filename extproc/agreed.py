@@ -8,6 +8,31 @@ CLUSTER_HEADER: Final = "x-ai-proxy-cluster"
 INTERNAL_PREFIX: Final = "x-ai-proxy-"
 """Headers of ours: removed from what clients send, before anything reads it."""
 
+LOCAL_ROUTE: Final = "ai_proxy:local"
+"""With the filter inside the providers' clusters: Envoy's route for what the sidecar answers itself."""
+
+CLIENT_STATE: Final = "ai_proxy.client"
+"""Filter state: the headers of `CLIENT_HEADERS` as the client sent them, and a random id; JSON.
+A retry sees the headers as the attempt before left them."""
+
+CLIENT_HEADERS: Final = (
+    ":path",
+    "accept",
+    "accept-encoding",
+    "api-key",
+    "authorization",
+    "content-type",
+    "x-api-key",
+    "x-dashscope-sse",
+)
+"""Request headers that an attempt may change and the next one needs as they were."""
+
+_HOST = "xds.upstream_host_metadata.filter_metadata['ai_proxy']"
+PROVIDER_ATTRIBUTE: Final = f"{_HOST}['provider']"
+MODEL_ATTRIBUTE: Final = f"{_HOST}['model']"
+ROUTE_ATTRIBUTE: Final = "xds.route_name"
+CLIENT_ATTRIBUTE: Final = f"filter_state['{CLIENT_STATE}']"
+
 SIDECAR_CLUSTER: Final = "ai_proxy_extproc"
 """The cluster that is the sidecar itself; no provider may have this id."""
 

@@ -5,8 +5,9 @@ Keys are Higress' camelCase names; Python sees snake_case.
 """
 
 from collections.abc import Callable, Mapping
+import math
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -19,10 +20,11 @@ from pydantic import (
     ValidationInfo,
     WithJsonSchema,
     field_validator,
+    model_validator,
 )
 from pydantic.alias_generators import to_camel
 
-from extproc.patterns import ModelMapping, NamePatterns
+from extproc.patterns import ModelMapping, NamePatterns, compiled
 
 
 class Block(BaseModel):
@@ -149,6 +151,76 @@ class ContextFile(Block):
         if value.startswith("file://"):
             return value
         return _http_url(value)
+
+
+def _statuses(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        compiled(value)
+    return values
+
+
+Statuses = Annotated[tuple[str, ...], AfterValidator(_statuses)]
+"""RE2 expressions that a whole status must match: `4.*` is 400 to 499."""
+
+
+class Failover(Block):
+    """Higress' `failover`: a key that fails `failureThreshold` times in a row is set aside, for `cooldownDuration`, or
+    until `successThreshold` health checks with `healthCheckModel` succeed. Durations are milliseconds."""
+
+    enabled: bool = False
+    failure_threshold: int = Field(default=3, ge=1)
+    success_threshold: int = Field(default=1, ge=1)
+    health_check_interval: int = Field(default=5000, ge=100)
+    health_check_timeout: int = Field(default=5000, ge=1)
+    health_check_model: str | None = None
+    cooldown_duration: int = Field(default=0, ge=0)
+    failover_on_status: Statuses = ("4.*", "5.*")
+
+    @model_validator(mode="after")
+    def _comes_back(self) -> Self:
+        if self.enabled and not self.health_check_model and not self.cooldown_duration:
+            raise ValueError("needs cooldownDuration or healthCheckModel: else a key that is set aside stays so")
+        return self
+
+    def counts(self, status: int) -> bool:
+        """Whether an answer with this status is a failure of its key."""
+        return any(compiled(pattern).fullmatch(str(status)) for pattern in self.failover_on_status)
+
+    @property
+    def pause(self) -> float:
+        """Seconds that a key is set aside; infinite where health checks bring it back."""
+        return self.cooldown_duration / 1000 if self.cooldown_duration else math.inf
+
+
+class RetryOnFailure(Block):
+    """Higress' `retryOnFailure`: a refused request is tried again with another key of the provider. Milliseconds."""
+
+    enabled: bool = False
+    max_retries: int = Field(default=1, ge=1, le=19)
+    retry_timeout: int = Field(default=60_000, ge=1)
+    retry_on_status: Statuses = ("4.*", "5.*")
+
+    @property
+    def statuses(self) -> tuple[int, ...]:
+        """The error statuses that are tried again."""
+        found = [compiled(pattern) for pattern in self.retry_on_status]
+        return tuple(status for status in range(400, 600) if any(p.fullmatch(str(status)) for p in found))
+
+
+class OutlierDetection(Block):
+    """When Envoy leaves a vendor out: after `consecutive5xx` failures in a row (0: never), for `baseEjectionTime`, each
+    time longer. Only where there is another to ask."""
+
+    consecutive5xx: int = Field(default=5, ge=0, alias="consecutive5xx")
+    base_ejection_time: Seconds = 30.0
+
+
+class CircuitBreakers(Block):
+    """How much of a vendor is used at a time, in all of Envoy; more is refused at once (503). None: no limit."""
+
+    max_connections: int | None = Field(default=None, ge=1)
+    max_requests: int | None = Field(default=None, ge=1)
+    max_pending_requests: int | None = Field(default=None, ge=0)
 
 
 AUTO_SETTINGS = ("max_tokens", "temperature", "top_p", "top_k", "seed")

@@ -3,16 +3,18 @@
 Rule: shapes and cross-checks only. Reading files, the environment and other dialects is `load.py`'s.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Annotated, Self
+import itertools
+import math
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from extproc.agreed import SIDECAR_CLUSTER
-from extproc.blocks import Block, Patterns
+from extproc.blocks import Block, Patterns, Seconds
 from extproc.providers import AnyProvider, Provider
 
 LowerCase = Annotated[str, AfterValidator(str.lower)]
@@ -35,23 +37,111 @@ class Match(Block):
     services: tuple[str, ...] = ()
 
 
+class Step(Block):
+    """One provider to try. `model`: what it is asked for in place of the client's name; `modelMapping` is not applied.
+    `weight`: its share of the requests within a group."""
+
+    provider: str
+    model: str | None = Field(default=None, min_length=1)
+    weight: int = Field(default=1, ge=1, le=1000)
+
+
+Group = tuple[Step, ...]
+"""Providers of which each request tries one first, by weight, and the others after it."""
+
+Chain = tuple[Step, ...]
+"""The steps of one request, in the order in which they are tried."""
+
+_MOST_CHAINS = 64
+
+
+def _steps(value: Any) -> Any:
+    """`provider: id`, a list of steps, or a list of steps and groups, as groups."""
+    if isinstance(value, str):
+        return [[{"provider": value}]]
+    if isinstance(value, list | tuple):
+        return [entry if isinstance(entry, list | tuple) else [entry] for entry in value]
+    return value
+
+
+Steps = Annotated[
+    tuple[Annotated[Group, Field(min_length=1)], ...],
+    BeforeValidator(_steps, json_schema_input_type=str | list[Step | list[Step]]),
+    Field(min_length=1),
+]
+
+
+class Backoff(Block):
+    """How long a retry waits: `base`, doubled each time up to `max`, jittered. `retryAfterMax`: the longest
+    `retry-after` of a vendor that is waited for where there is no other key or provider to try."""
+
+    base: Seconds = 0.025
+    max: Seconds = 0.25
+    retry_after_max: Seconds = 5.0
+
+
+RetryOn = Literal["5xx", "connect", "reset", "timeout"] | Annotated[int, Field(ge=400, le=599)]
+
+
+class Retry(Block):
+    """When and how often a request is tried again, always before its answer has begun.
+
+    `on`: statuses, `5xx`, `connect`, `reset`, `timeout`. `attempts`: all together, the first included; by default as
+    many as there are steps, two at least. `perTryTimeout`: for a whole answer. `firstByteTimeout`: until a stream
+    begins.
+    """
+
+    on: tuple[RetryOn, ...] = (429, "5xx", "connect", "reset", "timeout")
+    attempts: int | None = Field(default=None, ge=1, le=20)
+    per_try_timeout: Seconds | None = None
+    first_byte_timeout: Seconds | None = None
+    backoff: Backoff = Backoff()
+
+
 class Route(Block):
-    """`match` → provider id. An empty match takes everything. `provider: null` refuses what it matches, as a
+    """`match` → providers. An empty match takes everything. `provider: null` refuses what it matches, as a
     Higress rule with `configDisable` leaves its traffic alone: nothing may reach a vendor untranslated."""
 
     name: str
     match: Match = Match()
-    provider: str | None
+    provider: Steps | None
+    retry: Retry | None = None
+
+    @property
+    def first(self) -> Group:
+        """The providers that a request may try first; none for a route that refuses."""
+        return self.provider[0] if self.provider else ()
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """Every step, in file order."""
+        return tuple(step for group in self.provider or () for step in group)
+
+    @cached_property
+    def chains(self) -> tuple[tuple[int, Chain], ...]:
+        """Weight and steps of each order in which a request may try the providers: one for each choice of who comes
+        first within the groups; the rest of a group follows, heaviest first."""
+        choices = itertools.product(*(tuple(_orders(group)) for group in self.provider or ()))
+        return tuple((math.prod(w for w, _ in c), tuple(s for _, steps in c for s in steps)) for c in choices)
+
+
+def _orders(group: Group) -> Iterator[tuple[int, Chain]]:
+    for first in group:
+        rest = sorted((step for step in group if step is not first), key=lambda step: -step.weight)
+        yield first.weight, (first, *rest)
 
 
 class Config(Block):
     """One configuration file. `maxBodyBytes`: the longest JSON body read. `corsOrigins`: origins that browsers may
-    call from; Envoy answers their preflights."""
+    call from; Envoy answers their preflights. `streamIdleTimeout`: how long an exchange may be silent.
+    `answerHeaders`: whether answers say in `x-ai-provider` and `x-ai-attempts` who gave them."""
 
     providers: tuple[AnyProvider, ...] = Field(min_length=1)
     routes: tuple[Route, ...] = ()
     max_body_bytes: int = Field(default=32 << 20, ge=1024, le=1 << 30)
     cors_origins: tuple[str, ...] = ()
+    stream_idle_timeout: Seconds = 600.0
+    answer_headers: bool = True
 
     @model_validator(mode="after")
     def _references(self) -> Self:
@@ -64,9 +154,12 @@ class Config(Block):
         if twice := sorted({n for n in names if names.count(n) > 1}):
             raise ValueError(f"two routes have the name {twice[0]!r}")
         for route in self.routes:
-            if route.provider is not None and route.provider not in ids:
-                known = ", ".join(ids)
-                raise ValueError(f"route {route.name!r} names provider {route.provider!r}; there are: {known}")
+            for step in route.steps:
+                if step.provider not in ids:
+                    known = ", ".join(ids)
+                    raise ValueError(f"route {route.name!r} names provider {step.provider!r}; there are: {known}")
+            if math.prod(map(len, route.provider or ())) > _MOST_CHAINS:
+                raise ValueError(f"route {route.name!r} has groups with more than {_MOST_CHAINS} orders together")
         if not self.routes and len(ids) > 1:
             raise ValueError("there are several providers, so routes must say which takes what")
         return self
@@ -79,7 +172,28 @@ class Config(Block):
     @cached_property
     def effective_routes(self) -> tuple[Route, ...]:
         """The routes; without any, the only provider takes everything."""
-        return self.routes or (Route(name="default", provider=self.providers[0].id),)
+        return self.routes or (Route.model_validate({"name": "default", "provider": self.providers[0].id}),)
+
+    def retry_of(self, route: Route) -> Retry:
+        """When a route's requests are tried again, with `attempts` set: as it says; else as the `retryOnFailure` of
+        its only provider says; else, with several providers, whenever the next may help, and with one only where
+        nothing was sent, so that nothing is asked twice."""
+        said = route.retry
+        if said is None and len(route.steps) == 1:
+            blanket = self.by_id[route.steps[0].provider].retry_on_failure
+            if blanket is not None and blanket.enabled:
+                on: tuple[RetryOn, ...] = (*blanket.statuses, "connect", "reset", "timeout")
+                seconds = blanket.retry_timeout / 1000
+                said = Retry(on=on, attempts=1 + blanket.max_retries, per_try_timeout=seconds)
+            else:
+                said = Retry(on=("connect",))
+        said = said or Retry()
+        return said.model_copy(update={"attempts": said.attempts or max(2, len(route.steps))})
+
+    @cached_property
+    def by_name(self) -> dict[str, Route]:
+        """Routes by name."""
+        return {r.name: r for r in self.effective_routes}
 
 
 @dataclass(frozen=True, slots=True)

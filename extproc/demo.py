@@ -17,7 +17,7 @@ def _key(config: Config) -> str:
 
 def _model(config: Config) -> str:
     """A name that the last route's provider takes."""
-    provider = routing.provider_of(config, config.effective_routes[-1])
+    provider = config.by_id[routing.first_step(config.effective_routes[-1], 0).provider]
     if provider.model_mapping.default:
         return "gpt-4-turbo"
     return (*(provider.names or ()), provider.example_model)[0]

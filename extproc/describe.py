@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from extproc.config import Config, Route
+from extproc.config import Config, Group, Route, Step
 from extproc.load import Loaded
 from extproc.patterns import ModelMapping, NamePatterns
 from extproc.providers import Azure, OpenAI, Provider, Qwen
@@ -20,7 +20,7 @@ def describe(loaded: Loaded) -> str:
     config = loaded.config
     shown = {p.id for p in config.providers} | {n for r in config.effective_routes for n in (r.name, *r.match.ingress)}
     routes = [(route.name, "; ".join(_conditions(route, shown)) or "everything") for route in config.effective_routes]
-    targets = [route.provider or "(refused)" for route in config.effective_routes]
+    targets = [_steps(route) for route in config.effective_routes]
     names, matches = max(len(name) for name, _ in routes), max(len(match) for _, match in routes)
     lines = [f"Configuration: {loaded.source}", "", "Routes (the first that matches takes the request)"]
     lines += [
@@ -38,6 +38,19 @@ def describe(loaded: Loaded) -> str:
     if loaded.notes:
         lines += ["", "Notes", *(f"  {note}" for note in loaded.notes)]
     return "\n".join(lines) + "\n"
+
+
+def _steps(route: Route) -> str:
+    """`a`, `a (gpt-4o), then b or c (3:1)`."""
+
+    def named(step: Step) -> str:
+        return f"{step.provider} ({step.model})" if step.model else step.provider
+
+    def group(steps: Group) -> str:
+        shares = f" {':'.join(str(s.weight) for s in steps)}" if len(steps) > 1 else ""
+        return " or ".join(map(named, steps)) + shares
+
+    return ", then ".join(map(group, route.provider or ())) or "(refused)"
 
 
 def _conditions(route: Route, shown: set[str]) -> Iterator[str]:
@@ -130,6 +143,40 @@ def _size(count: int) -> str:
 # The schema
 
 _DESCRIPTIONS = {
+    "answerHeaders": "Whether answers say in x-ai-provider and x-ai-attempts who gave them.",
+    "attempts": "How often a request is tried, the first time included; by default once per step, twice at least.",
+    "backoff": "How long a retry waits.",
+    "base": "The first wait before a retry.",
+    "Backoff.max": "The longest wait before a retry.",
+    "retryAfterMax": "The longest retry-after that is waited for where nobody else can be asked.",
+    "baseEjectionTime": "How long a vendor is left out, times how often it was.",
+    "consecutive5xx": "Failures in a row after which a vendor is left out for a while; 0: never.",
+    "circuitBreakers": "How much of the vendor is used at a time; more is refused at once.",
+    "maxConnections": "Connections to the vendor at a time.",
+    "maxPendingRequests": "Requests that wait for a connection.",
+    "maxRequests": "Requests at the vendor at a time.",
+    "cooldownDuration": "Milliseconds that a failing key is set aside; 0: until health checks succeed.",
+    "enabled": "Whether this is in force.",
+    "failover": "When a failing key is set aside (Higress).",
+    "failoverOnStatus": "Expressions that a failure's whole status matches.",
+    "failureThreshold": "Failures in a row after which a key is set aside.",
+    "firstByteTimeout": "How long an attempt may take until its stream begins.",
+    "healthCheckInterval": "Milliseconds between health checks of a key that is set aside.",
+    "healthCheckModel": "The model that health checks ask, as clients name it.",
+    "healthCheckTimeout": "Milliseconds that a health check may take.",
+    "maxRetries": "How often a refused request is tried again.",
+    "on": "What is tried again: statuses, 5xx, connect, reset, timeout.",
+    "outlierDetection": "When Envoy leaves the vendor out in favour of others.",
+    "perTryTimeout": "How long an attempt may take for a whole answer.",
+    "retry": "When and how often a request is tried again, before its answer has begun.",
+    "retryOnFailure": "Whether a refused request is tried again with another key (Higress).",
+    "retryOnStatus": "Expressions that a refusal's whole status matches.",
+    "retryTimeout": "Milliseconds that each attempt may take.",
+    "streamIdleTimeout": "How long an exchange may be silent before Envoy ends it.",
+    "successThreshold": "Health checks that must succeed before a key is used again.",
+    "Step.model": "What this provider is asked for, whatever the client said; modelMapping is not applied.",
+    "Step.provider": "The id of a provider.",
+    "weight": "The provider's share of the requests within its group.",
     "apiToken": "One key, as in apiTokens.",
     "apiTokens": "The vendor's keys, one chosen per request: the key itself, ${NAME} from the environment (a comma "
     "separated list) or file:PATH of a secret file.",
@@ -162,7 +209,8 @@ _DESCRIPTIONS = {
     "overwrite": "false: only where the request does not say it.",
     "pathPrefix": "How the raw path begins.",
     "protocol": "openai: clients speak OpenAI's API. original: they speak the vendor's own.",
-    "Route.provider": "The id of the provider that takes the request.",
+    "Route.provider": "The id of the provider that takes the request; or steps that are tried in order, each a "
+    "provider, or a list of providers with weights.",
     "Config.provider": "A single provider that takes everything, as in a Higress plugin configuration.",
     "activeProviderId": "The one of providers that takes everything, as in a Higress plugin configuration.",
     "providers": "The vendors.",

@@ -7,12 +7,21 @@ Rule: no clock, no randomness, no I/O; the shell passes them in. Every failure e
 answer's head is out an `Answer` with the right status, afterwards an error event and then silence.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import assert_never
+import zlib
 
 from extproc import compression, jsontext, outgoing, routing, sse
-from extproc.agreed import envoy_buffer
+from extproc.agreed import (
+    CLIENT_ATTRIBUTE,
+    CLIENT_HEADERS,
+    LOCAL_ROUTE,
+    MODEL_ATTRIBUTE,
+    PROVIDER_ATTRIBUTE,
+    ROUTE_ATTRIBUTE,
+    envoy_buffer,
+)
 from extproc.call import JSON_APIS, Call, Target, parse_path
 from extproc.compression import Decompressor, Undecodable
 from extproc.config import Route
@@ -44,7 +53,7 @@ from extproc.providers import Provider
 from extproc.providers.base import vendor_error
 from extproc.providers.translator import Translator
 from extproc.sse import EventTooLong
-from extproc.states import Done, Failed, Headed, Moment, Record, Sent, Snapshot, Start, State, Streaming, Whole
+from extproc.states import Done, Failed, Headed, Moment, Place, Record, Sent, Snapshot, Start, State, Streaming, Whole
 
 __all__ = ["Exchange", "Moment", "Record", "Snapshot"]
 
@@ -58,11 +67,15 @@ class Exchange:
     def __init__(self, snapshot: Snapshot, moment: Moment) -> None:
         self._config = snapshot.config
         self._contexts = snapshot.contexts
+        self._keys = snapshot.keys
         self._moment = moment
         self._state: State = Start()
         self._answer_headers: Mapping[str, str] = {}
+        self._chance = moment.nonce
         self._token: str | None = None
         self._counts = True
+        self._may_forward = True
+        self._placed_by_envoy = False
         self.record = Record()
 
     def handle(self, event: Event) -> Reply:
@@ -82,7 +95,7 @@ class Exchange:
         if isinstance(state, Done):  # the answer's head is out, and nothing of it is ours
             return Forward(body=b"" if state.mute else None)
         self.record.status = error.status
-        headers = self._request_id() | outgoing.error_headers(self._answer_headers)
+        headers = self._request_id() | outgoing.error_headers(self._answer_headers) | self._about()
         return Answer(error.status, self._body_of(error), headers, self._metadata())
 
     def _request_id(self) -> dict[str, str]:
@@ -107,7 +120,8 @@ class Exchange:
             case RequestBody():
                 return self._request_body(event)
             case ResponseHeaders():
-                return self._response_headers(event)
+                reply = self._response_headers(event)
+                return replace(reply, set_headers={**reply.set_headers, **self._about()})
             case ResponseBody():
                 return self._response_body(event)
         assert_never(event)
@@ -120,27 +134,58 @@ class Exchange:
     # Request
 
     def _request_headers(self, event: RequestHeaders) -> Reply:
-        headers = event.headers
+        placed = self._placed_by_envoy = PROVIDER_ATTRIBUTE in event.attributes
+        headers = self._client_headers(event) if placed else event.headers
         target = parse_path(headers.get(":path", ""))
         self.record.method, self.record.path = headers.get(":method", ""), target.path
         self.record.request_id = headers.get("x-request-id")
         if self.record.method not in _METHODS:
             raise MethodNotAllowed(f"the method {self.record.method[:20]!r} is not supported")
-        routes = routing.candidates(self._config, headers, event.attributes)
-        providers = [self._config.by_id[r.provider] for r in routes if r.provider is not None]
-        if target.api is None and not any(p.protocol == "original" for p in providers):
-            raise UnknownPath("there is no API at this path; the OpenAI API is under /v1/")
-        self._state = Headed(headers, target, routes)
+        state = self._placed(event, headers, target) if placed else self._routed(event, headers, target)
+        self._state = state
         if event.end_of_stream:
-            return self._without_body(self._state)
+            return self._without_body(state)
         if not _reads_body(target, headers):
-            return self._without_body(self._state, streamed=True)
+            return self._without_body(state, streamed=True)
         if headers.get("content-encoding", "identity").lower() != "identity":
             raise UnsupportedEncoding("compressed request bodies are not supported")
         # A client that is still sending would see a reset, not the 413: refuse early only what Envoy cannot hold.
         if _number(headers.get("content-length", "")) > self._buffer:
             raise self._too_large()
         return Forward(request_mode=BodyMode.BUFFERED)
+
+    def _client_headers(self, event: RequestHeaders) -> Mapping[str, str]:
+        """The head as the client sent it. A later attempt sees it as the one before left it."""
+        state = event.attributes.get(CLIENT_ATTRIBUTE, "")
+        self._chance = zlib.crc32(state.encode())  # the same for all attempts of a request, so that they take turns
+        self.record.attempt = _number(event.headers.get("x-envoy-attempt-count", "")) or 1
+        if self.record.attempt == 1:
+            return event.headers
+        sent = jsontext.load(state.encode())
+        kept = {name: value for name, value in event.headers.items() if name not in CLIENT_HEADERS}
+        return kept | {name: sent[name] for name in CLIENT_HEADERS if sent.get(name)}
+
+    def _placed(self, event: RequestHeaders, headers: Mapping[str, str], target: Target) -> Headed:
+        """Envoy chose route and provider."""
+        provider = self._config.by_id.get(event.attributes[PROVIDER_ATTRIBUTE])
+        route = self._config.by_name.get(event.attributes.get(ROUTE_ATTRIBUTE, ""))
+        if provider is None or route is None:
+            raise InternalError("the gateway's configuration is changing; try again")
+        _check_path(target, [provider])
+        return Headed(headers, target, [route], Place(provider, event.attributes.get(MODEL_ATTRIBUTE) or None))
+
+    def _routed(self, event: RequestHeaders, headers: Mapping[str, str], target: Target) -> Headed:
+        """The choice is ours, as far as it can be made without the body."""
+        self._may_forward = event.attributes.get(ROUTE_ATTRIBUTE) != LOCAL_ROUTE
+        routes = routing.candidates(self._config, headers, event.attributes)
+        _check_path(target, [self._config.by_id[step.provider] for route in routes for step in route.first])
+        return Headed(headers, target, routes, None)
+
+    def _place(self, state: Headed, route: Route) -> Place:
+        if state.place is not None:
+            return state.place
+        step = routing.first_step(route, self._chance >> 48)
+        return Place(self._config.by_id[step.provider], step.model)
 
     @property
     def _buffer(self) -> int:
@@ -162,8 +207,9 @@ class Exchange:
         except NotJson as error:
             raise BadJson(f"the request body is not a JSON object: {error}") from None
         model = routing.requested_model(given)
-        route = routing.choose(state.routes, model)
-        provider = self._provider(route)
+        route = state.routes[0] if state.place is not None else routing.choose(state.routes, model)
+        place = self._place(state, route)
+        provider = place.provider
         body = provider.settled(given)
         self.record.route, self.record.provider, self.record.model = route.name, provider.id, model
         call = replace(
@@ -172,7 +218,7 @@ class Exchange:
             text=event.body,
             model=model,
             settled=body != given,
-            upstream_model=routing.upstream_model(provider, state.target, routing.requested_model(body)),
+            upstream_model=routing.upstream_model(provider, state.target, routing.requested_model(body), place.model),
             stream=body.get("stream") == jsontext.TRUE,
         )
         return self._send(provider, self._with_context(provider, call))
@@ -182,23 +228,24 @@ class Exchange:
         method = state.headers.get(":method", "")
         if method == "POST" and state.target.api in JSON_APIS:
             raise BadJson("the request has no body")
-        routes = [r for r in state.routes if r.match.models is None]
+        routes = [r for r in state.routes if r.match.models is None or state.place is not None]
         if routing.is_model_list(state.target, method):
-            names = routing.listed_models(self._config, state.routes)
+            every = routing.candidates(self._config, state.headers, {}) if state.place is not None else state.routes
+            names = routing.listed_models(self._config, every)
             if names is not None:
                 return self._answer(routing.models_answer(names, state.target, self._moment.now))
             routes = routes or state.routes[:1]
         if not routes:
             raise NoRoute("no route takes this request")
         route = routes[0]
-        provider = self._provider(route)
+        provider = self._place(state, route).provider
         self.record.route, self.record.provider = route.name, provider.id
         return self._send(provider, self._call(state, provider), BodyMode.NONE if streamed else None)
 
     def _call(self, state: Headed, provider: Provider) -> Call:
         """What is known of a call without its body."""
         now, nonce = self._moment.now, self._moment.nonce
-        token = outgoing.token(provider, nonce)
+        token = self.record.token = self._keys.choose(provider, self._chance, self.record.attempt, now)
         method = state.headers.get(":method", "")
         return Call(state.target, method, state.headers, token=token, now=now, nonce=nonce)
 
@@ -216,6 +263,8 @@ class Exchange:
         return replace(call, context=text)
 
     def _send(self, provider: Provider, call: Call, request_mode: BodyMode | None = None) -> Forward:
+        if not self._may_forward:  # Envoy and we read the same routes; whoever is wrong, nothing goes out
+            raise InternalError("no provider was chosen for this request")
         try:
             upstream = provider.request(call)
         except NotJson as error:
@@ -224,19 +273,20 @@ class Exchange:
         translator = provider.translator(call)
         self._state = Sent(provider, call, translator)
         self.record.upstream_model, self.record.stream = call.upstream_model, call.stream
-        return outgoing.request(
+        forward = outgoing.request(
             provider, call, upstream, self._metadata(), read=translator is not None, request_mode=request_mode
         )
-
-    def _provider(self, route: Route) -> Provider:
-        return routing.provider_of(self._config, route)
+        if not self._placed_by_envoy:
+            return outgoing.rerouted(forward, provider)
+        return outgoing.again(forward, call) if self.record.attempt > 1 else forward
 
     # Response
 
-    def _response_headers(self, event: ResponseHeaders) -> Reply:
+    def _response_headers(self, event: ResponseHeaders) -> Forward:
         status = _number(event.headers.get(":status", ""))
         self.record.status, self.record.details = status, event.attributes.get("response.code_details")
         self._answer_headers = event.headers
+        self.record.retry_after = event.headers.get("retry-after")
         self.record.upstream_request_id = event.headers.get("x-request-id")
         sent = self._state if isinstance(self._state, Sent) else None
         if isinstance(self._state, Done):
@@ -247,18 +297,24 @@ class Exchange:
             return self._untouched()
         return self._answered(sent, event, status)
 
+    def _about(self) -> dict[str, str]:
+        """Who gave the answer, and at which attempt."""
+        if not self._config.answer_headers or self.record.provider is None:
+            return {}
+        return {"x-ai-provider": self.record.provider, "x-ai-attempts": str(self.record.attempt)}
+
     def _untouched(self) -> Forward:
         self._state = Done()
         self.record.complete = True
         return Forward(remove_headers=outgoing.VENDOR_HEADERS)
 
-    def _failed(self, failed: Failed, event: ResponseHeaders) -> Reply:
+    def _failed(self, failed: Failed, event: ResponseHeaders) -> Forward:
         self._state = failed
         if event.end_of_stream:
             raise self._error(failed, b"")
         return Forward(remove_headers=outgoing.VENDOR_HEADERS, response_mode=BodyMode.BUFFERED)
 
-    def _answered(self, sent: Sent, event: ResponseHeaders, status: int) -> Reply:
+    def _answered(self, sent: Sent, event: ResponseHeaders, status: int) -> Forward:
         """A status below 400."""
         json_only = sent.call.api in JSON_APIS and sent.call.body is not None
         if sent.provider.protocol == "original":
@@ -395,6 +451,12 @@ class Exchange:
 
 def _number(text: str) -> int:
     return int(text) if text.isdecimal() and text.isascii() else 0
+
+
+def _check_path(target: Target, providers: Sequence[Provider]) -> None:
+    """Raises `UnknownPath` for a path that is neither OpenAI's nor possibly a vendor's own."""
+    if target.api is None and not any(p.protocol == "original" for p in providers):
+        raise UnknownPath("there is no API at this path; the OpenAI API is under /v1/")
 
 
 def _reads_body(target: Target, headers: Mapping[str, str]) -> bool:

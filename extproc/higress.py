@@ -19,8 +19,8 @@ UNSUPPORTED_TYPES = frozenset(
 """The provider types of ai-proxy that this version lacks."""
 
 UNSUPPORTED_KEYS = frozenset(
-    "basePath basePathHandling capabilities contextCleanupCommands failover firstByteTimeout hiclawMode "
-    "mergeConsecutiveMessages promoteThinkingOnEmpty providerBasePath providerDomain retryOnFailure".split()
+    "basePath basePathHandling capabilities contextCleanupCommands firstByteTimeout hiclawMode "
+    "mergeConsecutiveMessages promoteThinkingOnEmpty providerBasePath providerDomain".split()
 )
 """Keys of ai-proxy for providers of any type that this version lacks."""
 
@@ -37,8 +37,6 @@ UNSUPPORTED_VENDOR_KEYS = frozenset(
 DEAD_KEYS = frozenset("authHeaderKey subPath vertexGeminiSafetySetting".split())
 """Documented or declared in ai-proxy, but nothing in it reads them from a configuration."""
 
-_SWITCHED = frozenset({"failover", "retryOnFailure"})  # off unless they say `enabled: true`
-
 
 def key_problem(key: str, value: object, type: str, owners: Mapping[str, str]) -> str | None:
     """What is wrong with a provider key that the models do not know, as far as Higress explains it.
@@ -52,8 +50,6 @@ def key_problem(key: str, value: object, type: str, owners: Mapping[str, str]) -
     if not unsupported and key not in owners:
         return None
     if value in (None, False, "", [], {}):
-        return ""
-    if key in _SWITCHED and isinstance(value, Mapping) and not value.get("enabled"):
         return ""
     if unsupported:
         return "a key of Higress ai-proxy that this version does not support yet"

@@ -284,10 +284,11 @@ class _Loading:
             if isinstance(name, str) and name in names:
                 self._fault(native, ("routes", index, "name"), f"two routes have the name {name!r}")
             names.add(name if isinstance(name, str) else None)
-            if isinstance(target, str) and target not in ids:
-                known = ", ".join(filter(None, ids))
-                message = f"there is no provider {target!r}{did_you_mean(target, ids)}; there are: {known}"
-                self._fault(native, ("routes", index, "provider"), message)
+            for id, place in _targets(target, ("routes", index, "provider")):
+                if id not in ids:
+                    known = ", ".join(filter(None, ids))
+                    message = f"there is no provider {id!r}{did_you_mean(id, ids)}; there are: {known}"
+                    self._fault(native, place, message)
 
     def _explain(self, native: Mapping[str, Any], detail: Mapping[str, Any]) -> None:
         """One of pydantic's findings in our own words."""
@@ -295,6 +296,8 @@ class _Loading:
         location = tagged
         if len(tagged) > 2 and tagged[0] == "providers" and tagged[2] in TYPES:
             location = (*tagged[:2], *tagged[3:])
+        elif len(tagged) > 4 and tagged[0] == "routes" and tagged[2] == "provider":
+            location = _as_written(native, tagged)
         kind, value = detail["type"], detail["input"]
         if kind == "too_short" and value:
             return  # its entries are wrong, and that is said already
@@ -314,6 +317,25 @@ class _Loading:
             self.problems.append(Problem(self.file, 0, variable, message))
         else:
             self._fault(native, location, message)
+
+
+def _as_written(native: Mapping[str, Any], location: Location) -> Location:
+    """The place of a step of a route in the file, where a group of one may be written without its list."""
+    written = native["routes"][location[1]]["provider"]
+    if isinstance(written, list) and isinstance(location[3], int) and isinstance(written[location[3]], list):
+        return location
+    return (*location[:3], *(location[3:4] if isinstance(written, list) else ()), *location[5:])
+
+
+def _targets(target: object, where: Location) -> Iterator[tuple[str, Location]]:
+    """The provider ids that a route names, with their places: `provider: id`, steps, groups of steps."""
+    if isinstance(target, str):
+        yield target, where
+    elif isinstance(target, list):
+        for index, entry in enumerate(target):
+            yield from _targets(entry, (*where, index))
+    elif isinstance(target, dict) and isinstance(target.get("provider"), str):
+        yield target["provider"], (*where, "provider")
 
 
 def _split(text: str, separator: str) -> list[str]:

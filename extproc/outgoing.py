@@ -4,8 +4,9 @@ Rule: every header that leaves in either direction because of us is decided here
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from extproc.agreed import CLUSTER_HEADER, INTERNAL_PREFIX
+from extproc.agreed import CLIENT_HEADERS, CLUSTER_HEADER, INTERNAL_PREFIX
 from extproc.call import Call
 from extproc.compression import READABLE
 from extproc.events import BodyMode, Forward
@@ -37,12 +38,6 @@ VENDOR_HEADERS = (
 _KEPT_WITH_ERRORS = ("retry-after", "x-request-id", "x-ratelimit-")
 
 
-def token(provider: Provider, nonce: int) -> str | None:
-    """The key for one call, chosen by the exchange's random number; None for a provider without keys."""
-    tokens = provider.tokens
-    return tokens[nonce % len(tokens)].get_secret_value() if tokens else None
-
-
 def redact(body: bytes, token: str | None) -> bytes:
     """An error body in which a vendor quotes our key, without it."""
     return body.replace(token.encode(), b"***") if token else body
@@ -58,7 +53,7 @@ def request(
     request_mode: BodyMode | None,
 ) -> Forward:
     """Send the vendor's request. `read`: its answer will be read, so it must not be compressed."""
-    sets = {":path": upstream.path, ":authority": provider.upstream.authority, CLUSTER_HEADER: provider.id}
+    sets = {":path": upstream.path, ":authority": provider.upstream.authority}
     sets.update(upstream.headers)
     if call.body is not None:
         sets["content-length"] = str(len(call.text if upstream.body is None else upstream.body))
@@ -79,8 +74,24 @@ def request(
         remove_headers=tuple(name for name in dict.fromkeys(drop) if name not in sets),
         body=upstream.body,
         request_mode=request_mode,
-        reroute=True,
         metadata=metadata,
+    )
+
+
+def rerouted(forward: Forward, provider: Provider) -> Forward:
+    """To the provider's cluster, where the choice is ours."""
+    return replace(forward, set_headers={**forward.set_headers, CLUSTER_HEADER: provider.id}, reroute=True)
+
+
+def again(forward: Forward, call: Call) -> Forward:
+    """The request of a later attempt: headers that the attempt before changed are the client's again, or gone, unless
+    this one sets them itself. Nothing of one vendor reaches another."""
+    stale = [name for name in CLIENT_HEADERS if name not in forward.set_headers and name not in forward.remove_headers]
+    restored = {name: call.headers[name] for name in stale if name in call.headers}
+    return replace(
+        forward,
+        set_headers={**restored, **forward.set_headers},
+        remove_headers=(*forward.remove_headers, *(name for name in stale if name not in restored)),
     )
 
 

@@ -5,13 +5,15 @@ sends as a model name.
 """
 
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 import re
 
 import re2
 
 
-def _compile(pattern: str) -> "re2._Regexp[str]":
+@cache
+def compiled(pattern: str) -> "re2._Regexp[str]":
+    """An RE2 expression. Raises `ValueError`."""
     options = re2.Options()
     options.log_errors = False
     try:
@@ -37,7 +39,7 @@ class NamePatterns:
             for p in self.patterns
             if p not in self.exact
         ]
-        self._others = [_compile(a) for a in alternatives]
+        self._others = [compiled(a) for a in alternatives]
 
     def __contains__(self, name: str) -> bool:
         return name in self._exact or any(o.search(name) for o in self._others)
@@ -70,7 +72,7 @@ class ModelMapping:
         self.exact = {k: v for k, v in mapping.items() if not k.startswith("~") and not k.endswith("*")}
         prefixes = [(k[:-1], v) for k, v in mapping.items() if k.endswith("*") and k != "*" and not k.startswith("~")]
         self._prefixes = sorted(prefixes, key=lambda kv: len(kv[0]), reverse=True)
-        self._regexes = [(_compile(k[1:]), _template(v)) for k, v in mapping.items() if k.startswith("~")]
+        self._regexes = [(compiled(k[1:]), _template(v)) for k, v in mapping.items() if k.startswith("~")]
         for regex, template in self._regexes:
             numbers = [int(n) for n in re.findall(r"\\g<(\d+)>", template)]
             names = re.findall(r"\\g<([^\d>]\w*)>", template)

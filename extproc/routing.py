@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import unquote
 
 from extproc.call import CHAT, COMPLETIONS, EMBEDDINGS, MODELS, RESPONSES, Target
-from extproc.config import Config, Match, Route
+from extproc.config import Config, Match, Route, Step
 from extproc.errors import InvalidParameter, MissingParameter, ModelNotFound, NoRoute
 from extproc.jsontext import Fields, dump, load
 from extproc.providers import Provider
@@ -72,11 +72,17 @@ def choose(routes: Sequence[Route], model: str | None) -> Route:
     raise ModelNotFound(f"the model {model!r} does not exist here")
 
 
-def provider_of(config: Config, route: Route) -> Provider:
-    """The route's provider. Raises `NoRoute` for a route that refuses."""
-    if route.provider is None:
+def first_step(route: Route, chance: int) -> Step:
+    """The step that a request tries first, chosen among those of the first group by its random number. Raises
+    `NoRoute` for a route that refuses."""
+    if not route.first:
         raise NoRoute("this traffic is switched off here")
-    return config.by_id[route.provider]
+    point = chance % sum(step.weight for step in route.first)
+    for step in route.first:
+        if point < step.weight:
+            break
+        point -= step.weight
+    return step
 
 
 def requested_model(fields: Fields) -> str | None:
@@ -89,11 +95,12 @@ def requested_model(fields: Fields) -> str | None:
     return model or None
 
 
-def upstream_model(provider: Provider, target: Target, model: str | None) -> str | None:
-    """The vendor's name. Raises `MissingParameter` where the API needs one and there is none."""
+def upstream_model(provider: Provider, target: Target, model: str | None, instead: str | None) -> str | None:
+    """The vendor's name; `instead` is what a step of the route asks for whatever the client said. Raises
+    `MissingParameter` where the API needs one and there is none."""
     if model is None and target.api not in TAKES_MODEL:
         return None
-    name = provider.upstream_model(model)
+    name = instead or provider.upstream_model(model)
     if name is None and target.api in NEEDS_MODEL and provider.protocol == "openai":
         raise MissingParameter("model is missing", param="model")
     return name
@@ -105,19 +112,30 @@ def is_model_list(target: Target, method: str) -> bool:
 
 
 def listed_models(config: Config, routes: Sequence[Route]) -> list[str] | None:
-    """The names a client may use: what each route's provider lists, as far as that route is the one to take the
-    name; of a provider without a list the exact names of its route. None: only the vendor knows."""
+    """The names a client may use: what each route declares, as far as that route is the one to take the name. None:
+    only the vendor knows."""
     names: list[str] | None = None
     for route in routes:
-        provider = config.by_id[route.provider] if route.provider is not None else None
-        if provider is None or provider.protocol == "original":  # the path is the vendor's own
+        own = declared_models(config, route)
+        if own is not None:
+            names = [*(names or ()), *(name for name in own if _first(routes, name) is route)]
+    return None if names is None else list(dict.fromkeys(names))
+
+
+def declared_models(config: Config, route: Route) -> list[str] | None:
+    """What the providers that a route tries first list; of those without a list the exact names of the route. None:
+    nothing is declared."""
+    names: list[str] | None = None
+    for step in route.first:
+        provider = config.by_id[step.provider]
+        if provider.protocol == "original":  # the path is the vendor's own
             continue
         own = provider.names
         if own is None and route.match.models is not None:
             own = route.match.models.exact or None
         if own is not None:
-            names = [*(names or ()), *(name for name in own if _first(routes, name) is route)]
-    return None if names is None else list(dict.fromkeys(names))
+            names = [*(names or ()), *own]
+    return names
 
 
 def _first(routes: Sequence[Route], name: str) -> Route | None:

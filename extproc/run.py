@@ -22,7 +22,9 @@ from extproc import admin, contexts, demo, logs, server
 from extproc.config import Config
 from extproc.envoy_process import EnvoyError, EnvoyProcess, die_with_parent
 from extproc.exchange import Snapshot
+from extproc.keys import Keys
 from extproc.load import Loaded
+from extproc.placement import Placement
 
 __all__ = ["Address", "EnvoyError", "PartDied", "RunOptions", "on_loop", "run", "serve", "until_stopped"]
 
@@ -46,13 +48,15 @@ class Address:
 
 
 def _snapshots(config: Config, texts: contexts.Contexts) -> Callable[[], Snapshot]:
-    return lambda: Snapshot(config, texts.texts)
+    keys = Keys()
+    return lambda: Snapshot(config, texts.texts, keys)
 
 
 def _not_ready(config: Config, texts: contexts.Contexts) -> str | None:
     """A route whose context text is missing cannot serve chats; only if that is so for all is nothing to be had."""
     wanting = {p.id for p in config.providers if p.context_source is not None and p.id not in texts.texts}
-    if all(route.provider in wanting for route in config.effective_routes if route.provider is not None):
+    served = [route for route in config.effective_routes if route.steps]
+    if all(step.provider in wanting for route in served for step in route.steps):
         return "no route can serve: context texts are missing"
     return None
 
@@ -137,6 +141,7 @@ class RunOptions:
     demo: bool
     access_log: str | None
     concurrency: int
+    placement: Placement
 
 
 async def run(load: Callable[[str | None], Loaded], options: RunOptions, *, simulate: bool) -> None:
@@ -215,6 +220,7 @@ async def _envoy(stack: AsyncExitStack, config: Config, sidecar_port: int, optio
                 access_log=options.access_log,
                 ca_file=system_ca_file(bootstrap.SYSTEM_CA_FILES),
                 exclusive_port=True,
+                placement=options.placement,
             ),
         )
     )

@@ -40,7 +40,8 @@ class Processor:
     ) -> None:
         """Handle one stream until Envoy ends it. A cancelled one stays cancelled: grpc.aio leaks native memory
         when the error is swallowed (grpc/grpc#43360, 2026)."""
-        exchange = Exchange(self._snapshot(), Moment(int(time.time()), secrets.randbits(96)))
+        snapshot = self._snapshot()
+        exchange = Exchange(snapshot, Moment(int(time.time()), secrets.randbits(96)))
         clock = _Clock()
         try:
             while (message := await context.read()) is not grpc.aio.EOF:
@@ -53,11 +54,19 @@ class Processor:
                     log.exception("an exchange failed unexpectedly", phase=phase, request_id=exchange.record.request_id)
                     reply = exchange.crash()
                     answer = wire.encode(reply, phase)
+                if isinstance(event, ResponseHeaders):  # a retry may follow at once, and must know
+                    _report_key(snapshot, exchange.record)
                 clock.note(event, reply, stream=exchange.record.stream and exchange.record.status == 200)
                 await context.write(answer)
         finally:
             exchange.close()
             _account(exchange.record, clock)
+
+
+def _report_key(snapshot: Snapshot, record: Record) -> None:
+    provider = snapshot.config.by_id.get(record.provider or "")
+    if provider is not None and record.token is not None and record.details in (None, "via_upstream"):
+        snapshot.keys.report(provider, record.token, record.status or 0, record.retry_after, time.time())
 
 
 class _Clock:
@@ -92,6 +101,7 @@ def _account(record: Record, clock: _Clock) -> None:
         "path": record.path,
         "route": record.route,
         "provider": record.provider,
+        "attempt": record.attempt if record.attempt > 1 else None,
         "model": record.model,
         "upstream_model": record.upstream_model,
         "stream": record.stream or None,

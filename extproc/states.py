@@ -10,16 +10,19 @@ from extproc import sse
 from extproc.call import Call, Target, Usage
 from extproc.compression import Decompressor
 from extproc.config import Config, Route
+from extproc.keys import Keys
 from extproc.providers import Provider
 from extproc.providers.translator import Translator
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What an exchange may know, unchanged for its life. `contexts`: context texts by provider id."""
+    """What an exchange may know, unchanged for its life. `contexts`: context texts by provider id. `keys`: which of
+    the providers' keys may be used."""
 
     config: Config
     contexts: Mapping[str, str]
+    keys: Keys = field(default_factory=Keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,8 @@ class Moment:
 @dataclass(slots=True)
 class Record:
     """What is known about an exchange, for one line in the log. `error`: the code of the error that ended it.
-    `request_id`: Envoy's or the client's; `upstream_request_id`: the vendor's."""
+    `request_id`: Envoy's or the client's; `upstream_request_id`: the vendor's. `attempt`: which one of the request's.
+    `token`: the key that was used, never to be shown. `retry_after`: as the vendor said it."""
 
     method: str = ""
     path: str = ""
@@ -49,6 +53,9 @@ class Record:
     details: str | None = None
     usage: Usage = field(default_factory=Usage)
     complete: bool = False
+    attempt: int = 1
+    token: str | None = field(default=None, repr=False)
+    retry_after: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +64,22 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Which provider takes an exchange. `model`: what it is asked for whatever the client said."""
+
+    provider: Provider
+    model: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Headed:
-    """The head is judged, the body is awaited."""
+    """The head is judged, the body is awaited. `place`: where Envoy has sent this attempt already, so that `routes`
+    is the one route that it took; None where the choice is ours."""
 
     headers: Mapping[str, str]
     target: Target
     routes: list[Route]
+    place: Place | None
 
 
 @dataclass(frozen=True, slots=True)

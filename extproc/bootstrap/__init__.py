@@ -14,11 +14,13 @@ from envoy_data_plane.envoy.config.bootstrap import v3 as bootstrap_v3
 from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.config.overload import v3 as overload
 from envoy_data_plane.envoy.extensions.resource_monitors.downstream_connections import v3 as connections
+from envoy_data_plane.google import protobuf
 from ruamel.yaml import YAML
 
 from extproc.agreed import envoy_buffer
-from extproc.bootstrap.clusters import provider_cluster, sidecar_cluster
-from extproc.bootstrap.listener import Options, gateway_listener
+from extproc.bootstrap.clusters import provider_clusters, sidecar_cluster
+from extproc.bootstrap.listener import gateway_listener
+from extproc.bootstrap.options import Options
 from extproc.bootstrap.parts import packed, socket_address
 from extproc.config import Config
 
@@ -44,12 +46,14 @@ def bootstrap(config: Config, options: Options) -> str:
             listeners=[gateway_listener(config, options, limit)],
             clusters=[
                 sidecar_cluster(options.sidecars),
-                *(provider_cluster(provider, options, limit) for provider in config.providers),
+                *provider_clusters(config, options, limit),
             ],
         ),
         overload_manager=_overload_manager(),
+        layered_runtime=_runtime(),
     )
-    return json.dumps(message.to_dict(casing=Casing.SNAKE), indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(message.to_dict(casing=Casing.SNAKE), indent=2, ensure_ascii=False) + "\n"
+    return text.replace("consecutive_5_xx", "consecutive_5xx")  # betterproto2 0.9 puts a `_` before every digit's end
 
 
 def as_yaml(json_text: str) -> str:
@@ -93,6 +97,18 @@ def sample() -> str:
         }
     )
     return _SAMPLE_HEAD + as_yaml(bootstrap(config, Options(host="0.0.0.0", sidecars=("extproc:9000",))))
+
+
+def _runtime() -> bootstrap_v3.LayeredRuntime:
+    flags = {
+        # In a cluster's filter chain, pausing the vendor because the stream to the sidecar is full ends in a read of
+        # freed memory when the answer ends meanwhile: 20 MB in one burst crash Envoy 1.40.0 (2026). The buffers hold.
+        "envoy.reloadable_features.grpc_side_stream_flow_control": False,
+        # Expressions of model routes are the operator's own; the default refuses those of a hundred instructions.
+        "re2.max_program_size.error_level": 10_000,
+    }
+    layer = bootstrap_v3.RuntimeLayer(name="ai_proxy", static_layer=protobuf.Struct.from_dict(flags))
+    return bootstrap_v3.LayeredRuntime(layers=[layer])
 
 
 def _overload_manager() -> overload.OverloadManager:

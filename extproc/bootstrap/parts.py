@@ -1,6 +1,7 @@
 """Small pieces that the bootstrap's files share."""
 
 import ipaddress
+import re
 
 from betterproto2 import Message
 from envoy_data_plane.envoy.config.core import v3 as core
@@ -18,6 +19,17 @@ def text_format(text: str) -> core.SubstitutionFormatString:
 
 def regex(pattern: str) -> matcher.StringMatcher:
     return matcher.StringMatcher(safe_regex=matcher.RegexMatcher(regex=pattern))
+
+
+def string_match(pattern: str) -> matcher.StringMatcher:
+    """A pattern of the configuration: exact, with `*` for any text, or `~` and an unanchored expression."""
+    if pattern.startswith("~"):
+        return regex(f"(?s).*(?:{pattern[1:]})(?s:.*)")
+    if "*" not in pattern:
+        return matcher.StringMatcher(exact=pattern)
+    if pattern.index("*") == len(pattern) - 1 > 0:
+        return matcher.StringMatcher(prefix=pattern[:-1])
+    return regex("(?s)" + ".*".join(map(re.escape, pattern.split("*"))))
 
 
 def socket_address(host: str, port: int) -> core.Address:

@@ -14,7 +14,19 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, model_validator
 
 from extproc import jsontext
-from extproc.blocks import Block, ContextFile, CustomSetting, Mapped, OriginUrl, Tls, Tokens
+from extproc.blocks import (
+    Block,
+    CircuitBreakers,
+    ContextFile,
+    CustomSetting,
+    Failover,
+    Mapped,
+    OriginUrl,
+    OutlierDetection,
+    RetryOnFailure,
+    Tls,
+    Tokens,
+)
 from extproc.call import CHAT, RESPONSES, Call
 from extproc.errors import UnsupportedApi, UpstreamError
 from extproc.jsontext import Fields, NotJson
@@ -96,6 +108,10 @@ class Provider(Block):
     tls: Tls = Tls()
     context: ContextFile | None = None
     custom_settings: tuple[CustomSetting, ...] = ()
+    failover: Failover | None = None
+    retry_on_failure: RetryOnFailure | None = None
+    outlier_detection: OutlierDetection = OutlierDetection()
+    circuit_breakers: CircuitBreakers = CircuitBreakers()
     timeout: int = Field(default=120_000, gt=0)
     """Milliseconds that fetching a context text may take."""
 

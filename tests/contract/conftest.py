@@ -41,15 +41,16 @@ class Simulator:
 
 
 @pytest.fixture(scope="session")
-def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
+def simulator(placement: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
+    """One for each placement, so that what one test asks for under both is not counted twice."""
     with processes.simulator(tmp_path_factory.mktemp("simulator")) as url:
         yield Simulator(url)
 
 
-@pytest.fixture(scope="session", params=["listener"])
+@pytest.fixture(scope="session", params=["upstream", "listener"])
 def placement(request: pytest.FixtureRequest) -> tuple[str, ...]:
     """The options of `extproc run` that put the filter in its place."""
-    return {"listener": ()}[request.param]
+    return ("--placement", request.param)
 
 
 class _Texts(BaseHTTPRequestHandler):

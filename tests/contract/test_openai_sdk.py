@@ -420,9 +420,9 @@ def test_the_vendor_sees_its_own_path_host_and_key_and_nothing_of_the_client(
 
 def test_all_keys_of_a_provider_are_used(sdk: Sdk, simulator: Simulator) -> None:
     for number in range(24):
-        sdk("qwen").chat.completions.create(model="gpt-4o", messages=user(f"one-of-several-keys {number}"))
+        sdk("two-keys").chat.completions.create(model="qwen-max", messages=user(f"one-of-several-keys {number}"))
     keys = {r["headers"]["authorization"] for r in simulator.requests("one-of-several-keys")}
-    assert keys == {"Bearer sk-sim-PLANTED-qwen-0001", "Bearer sk-sim-PLANTED-qwen-0002"}
+    assert keys == {"Bearer sk-sim-PLANTED-two-0001", "Bearer sk-sim-PLANTED-two-0002"}
 
 
 async def test_fifty_streams_at_once_do_not_mix(gateway: Gateway) -> None:

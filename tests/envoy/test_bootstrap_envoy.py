@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 import datetime
 import http.client
 import ipaddress
@@ -17,7 +17,7 @@ import socket
 import socketserver
 import ssl
 import threading
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -34,6 +34,7 @@ import pytest
 from extproc.bootstrap import Options, bootstrap
 from extproc.config import Config
 from extproc.envoy_process import EnvoyError, EnvoyProcess, validate
+from extproc.placement import Placement
 
 MAX_BODY = 100_000
 Mode = ext_proc.ProcessingModeBodySendMode
@@ -57,11 +58,11 @@ def common(
     remove: tuple[str, ...] = (),
     body: bytes | None = None,
     reroute: bool = False,
-    replace: bool = False,
+    replaced: bool = False,
 ) -> service.CommonResponse:
     status = service.CommonResponseResponseStatus
     return service.CommonResponse(
-        status=status.CONTINUE_AND_REPLACE if replace else status.CONTINUE,
+        status=status.CONTINUE_AND_REPLACE if replaced else status.CONTINUE,
         header_mutation=service.HeaderMutation(set_headers=set_headers(headers or {}), remove_headers=list(remove)),
         body_mutation=None if body is None else service.BodyMutation(body=body),
         clear_route_cache=reroute,
@@ -365,7 +366,13 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         }
     )
     log = directory / "access.log"
-    options = Options(port=0, admin_port=0, sidecars=(f"127.0.0.1:{sidecar.port}",), access_log=str(log))
+    options = Options(
+        port=0,
+        admin_port=0,
+        sidecars=(f"127.0.0.1:{sidecar.port}",),
+        access_log=str(log),
+        placement="listener",
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("extproc.agreed._LEAST_BUFFER", 0)  # so that a body too large for Envoy is a small one
         patch.setattr("extproc.agreed._MARGIN", 64 << 10)
@@ -412,12 +419,25 @@ def buffered_response(body_reply: Any, **headers: Any) -> Script:
         {"corsOrigins": ["https://a.example", "https://*.example.org"], "maxBodyBytes": 1024},
         {"maxBodyBytes": 1 << 30},
         {"routes": [{"name": "r", "match": {"ingress": ["x"]}, "provider": "openai"}]},
+        {
+            "routes": [
+                {
+                    "name": "r",
+                    "match": {"models": ["a", "b*", "c*d", "~^(e|f)$"], "hosts": ["*.a.test"], "services": ["s"]},
+                    "provider": [{"provider": "openai", "model": "m"}, [{"provider": "openai", "weight": 2}]],
+                    "retry": {"on": [429, "5xx", "timeout"], "firstByteTimeout": "5s", "perTryTimeout": "1m"},
+                },
+                {"name": "off", "match": {"pathPrefix": "/x"}, "provider": None},
+            ]
+        },
     ],
 )
+@pytest.mark.parametrize("placement", get_args(Placement))
 @pytest.mark.parametrize("endpoint", [None, "http://[::1]:80", "https://127.0.0.1", "https://localhost:8443"])
-def test_envoy_accepts_it(extra: dict[str, Any], endpoint: str | None, tmp_path: Path) -> None:
+def test_envoy_accepts_it(extra: dict[str, Any], endpoint: str | None, placement: Placement, tmp_path: Path) -> None:
     config = Config.model_validate({"providers": [{"type": "openai", "endpoint": endpoint}], **extra})
     options = Options(sidecars=("127.0.0.1:9000", "[::1]:9001"), access_log=None if extra else "/dev/stdout")
+    options = replace(options, placement=placement)
     file = tmp_path / "bootstrap.json"
     file.write_text(bootstrap(config, options))
     validate(file)
@@ -679,7 +699,7 @@ def test_an_error_without_a_body_gets_one_by_replacement(gateway: Gateway) -> No
     assert gateway.ask().body == b""
     assert gateway.sidecar.phases()[-1] == "response_headers"
     gateway.sidecar.script = route_to(
-        "vendor", response_headers=on_headers("response_headers", body=LONGER, replace=True, headers=JSON)
+        "vendor", response_headers=on_headers("response_headers", body=LONGER, replaced=True, headers=JSON)
     )
     answered = gateway.ask()
     assert (answered.status, answered.body, answered.headers["retry-after"]) == (500, LONGER, "3")

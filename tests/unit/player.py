@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import itertools
 from typing import Any
 
-from extproc.config import Config
+from extproc.config import Config, Route
 from extproc.events import (
     Answer,
     BodyMode,
@@ -174,6 +174,15 @@ class Play:
             assert value == value.strip(), f"{name} has white space around it"
             assert not set(value) & set("\r\n\0"), f"{name} would fail the request"
             headers[name] = value
+
+
+def only_provider(route: Route) -> str | None:
+    """The provider of a route that names one or none."""
+    if route.provider is None:
+        return None
+    ((step,),) = route.provider
+    assert step.model is None
+    return step.provider
 
 
 def cut(data: bytes, places: Iterable[int]) -> list[bytes]:

@@ -12,12 +12,14 @@ from extproc.bootstrap import Options, as_yaml, bootstrap, sample
 from extproc.config import Config
 
 MIB = 1 << 20
+LISTENER = Options(placement="listener")
+UPSTREAM = Options(placement="upstream")
 
 
 def built(provider: dict[str, Any] | None = None, options: Options | None = None, **top: Any) -> dict[str, Any]:
     provider = {"id": "p", "type": "openai", **(provider or {})}
     config = Config.model_validate({"providers": [provider], **top})
-    return dict(json.loads(bootstrap(config, options or Options())))
+    return dict(json.loads(bootstrap(config, options or LISTENER)))
 
 
 def listener(document: dict[str, Any]) -> dict[str, Any]:
@@ -47,7 +49,7 @@ def test_it_fails_closed() -> None:
     processor = http_filter(document, "ext_proc")
     assert not processor.get("failure_mode_allow")
     assert processor["allow_mode_override"]
-    assert processor["mutation_rules"] == {"allow_all_routing": True}
+    assert processor["mutation_rules"] == {"allow_all_routing": True, "allow_envoy": True}
     for route in routes(document):  # nowhere to go but the cluster that the sidecar names
         assert route["route"]["cluster_header"] == "x-ai-proxy-cluster"
         assert route["route"]["timeout"] == "0s"

@@ -6,6 +6,8 @@ import pytest
 
 from extproc.load import ConfigError, Loaded, StandIn, load
 
+from .player import only_provider
+
 STAND_IN = StandIn("http://127.0.0.1:9000", "simulated-key-0000")
 URL = "https://r.openai.azure.com/openai/deployments/d/chat/completions?api-version=2024-02-01"
 ALL = {
@@ -18,7 +20,7 @@ ALL = {
 
 
 def routes(loaded: Loaded) -> list[tuple[str, dict[str, str], str]]:
-    return [(r.name, r.match.headers, r.provider) for r in loaded.config.effective_routes]
+    return [(r.name, r.match.headers, only_provider(r)) for r in loaded.config.effective_routes]
 
 
 def bearer(name: str) -> tuple[str, dict[str, str], str]:

@@ -9,6 +9,8 @@ import pytest
 from extproc import higress
 from extproc.load import ConfigError, Loaded, load
 
+from .player import only_provider
+
 # As the all-in-one image 1.3.6 laid its ai-proxy plugin down, with keys put in.
 IMAGE = """\
 apiVersion: extensions.higress.io/v1alpha1
@@ -93,7 +95,7 @@ def plugin(spec: str, name: str = "ai-proxy") -> str:
 
 
 def routes(loaded: Loaded) -> list[tuple[str, dict[str, object], str]]:
-    return [(r.name, r.match.model_dump(exclude_defaults=True), r.provider) for r in loaded.config.routes]
+    return [(r.name, r.match.model_dump(exclude_defaults=True), only_provider(r)) for r in loaded.config.routes]
 
 
 def test_as_the_image_wrote_it(tmp_path: Path) -> None:
@@ -275,7 +277,7 @@ providers: [{{type: openai, id: c}}]
 routes: [{{name: i, match: {{models: [x]}}, provider: c}}]
 """
     loaded = read(tmp_path, text.replace("name: i,", "name: mine,"))
-    assert [(r.name, r.provider) for r in loaded.config.routes] == [("mine", "c"), ("i", "a"), ("default", "b")]
+    assert [(r.name, only_provider(r)) for r in loaded.config.routes] == [("mine", "c"), ("i", "a"), ("default", "b")]
     with pytest.raises(ConfigError, match=r"two routes have the name 'i'"):
         read(tmp_path, text)
 
@@ -312,13 +314,13 @@ WRONG = [
           - {id: a, type: openai}
           - id: b
             type: openai
-            retryOnFailure: {enabled: true}
+            promoteThinkingOnEmpty: true
         matchRules:
         - {ingress: [a], config: {activeProviderId: b}}
         """,
         [
-            "9: spec.defaultConfig.providers[1].retryOnFailure: a key of Higress ai-proxy that this version does not "
-            "support yet"
+            "9: spec.defaultConfig.providers[1].promoteThinkingOnEmpty: a key of Higress ai-proxy that this "
+            "version does not support yet"
         ],
     ),
     (

@@ -51,7 +51,8 @@ def test_an_unreadable_answer_keeps_retry_after_and_request_id(body: dict[str, A
     exchange, _ = asked(body)
     reply = answered(exchange, headers | {"retry-after": "3", "x-request-id": "VID"})
     assert isinstance(reply, Answer)
-    assert (reply.status, reply.headers) == (502, {"retry-after": "3", "x-request-id": "VID"})
+    about = {"x-ai-provider": "qwen", "x-ai-attempts": "1"}
+    assert (reply.status, reply.headers) == (502, {"retry-after": "3", "x-request-id": "VID", **about})
 
 
 def test_a_client_that_wants_one_answer_gets_one_from_a_vendor_that_streams() -> None:

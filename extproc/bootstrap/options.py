@@ -1,0 +1,22 @@
+"""What the bootstrap needs beside the configuration: addresses and paths of this installation."""
+
+from dataclasses import dataclass
+
+from extproc.placement import Placement
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`sidecars`: `host:port` of each gRPC server. `access_log`: None turns it off. `ca_file`: the system's CA bundle.
+    `exclusive_port`: refuse to start where another Envoy listens already (else Linux lets both share the port).
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    admin_host: str = "127.0.0.1"
+    admin_port: int = 9901
+    sidecars: tuple[str, ...] = ("127.0.0.1:9000",)
+    access_log: str | None = "/dev/stdout"
+    ca_file: str = "/etc/ssl/certs/ca-certificates.crt"
+    exclusive_port: bool = False
+    placement: Placement = "upstream"

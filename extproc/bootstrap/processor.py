@@ -1,0 +1,79 @@
+"""The ext_proc filter: what the sidecar is sent, and what it may do.
+
+Rule: `failure_mode_allow` is false everywhere: true would send untranslated bodies and the client's credentials to a
+vendor. The filter has another name in each place, since what a route says of a filter is by name.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+from envoy_data_plane.envoy.config.common.mutation_rules import v3 as mutation
+from envoy_data_plane.envoy.config.core import v3 as core
+from envoy_data_plane.envoy.extensions.filters.http.ext_proc import v3 as ext_proc
+
+from extproc.agreed import (
+    CLIENT_ATTRIBUTE,
+    MODEL_ATTRIBUTE,
+    NAMESPACE,
+    PROVIDER_ATTRIBUTE,
+    ROUTE_ATTRIBUTE,
+    SIDECAR_CLUSTER,
+)
+from extproc.config import Config
+
+FILTER: Final = "envoy.filters.http.ext_proc"
+LOCAL_FILTER: Final = "ai_proxy.local"
+"""In front of the routes, for what the sidecar answers itself while it sits in the providers' clusters."""
+
+_TIMEOUT = timedelta(seconds=10)
+_DETAILS = ["response.code_details"]  # tells Envoy's own answers from the vendor's
+
+
+def listener_processor(config: Config) -> ext_proc.ExternalProcessor:
+    """In front of the routes, for every request."""
+    named = any(r.match.ingress or r.match.services for r in config.effective_routes)
+    return _processor(["xds.route_name", "xds.cluster_name"] if named else [], _DETAILS)
+
+
+def local_processor(config: Config) -> ext_proc.ExternalProcessor:
+    """In front of the routes, for what no provider is to get."""
+    return _processor([ROUTE_ATTRIBUTE], _DETAILS)
+
+
+def upstream_processor(config: Config) -> ext_proc.ExternalProcessor:
+    """In a provider's cluster. What comes back there is always the vendor's."""
+    models = any(step.model for route in config.effective_routes for step in route.steps)
+    attributes = [PROVIDER_ATTRIBUTE, ROUTE_ATTRIBUTE, CLIENT_ATTRIBUTE, *([MODEL_ATTRIBUTE] if models else [])]
+    return _processor(attributes, [])
+
+
+def _processor(request_attributes: Sequence[str], response_attributes: Sequence[str]) -> ext_proc.ExternalProcessor:
+    return ext_proc.ExternalProcessor(
+        grpc_service=core.GrpcService(envoy_grpc=core.GrpcServiceEnvoyGrpc(cluster_name=SIDECAR_CLUSTER)),
+        failure_mode_allow=False,
+        allow_mode_override=True,
+        message_timeout=_TIMEOUT,
+        processing_mode=processing_mode(ext_proc.ProcessingModeBodySendMode.BUFFERED),
+        # Without these `:authority` stays the client's, and `x-envoy-attempt-count` reaches the vendor.
+        mutation_rules=mutation.HeaderMutationRules(allow_all_routing=True, allow_envoy=True),
+        metadata_options=ext_proc.MetadataOptions(
+            receiving_namespaces=ext_proc.MetadataOptionsMetadataNamespaces(untyped=[NAMESPACE])
+        ),
+        request_attributes=list(request_attributes),
+        response_attributes=list(response_attributes),
+    )
+
+
+def processing_mode(request_body: ext_proc.ProcessingModeBodySendMode) -> ext_proc.ProcessingMode:
+    """What the sidecar gets unless it says otherwise; answers' bodies only ever on request."""
+    send = ext_proc.ProcessingModeHeaderSendMode.SEND
+    skip = ext_proc.ProcessingModeHeaderSendMode.SKIP
+    return ext_proc.ProcessingMode(
+        request_header_mode=send,
+        request_body_mode=request_body,
+        request_trailer_mode=skip,
+        response_header_mode=skip,  # until the sidecar asks for them: see wire.py
+        response_body_mode=ext_proc.ProcessingModeBodySendMode.NONE,
+        response_trailer_mode=skip,
+    )

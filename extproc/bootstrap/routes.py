@@ -1,0 +1,329 @@
+"""The route table: where requests go.
+
+Rule: whatever goes wrong, no request leaves untranslated. In listener placement a request for which the sidecar named
+no cluster has nowhere to go; in upstream placement every cluster that a route names has the filter in it.
+
+Upstream placement renders the configuration's own routes, first match wins, as Envoy's. What no provider is to get
+(lists of models, paths without an API, refusals, models that no route takes) goes to `LOCAL_ROUTE`, which names no
+cluster and has the filter in front: the sidecar answers it with the code that answers it in listener placement.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+import re
+from typing import Final
+
+from envoy_data_plane.envoy.config.route import v3 as route_v3
+from envoy_data_plane.envoy.extensions.filters.http.cors import v3 as cors
+from envoy_data_plane.envoy.extensions.filters.http.ext_proc import v3 as ext_proc
+from envoy_data_plane.envoy.extensions.retry.priority.previous_priorities import v3 as previous_priorities
+from envoy_data_plane.envoy.type.matcher import v3 as matcher
+from envoy_data_plane.google import protobuf
+
+from extproc import routing
+from extproc.agreed import CLUSTER_HEADER, LOCAL_ROUTE
+from extproc.bootstrap.chains import chain_name
+from extproc.bootstrap.options import Options
+from extproc.bootstrap.parts import packed, regex, string_match
+from extproc.bootstrap.processor import FILTER, LOCAL_FILTER, processing_mode
+from extproc.call import JSON_APIS
+from extproc.config import Chain, Config, Match, Retry, Route
+
+BODY: Final = "ai_proxy_body"
+"""Dynamic metadata: `model` and `stream` of the request's body."""
+BODY_FILTER: Final = "envoy.filters.http.json_to_metadata"
+
+_EVERY_5XX = range(500, 600)
+_METHODS = "DELETE|GET|HEAD|PATCH|POST|PUT"
+
+
+def route_configuration(config: Config, options: Options) -> route_v3.RouteConfiguration:
+    table = _upstream(config) if options.placement == "upstream" else _listener(config)
+    return route_v3.RouteConfiguration(
+        name="ai_proxy",
+        virtual_hosts=[
+            route_v3.VirtualHost(
+                name="ai_proxy",
+                domains=["*"],
+                routes=list(table),
+                include_request_attempt_count=options.placement == "upstream",
+                typed_per_filter_config=_cors_policy(config.cors_origins),
+            )
+        ],
+    )
+
+
+# Listener placement
+
+
+def _listener(config: Config) -> Iterator[route_v3.Route]:
+    # Without the header there is no such cluster, and Envoy answers 500. (A last route with a direct response would say
+    # that more plainly, but the CORS filter is bypassed for those.)
+    everything = route_v3.RouteMatch(prefix="/")
+    upload = route_v3.RouteMatch(prefix="/", headers=_upload_headers())
+    yield _route("ai_proxy:upload", upload, _named_by_header(config), {FILTER: _streamed()})
+    yield _route("ai_proxy:read", everything, _named_by_header(config))
+
+
+def _named_by_header(config: Config) -> route_v3.RouteAction:
+    return route_v3.RouteAction(
+        cluster_header=CLUSTER_HEADER,
+        cluster_not_found_response_code=route_v3.RouteActionClusterNotFoundResponseCode.INTERNAL_SERVER_ERROR,
+        timeout=timedelta(0),
+        idle_timeout=timedelta(seconds=config.stream_idle_timeout),
+    )
+
+
+# Upstream placement
+
+
+def _upstream(config: Config) -> Iterator[route_v3.Route]:
+    yield _local(config, _match(headers=[_method(_METHODS, invert=True)]))
+    if not any(provider.protocol == "original" for provider in config.providers):
+        yield _local(config, _match(headers=[_path_matches(_SOME_API, invert=True)]))
+    routes = config.effective_routes
+    for route in routes:
+        if routing.declared_models(config, route) is not None:
+            yield _local(config, _conditions(route.match, headers=_MODEL_LIST))
+    for route in routes:
+        yield from _to_providers(config, route)
+    for route in routes:  # the vendor lists its models, and no route takes what names none
+        if route.match.models is not None and route.provider is not None:
+            yield from _taken(config, route, _conditions(route.match, headers=_MODEL_LIST))
+    yield _local(config, _match())
+
+
+def _local(config: Config, match: route_v3.RouteMatch) -> route_v3.Route:
+    return _route(LOCAL_ROUTE, match, _named_by_header(config))
+
+
+def _provider_route(
+    name: str, match: route_v3.RouteMatch, action: route_v3.RouteAction, filters: Mapping[str, protobuf.Any]
+) -> route_v3.Route:
+    """The filter in front is switched off by itself, not by Envoy: Envoy looks only at the first route that a request
+    had, which without its model may have been the local one."""
+    off = packed(ext_proc.ExtProcPerRoute(disabled=True))
+    return _route(name, match, action, {LOCAL_FILTER: off, **filters})
+
+
+def _to_providers(config: Config, route: Route) -> Iterator[route_v3.Route]:
+    if route.provider is None:
+        yield _local(config, _conditions(route.match, models=True))
+        return
+    if route.match.models is None:
+        off = packed(route_v3.FilterConfig(disabled=True))
+        upload = _conditions(route.match, headers=_upload_headers())
+        filters = {FILTER: _streamed(), BODY_FILTER: off}
+        yield _provider_route(route.name, upload, _action(config, route, None), filters)
+    yield from _taken(config, route, _conditions(route.match, models=True))
+
+
+def _taken(config: Config, route: Route, match: route_v3.RouteMatch) -> Iterator[route_v3.Route]:
+    """Streams have a route of their own where they have a timeout of their own."""
+    retry = config.retry_of(route)
+    if retry.first_byte_timeout != retry.per_try_timeout:
+        streamed = _match(match.prefix, match.headers, [*match.dynamic_metadata, _metadata("stream", _TRUE)])
+        yield _provider_route(route.name, streamed, _action(config, route, retry, retry.first_byte_timeout), {})
+    yield _provider_route(route.name, match, _action(config, route, retry, retry.per_try_timeout), {})
+
+
+def _action(
+    config: Config, route: Route, retry: Retry | None, try_timeout: float | None = None
+) -> route_v3.RouteAction:
+    action = route_v3.RouteAction(timeout=timedelta(0), idle_timeout=timedelta(seconds=config.stream_idle_timeout))
+    if retry is not None and (retry.attempts or 1) > 1:
+        action.retry_policy = _retry_policy(config, route.chains[0][1], retry, try_timeout)
+    if len(route.chains) == 1:
+        action.cluster = chain_name(route.chains[0][1])
+    else:
+        action.weighted_clusters = route_v3.WeightedCluster(
+            clusters=[
+                route_v3.WeightedClusterClusterWeight(name=chain_name(chain), weight=weight)
+                for weight, chain in route.chains
+            ]
+        )
+    return action
+
+
+def _retry_policy(config: Config, chain: Chain, retry: Retry, try_timeout: float | None) -> route_v3.RetryPolicy:
+    statuses = {on for on in retry.on if isinstance(on, int)}
+    conditions = []
+    if "connect" in retry.on:
+        conditions.append("connect-failure")
+    if "reset" in retry.on or "timeout" in retry.on:  # Envoy does not tell an attempt's timeout from a reset
+        conditions.append("reset")
+    if "5xx" in retry.on:
+        statuses |= set(_EVERY_5XX)  # Envoy's own `5xx` would mean resets too
+    if statuses:
+        conditions.append("retriable-status-codes")
+    policy = route_v3.RetryPolicy(
+        retry_on=",".join(conditions),
+        retriable_status_codes=sorted(statuses),
+        num_retries=(retry.attempts or 1) - 1,
+        per_try_timeout=timedelta(seconds=try_timeout) if try_timeout else None,
+        retry_back_off=route_v3.RetryPolicyRetryBackOff(
+            base_interval=timedelta(seconds=retry.backoff.base), max_interval=timedelta(seconds=retry.backoff.max)
+        ),
+    )
+    if len(chain) > 1:
+        policy.retry_priority = route_v3.RetryPolicyRetryPriority(
+            name="envoy.retry_priorities.previous_priorities",
+            typed_config=packed(previous_priorities.PreviousPrioritiesConfig(update_frequency=1)),
+        )
+    elif len(config.by_id[chain[0].provider].tokens) < 2:  # nobody else to ask: wait as long as the vendor says
+        policy.rate_limited_retry_back_off = route_v3.RetryPolicyRateLimitedRetryBackOff(
+            reset_headers=[
+                route_v3.RetryPolicyResetHeader(
+                    name="retry-after", format=route_v3.RetryPolicyResetHeaderFormat.SECONDS
+                )
+            ],
+            max_interval=timedelta(seconds=retry.backoff.retry_after_max),
+        )
+    return policy
+
+
+# What both have in common
+
+
+def _route(
+    name: str,
+    match: route_v3.RouteMatch,
+    action: route_v3.RouteAction,
+    filters: Mapping[str, protobuf.Any] | None = None,
+) -> route_v3.Route:
+    return route_v3.Route(
+        name=name,
+        match=match,
+        route=action,
+        typed_per_filter_config=dict(filters or {}),
+        # x-envoy-external-address and x-envoy-internal are Envoy's own notes about the client.
+        request_headers_to_remove=[
+            CLUSTER_HEADER,
+            "x-forwarded-for",
+            "x-forwarded-proto",
+            "x-forwarded-host",
+            "x-forwarded-port",
+            "x-real-ip",
+            "forwarded",
+            "x-envoy-external-address",
+            "x-envoy-internal",
+        ],
+        # What a vendor says of its own origin is not true of this one.
+        response_headers_to_remove=[
+            "alt-svc",
+            "strict-transport-security",
+            "access-control-allow-origin",
+            "access-control-allow-credentials",
+            "access-control-allow-headers",
+            "access-control-allow-methods",
+            "access-control-expose-headers",
+            "access-control-max-age",
+        ],
+    )
+
+
+def _streamed() -> protobuf.Any:
+    """The request's body streams past the sidecar."""
+    mode = processing_mode(ext_proc.ProcessingModeBodySendMode.NONE)
+    return packed(ext_proc.ExtProcPerRoute(overrides=ext_proc.ExtProcOverrides(processing_mode=mode)))
+
+
+def _upload_headers() -> list[route_v3.HeaderMatcher]:
+    """Bodies that are streamed past the sidecar: neither JSON by their type nor by their API.
+
+    They have a route of their own because Envoy holds what arrives before the sidecar's first answer, and where it
+    expects to buffer the body it refuses (413) one that outgrows the buffer meanwhile; else it reads no further.
+    """
+    json_type = r"(?i)\s*(application/json|[^;]*\+json)?\s*(;.*)?"
+    json_api = rf"[^?]*/({'|'.join(map(re.escape, sorted(JSON_APIS)))})/*(\?.*)?"
+    return [
+        route_v3.HeaderMatcher(name="content-type", present_match=True),
+        route_v3.HeaderMatcher(name="content-type", string_match=regex(json_type), invert_match=True),
+        _path_matches(json_api, invert=True),
+    ]
+
+
+# Conditions. Each has its twin in routing.py, which decides in listener placement and for what is answered locally.
+
+
+_TRUE = matcher.ValueMatcher(bool_match=True)
+_SOME_API = r"[^?]*/(v1|[^/?]*%[^/?]*)/+[^/?].*"
+"""A path that may name an API; escaped ones are the sidecar's to read."""
+
+
+def _method(methods: str, *, invert: bool = False) -> route_v3.HeaderMatcher:
+    return route_v3.HeaderMatcher(name=":method", string_match=regex(methods), invert_match=invert)
+
+
+def _path_matches(pattern: str, *, invert: bool = False) -> route_v3.HeaderMatcher:
+    return route_v3.HeaderMatcher(name=":path", string_match=regex(pattern), invert_match=invert)
+
+
+_MODEL_LIST = (_method("GET|HEAD"), _path_matches(r"[^?]*/v1/+models(/[^?]*)?(\?.*)?"))
+
+
+def _match(
+    prefix: str | None = None,
+    headers: Sequence[route_v3.HeaderMatcher] = (),
+    metadata: Sequence[matcher.MetadataMatcher] = (),
+) -> route_v3.RouteMatch:
+    return route_v3.RouteMatch(prefix=prefix or "/", headers=list(headers), dynamic_metadata=list(metadata))
+
+
+def _conditions(
+    match: Match, *, headers: Sequence[route_v3.HeaderMatcher] = (), models: bool = False
+) -> route_v3.RouteMatch:
+    """`headers`: what must hold besides. `models`: whether the model counts."""
+    metadata = [_metadata("model", _names(match))] if models and match.models is not None else []
+    return _match(match.path_prefix, [*_head_conditions(match), *headers], metadata)
+
+
+def _head_conditions(match: Match) -> Iterator[route_v3.HeaderMatcher]:
+    for name, value in match.headers.items():
+        yield route_v3.HeaderMatcher(name=name, string_match=matcher.StringMatcher(exact=value))
+    if match.hosts:
+        hosts = "|".join(
+            ".*" + re.escape(host[1:]) if host.startswith("*.") else re.escape(host) for host in match.hosts
+        )
+        yield route_v3.HeaderMatcher(name=":authority", string_match=regex(rf"(?i)({hosts})(:\d+)?"))
+    for names in (match.ingress, match.services):
+        if names:
+            said = {n for name in names for n in (name, name.rpartition("/")[2], name.partition(":")[0])}
+            bearer = rf"(Bearer )?({'|'.join(map(re.escape, sorted(said)))})"
+            yield route_v3.HeaderMatcher(name="authorization", string_match=regex(bearer))
+
+
+def _names(match: Match) -> matcher.ValueMatcher:
+    """The model, by exact names, globs and expressions."""
+    patterns = match.models.patterns if match.models is not None else ()
+    values = [matcher.ValueMatcher(string_match=string_match(pattern)) for pattern in patterns]
+    return values[0] if len(values) == 1 else matcher.ValueMatcher(or_match=matcher.OrMatcher(value_matchers=values))
+
+
+def _metadata(key: str, value: matcher.ValueMatcher) -> matcher.MetadataMatcher:
+    return matcher.MetadataMatcher(filter=BODY, path=[matcher.MetadataMatcherPathSegment(key=key)], value=value)
+
+
+def _cors_policy(origins: Sequence[str]) -> dict[str, protobuf.Any]:
+    if not origins:
+        return {}
+    policy = cors.CorsPolicy(
+        allow_origin_string_match=[_origin(origin) for origin in origins],
+        allow_methods="GET, POST, DELETE, OPTIONS",
+        # `*` covers what SDKs add (x-stainless-*, openai-*), but never authorization (Fetch standard).
+        allow_headers="authorization, content-type, *",
+        expose_headers="*",
+        max_age="86400",
+        allow_credentials=False,
+        forward_not_matching_preflights=False,
+    )
+    return {"envoy.filters.http.cors": packed(policy)}
+
+
+def _origin(origin: str) -> matcher.StringMatcher:
+    if "*" not in origin:
+        return matcher.StringMatcher(exact=origin)
+    if origin == "*":
+        return regex(".*")
+    pattern = r"[A-Za-z0-9.-]+".join(re.escape(part) for part in origin.split("*"))
+    return regex(pattern)

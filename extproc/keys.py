@@ -1,0 +1,127 @@
+"""Which of a provider's keys to use now: throttled ones rest, failing ones are set aside.
+
+Rule: decisions only, on a clock that is passed in. One `Keys` is shared by all exchanges of a process and outlives
+configurations; it knows keys by fingerprint, so nothing in it is a secret.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from hashlib import sha256
+import math
+
+from extproc.providers.base import Provider
+
+_LONGEST_REST = 3600.0
+"""Seconds that a vendor's `retry-after` is believed."""
+
+
+@dataclass(slots=True)
+class _State:
+    """`until`: seconds since 1970 before which the key is not used, infinite until a health check says otherwise."""
+
+    failures: int = 0
+    successes: int = 0
+    until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A key that is not to be used before `until`."""
+
+    provider: str
+    fingerprint: str
+    until: float
+
+
+def fingerprint(token: str) -> str:
+    """What a key is known by outside of the request that carries it."""
+    return sha256(token.encode()).hexdigest()[:16]
+
+
+class Keys:
+    """`on_rest`: is told of every key that is put to rest here, to tell other processes."""
+
+    def __init__(self, on_rest: Callable[[Rest], None] = lambda rest: None) -> None:
+        self._states: dict[tuple[str, str], _State] = {}
+        self._on_rest = on_rest
+
+    def choose(self, provider: Provider, chance: int, attempt: int, now: float) -> str | None:
+        """The key for an attempt; None for a provider without keys. `chance` is the same for all attempts of a request
+        and `attempt` counts from 1, so that they take turns. Where all keys rest, the one that soonest may work again.
+        """
+        tokens = [token.get_secret_value() for token in provider.tokens]
+        if not tokens:
+            return None
+        start = chance % len(tokens)
+        order = [*tokens[start:], *tokens[:start]]
+        if self._states:
+            ends = {token: self._until(provider.id, token) for token in order}
+            order = [token for token in order if ends[token] <= now] or [min(order, key=ends.__getitem__)]
+        return order[(attempt - 1) % len(order)]
+
+    def _until(self, provider: str, token: str) -> float:
+        state = self._states.get((provider, fingerprint(token)))
+        return state.until if state is not None else 0.0
+
+    def report(self, provider: Provider, token: str, status: int, retry_after: str | None, now: float) -> None:
+        """What a vendor answered to a key. A 429 rests for its `retry-after`; beyond that `failover` decides."""
+        policy = provider.failover
+        known = (provider.id, fingerprint(token))
+        if status < 400:
+            if known in self._states and self._states[known].until <= now:
+                del self._states[known]
+            return
+        pause = _seconds(retry_after, now) if status == 429 else 0.0
+        counts = policy is not None and policy.enabled and policy.counts(status)
+        if not pause and not counts:
+            return
+        state = self._states.setdefault(known, _State())
+        until = now + pause
+        if counts and policy is not None:
+            state.failures += 1
+            if state.failures >= policy.failure_threshold:
+                state.failures = state.successes = 0
+                until = max(until, now + policy.pause)
+        if until > state.until:
+            state.until = until
+            self._on_rest(Rest(*known, until))
+
+    def rest(self, rest: Rest) -> None:
+        """Somebody else put a key to rest."""
+        state = self._states.setdefault((rest.provider, rest.fingerprint), _State())
+        state.until = max(state.until, rest.until)
+
+    def set_aside(self, provider: Provider) -> Iterator[str]:
+        """The keys of a provider that only a health check brings back."""
+        for token in provider.tokens:
+            if math.isinf(self._until(provider.id, token.get_secret_value())):
+                yield token.get_secret_value()
+
+    def checked(self, provider: Provider, token: str, healthy: bool) -> bool:
+        """A health check's verdict on a key that is set aside; whether the key is back."""
+        known = (provider.id, fingerprint(token))
+        state = self._states.get(known)
+        if state is None or provider.failover is None:
+            return False
+        state.successes = state.successes + 1 if healthy else 0
+        if state.successes >= provider.failover.success_threshold:
+            del self._states[known]
+            return True
+        return False
+
+
+def _seconds(retry_after: str | None, now: float) -> float:
+    """A `retry-after` in seconds from now: a number or a date (RFC 9110, 10.2.3); 0 for what is neither."""
+    if retry_after is None:
+        return 0.0
+    try:
+        wait = float(retry_after)
+    except ValueError:
+        try:
+            date = parsedate_to_datetime(retry_after)
+        except ValueError:
+            return 0.0
+        wait = date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now
+    return min(wait, _LONGEST_REST) if wait > 0 else 0.0
