@@ -53,7 +53,21 @@ from extproc.providers import Provider
 from extproc.providers.base import vendor_error
 from extproc.providers.translator import Translator
 from extproc.sse import EventTooLong
-from extproc.states import Done, Failed, Headed, Moment, Place, Record, Sent, Snapshot, Start, State, Streaming, Whole
+from extproc.states import (
+    Done,
+    Failed,
+    Headed,
+    Moment,
+    Place,
+    Record,
+    Sent,
+    Snapshot,
+    Start,
+    State,
+    Streaming,
+    Unreadable,
+    Whole,
+)
 
 __all__ = ["Exchange", "Moment", "Record", "Snapshot"]
 
@@ -95,6 +109,9 @@ class Exchange:
         if isinstance(state, Done):  # the answer's head is out, and nothing of it is ours
             return Forward(body=b"" if state.mute else None)
         self.record.status = error.status
+        if self._placed_by_envoy and isinstance(state, Whole | Unreadable):
+            # As if the vendor had said so: Envoy may try the next one. An answer of ours would be the last word.
+            return outgoing.whole(self._body_of(error), self._metadata(), status=error.status)
         headers = self._request_id() | outgoing.error_headers(self._answer_headers) | self._about()
         return Answer(error.status, self._body_of(error), headers, self._metadata())
 
@@ -295,7 +312,13 @@ class Exchange:
             return self._failed(Failed(sent, status, event.headers), event)
         if sent is None:
             return self._untouched()
-        return self._answered(sent, event, status)
+        try:
+            return self._answered(sent, event, status)
+        except BadUpstreamResponse as error:
+            if event.end_of_stream or not self._placed_by_envoy:
+                raise
+            self._state = Unreadable(error)
+            return Forward(remove_headers=outgoing.VENDOR_HEADERS, response_mode=BodyMode.BUFFERED)
 
     def _about(self) -> dict[str, str]:
         """Who gave the answer, and at which attempt."""
@@ -357,6 +380,8 @@ class Exchange:
                 return self._whole(state, event.body)
             case Failed():
                 return self._refused(state, event.body)
+            case Unreadable():
+                raise state.error
             case Done(mute=True):
                 return Forward(body=b"")
             case _:

@@ -10,6 +10,7 @@ from extproc import sse
 from extproc.call import Call, Target, Usage
 from extproc.compression import Decompressor
 from extproc.config import Config, Route
+from extproc.errors import ProxyError
 from extproc.keys import Keys
 from extproc.providers import Provider
 from extproc.providers.translator import Translator
@@ -119,10 +120,17 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """The head says that the answer is of no use; its end is awaited so that the status can still change."""
+
+    error: ProxyError
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """Nothing more to do. `mute`: later bytes of the vendor are swallowed."""
 
     mute: bool = False
 
 
-State = Start | Headed | Sent | Whole | Streaming | Failed | Done
+State = Start | Headed | Sent | Whole | Streaming | Failed | Unreadable | Done

@@ -88,6 +88,7 @@ def access_logs(path: str | None) -> list[accesslog.AccessLog]:
         "bytes_received": "%BYTES_RECEIVED%",
         "bytes_sent": "%BYTES_SENT%",
         "upstream": "%UPSTREAM_CLUSTER_RAW%",
+        "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
         "request_id": "%REQ(X-REQUEST-ID)%",
         **{key: f"%DYNAMIC_METADATA({NAMESPACE}:{key})%" for key in _METADATA_KEYS},
     }
