@@ -134,7 +134,7 @@ def test_defaults_are_the_codes(name: str) -> None:
                 case bool() as value:
                     assert f"`{str(value).lower()}`" == cell, (model, key)
                 case int() | float() as value:
-                    assert cell.split()[0] == f"{value:.0f}", (model, key)
+                    assert cell.split()[0] == f"{value:.15g}", (model, key)
                 case NamePatterns() as value:
                     assert re.findall(r"`([^`]+)`", cell) == list(value.patterns), (model, key)
                 case str() as value if value:
