@@ -476,6 +476,44 @@ def test_after_a_failure_everything_later_is_swallowed(name: str) -> None:
     assert again.body == b""
 
 
+@pytest.mark.parametrize("body", [CHAT, STREAMED], ids=["whole", "streamed"])
+@pytest.mark.parametrize("name", ["qwen", "openai", "compatible"])
+def test_a_refusal_whose_event_is_too_long_is_an_openai_error(name: str, body: dict[str, Any]) -> None:
+    play = sent(name, body)
+    refusal = b'data:{"code":"Throttling","message":"' + b"y" * LIMIT + b'"}\n\n'
+    play.response({":status": "429", "content-type": "text/event-stream"}, [refusal], attributes=VIA)
+    assert play.seen.status == 429
+    check_error(json.loads(play.seen.client_body), {"type": "rate_limit_error"})
+    assert b"yyy" not in play.seen.client_body
+
+
+@pytest.mark.parametrize("status", ["200", "429"])
+def test_a_crash_over_a_body_does_not_let_it_through(status: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    exchange = sent("qwen").exchange
+    exchange.handle(ResponseHeaders({":status": status, "content-type": "application/json"}, False, VIA))
+    monkeypatch.setattr("extproc.exchange.outgoing.whole", lambda *_: 1 / 0)
+    answer = dump({"output": {"choices": [{"finish_reason": "stop", "message": {"content": "x"}}]}})
+    with pytest.raises(ZeroDivisionError):
+        exchange.handle(ResponseBody(answer, True))
+    reply = exchange.crash()
+    assert isinstance(reply, Answer)
+    check_error(json.loads(reply.body), {"type": "server_error", "code": "internal_error"})
+    again = exchange.crash()  # as when that cannot be written
+    assert isinstance(again, Forward)
+    assert again.body == b""
+
+
+@pytest.mark.parametrize("status", ["200", "429"])
+def test_a_crash_after_a_body_was_replaced_does_not_let_it_through(status: str) -> None:
+    exchange = sent("qwen").exchange
+    exchange.handle(ResponseHeaders({":status": status, "content-type": "application/json"}, False, VIA))
+    answer = dump({"output": {"choices": [{"finish_reason": "stop", "message": {"content": "x"}}]}})
+    exchange.handle(ResponseBody(answer, True))
+    reply = exchange.crash()
+    assert isinstance(reply, Forward)
+    assert reply.body == b""
+
+
 @pytest.mark.parametrize("begun", [False, True])
 def test_a_crash_before_the_answer_is_a_status(begun: bool) -> None:
     exchange = sent("qwen").exchange if begun else exchange_of(CONFIGS["qwen"])
