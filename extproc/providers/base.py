@@ -15,7 +15,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from extproc import jsontext
 from extproc.blocks import Block, ContextFile, CustomSetting, Mapped, OriginUrl, Tls, Tokens
-from extproc.call import CHAT, RESPONSES, Call
+from extproc.call import CHAT, RESPONSES, Call, Target
 from extproc.errors import UnsupportedApi, UpstreamError
 from extproc.jsontext import Fields, NotJson
 from extproc.patterns import ModelMapping
@@ -206,6 +206,10 @@ class Provider(Block):
 
     def edit(self, fields: Fields, call: Call) -> None:
         """The vendor's own changes to an OpenAI body, in place."""
+
+    def wants_model(self, target: Target) -> bool:
+        """Whether a body for this path, one of the vendor's own, takes the mapping's `*` where it names no model."""
+        return False
 
     def check_original(self, call: Call) -> None:
         """Under `protocol: original`: raises `UnsupportedApi` for paths that are not the vendor's API."""
