@@ -16,7 +16,6 @@ from extproc.providers import dashscope
 from extproc.providers.translator import Translator
 
 Mode = Literal["passthrough", "ignore", "concat"]
-_STATUS = b"HTTP_STATUS/"
 
 
 @dataclass(slots=True)
@@ -219,6 +218,7 @@ class Chat(Translator):
         self._reader = _Reader()
         self._sent: dict[int, _Sent] = {}
         self._minted = 0
+        self._request_id: Any = None
         self._id: str | None = None
 
     # Whole
@@ -291,9 +291,8 @@ class Chat(Translator):
         yield sse.DONE
 
     def _deltas(self, event: sse.Event) -> Iterator[_Choice]:
-        status = next((int(c[len(_STATUS) :]) for c in event.comments if _is_status(c)), 200)
-        if event.name == b"error" or status >= 400:
-            raise dashscope.error(status if status >= 400 else 500, event.data)
+        if (error := dashscope.event_error(event)) is not None:
+            raise error
         if not event.data or event.data == sse.DONE.data:
             return
         yield from self._reader.deltas(self._frame(event.data))
@@ -346,11 +345,11 @@ class Chat(Translator):
     # Shared
 
     def _frame(self, data: bytes) -> list[_Choice]:
-        """The choices of a frame or of a whole answer; usage and id are noted."""
+        """The choices of a frame or of a whole answer, none where it has no `output`; usage and id are noted."""
         try:
             document = jsontext.load(data)
-            choices = _choices(document["output"] or {})
-            self._id = self._id or f"chatcmpl-{document.get('request_id') or format(self._call.nonce, '024x')}"
+            choices = _choices(document.get("output") or {})
+            self._request_id = self._request_id or document.get("request_id")
         except (NotJson, LookupError, TypeError, AttributeError) as error:
             raise BadUpstreamResponse("the vendor's answer cannot be read") from error
         if isinstance(document.get("usage"), dict):
@@ -373,6 +372,8 @@ class Chat(Translator):
         return {"usage": converted | {name: value for name, value in details.items() if isinstance(value, dict)}}
 
     def _envelope(self, object: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        # The first chunk settles the id: a frame that makes none need not have brought the vendor's.
+        self._id = self._id or f"chatcmpl-{self._request_id or format(self._call.nonce, '024x')}"
         head = {"id": self._id, "object": object, "created": self._call.now, "model": self._model}
         return head | {"choices": choices}
 
@@ -392,10 +393,6 @@ class Chat(Translator):
 
 def _tool_call(id: str, name: str, arguments: str) -> dict[str, Any]:
     return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
-
-
-def _is_status(comment: bytes) -> bool:
-    return comment.startswith(_STATUS) and comment[len(_STATUS) :].isdigit()
 
 
 def _wants_usage(call: Call) -> bool:

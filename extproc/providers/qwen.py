@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import field_validator, model_validator
 
-from extproc import jsontext
+from extproc import jsontext, sse
 from extproc.blocks import Patterns
 from extproc.call import CHAT, EMBEDDINGS, Call, Target
 from extproc.errors import UnsupportedApi, UpstreamError
@@ -128,6 +128,9 @@ class Qwen(Provider):
 
     def error(self, status: int, body: bytes) -> UpstreamError:
         return dashscope.error(status, body)
+
+    def event_error(self, event: sse.Event) -> UpstreamError | None:
+        return dashscope.event_error(event)  # compatible mode refuses natively too
 
     def wants_model(self, target: Target) -> bool:
         return self.protocol == "original" and target.path.startswith(_SERVICES)
