@@ -6,6 +6,7 @@ believed, unless a stream proves to be cumulative (see `_Reader`).
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+import itertools
 from typing import Any, ClassVar, Literal
 
 from extproc import jsontext, sse
@@ -22,9 +23,14 @@ Mode = Literal["passthrough", "ignore", "concat"]
 class _Tool:
     """A tool call, or a piece of one."""
 
-    id: str
-    name: str
-    arguments: str
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+    def add(self, more: "_Tool") -> None:
+        """What a later piece says: id and name once, arguments on and on."""
+        self.id, self.name = self.id or more.id, self.name or more.name
+        self.arguments += more.arguments
 
 
 @dataclass(slots=True)
@@ -46,31 +52,44 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _tools(value: Any) -> dict[int, _Tool]:
+def _index(entry: dict[str, Any]) -> int | None:
+    index = entry.get("index")
+    return index if isinstance(index, int) and not isinstance(index, bool) else None
+
+
+def _tools(value: Any, *, whole: bool) -> dict[int, _Tool]:
+    """The calls of a message by their index. In a whole answer each entry is a call, whatever its index says. In a
+    frame entries of one index are pieces of one call; one without has its place in the list, or the next free."""
+    entries = [entry for entry in (value if isinstance(value, list) else ()) if isinstance(entry, dict)]
+    given: list[int | None] = [None if whole else _index(entry) for entry in entries]
+    taken = {index for index in given if index is not None}
     tools: dict[int, _Tool] = {}
-    for place, call in enumerate(value if isinstance(value, list) else ()):
-        if isinstance(call, dict):
-            function = call.get("function") or {}
-            index = call["index"] if isinstance(call.get("index"), int) else place
-            tools[index] = _Tool(_text(call.get("id")), _text(function.get("name")), _text(function.get("arguments")))
+    for place, (entry, index) in enumerate(zip(entries, given, strict=True)):
+        if index is None:
+            index = next(free for free in itertools.count(place) if free not in taken)
+            taken.add(index)
+        function = entry.get("function") or {}
+        piece = _Tool(_text(entry.get("id")), _text(function.get("name")), _text(function.get("arguments")))
+        tools.setdefault(index, _Tool()).add(piece)
     return tools
 
 
-def _choices(output: Any) -> list[_Choice]:
-    """The choices of an `output`; the old form has one, as `text`."""
+def _choices(output: Any, *, whole: bool) -> list[_Choice]:
+    """The choices of an `output`; the old form has one, as `text`. Those of a whole answer count from 0."""
     found = output.get("choices")
-    if found is None and output.get("text") is not None:
+    if not found and output.get("text") is not None:
         found = [{**output, "message": {"content": output["text"]}}]
     choices = []
     for place, choice in enumerate(found or ()):
         message = choice.get("message") or {}
         finish = choice.get("finish_reason")
+        index = None if whole else _index(choice)
         choices.append(
             _Choice(
-                index=choice["index"] if isinstance(choice.get("index"), int) else place,
+                index=place if index is None else index,
                 content=_text(message.get("content")),
                 reasoning=_text(message.get("reasoning_content")),
-                tools=_tools(message.get("tool_calls")),
+                tools=_tools(message.get("tool_calls"), whole=whole),
                 finish=finish if isinstance(finish, str) and finish not in ("", "null") else None,
                 logprobs=choice.get("logprobs"),
             )
@@ -225,12 +244,12 @@ class Chat(Translator):
 
     def body(self, body: bytes) -> bytes:
         """Raises `BadUpstreamResponse` when the answer is not DashScope's JSON."""
-        choices = self._frame(body)
+        choices = self._frame(body, whole=True)
         if not choices:
             raise BadUpstreamResponse("the vendor's answer has no choices")
-        return self._completion([self._whole(choice) for choice in choices])
+        return self._completion([self._whole(choice.index, choice) for choice in choices])
 
-    def _whole(self, choice: _Choice) -> dict[str, Any]:
+    def _whole(self, index: int, choice: _Choice) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": choice.content}
         if choice.reasoning and self._mode == "concat":
             message["content"] = f"<think>{choice.reasoning}</think>\n{choice.content}"
@@ -238,10 +257,11 @@ class Chat(Translator):
             message["reasoning_content"] = choice.reasoning
         if choice.tools:
             message["tool_calls"] = [
-                _tool_call(tool.id or self._mint(), tool.name, tool.arguments) for tool in choice.tools.values()
+                _tool_call(tool.id or self._mint(), tool.name, tool.arguments)
+                for _, tool in sorted(choice.tools.items())
             ]
         return {
-            "index": choice.index,
+            "index": index,
             "message": message,
             "logprobs": choice.logprobs,
             "finish_reason": choice.finish,
@@ -262,12 +282,10 @@ class Chat(Translator):
             choice.finish = delta.finish or choice.finish
             choice.logprobs = _join_logprobs(choice.logprobs, delta.logprobs)
             for index, tool in delta.tools.items():
-                known = choice.tools.setdefault(index, _Tool("", "", ""))
-                known.id, known.name = known.id or tool.id, known.name or tool.name
-                known.arguments += tool.arguments
+                choice.tools.setdefault(index, _Tool()).add(tool)
         if not any(choice.finish for choice in whole.values()):
             raise StreamTruncated("the vendor's stream ended before its answer was complete")
-        return self._completion([self._whole(whole[index]) for index in sorted(whole)])
+        return self._completion([self._whole(i, choice) for i, (_, choice) in enumerate(sorted(whole.items()))])
 
     # Streamed
 
@@ -324,7 +342,7 @@ class Chat(Translator):
             sent.thinking = False
         if content:
             yield {"content": content}
-        unnamed = {index: _Tool("", "", "") for index in sent.unnamed} if delta.finish is not None else {}
+        unnamed = {index: _Tool() for index in sent.unnamed} if delta.finish is not None else {}
         for index, tool in sorted((unnamed | delta.tools).items()):
             if (call := self._tool(sent, index, tool, last=delta.finish is not None)) is not None:
                 yield {"tool_calls": [call]}
@@ -344,11 +362,11 @@ class Chat(Translator):
 
     # Shared
 
-    def _frame(self, data: bytes) -> list[_Choice]:
+    def _frame(self, data: bytes, *, whole: bool = False) -> list[_Choice]:
         """The choices of a frame or of a whole answer, none where it has no `output`; usage and id are noted."""
         try:
             document = jsontext.load(data)
-            choices = _choices(document.get("output") or {})
+            choices = _choices(document.get("output") or {}, whole=whole)
             self._request_id = self._request_id or document.get("request_id")
         except (NotJson, LookupError, TypeError, AttributeError) as error:
             raise BadUpstreamResponse("the vendor's answer cannot be read") from error
