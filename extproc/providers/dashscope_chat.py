@@ -209,10 +209,11 @@ def _goes_on(so_far: str, text: str) -> bool:
 
 @dataclass(slots=True)
 class _Sent:
-    """What the client has of one choice."""
+    """What the client has of one choice. `thinking`: `<think>` is open. `answering`: it cannot open any more."""
 
     started: bool = False
     thinking: bool = False
+    answering: bool = False
     finished: bool = False
     ids: dict[int, str] = field(default_factory=dict)
     unnamed: dict[int, str] = field(default_factory=dict)  # arguments that came before the function's name
@@ -236,6 +237,7 @@ class Chat(Translator):
         self._include_usage = _wants_usage(call)
         self._reader = _Reader()
         self._sent: dict[int, _Sent] = {}
+        self._ended = False
         self._minted = 0
         self._request_id: Any = None
         self._id: str | None = None
@@ -247,13 +249,11 @@ class Chat(Translator):
         choices = self._frame(body, whole=True)
         if not choices:
             raise BadUpstreamResponse("the vendor's answer has no choices")
-        return self._completion([self._whole(choice.index, choice) for choice in choices])
+        return self._completion([self._whole(choice.index, choice) for choice in self._news(choices, last=True)])
 
     def _whole(self, index: int, choice: _Choice) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": choice.content}
-        if choice.reasoning and self._mode == "concat":
-            message["content"] = f"<think>{choice.reasoning}</think>\n{choice.content}"
-        elif choice.reasoning and self._mode == "passthrough":
+        if choice.reasoning:
             message["reasoning_content"] = choice.reasoning
         if choice.tools:
             message["tool_calls"] = [
@@ -273,7 +273,7 @@ class Chat(Translator):
     def gathered(self, events: Iterable[sse.Event]) -> bytes:
         """A whole answer from the vendor's stream. Raises whatever `event` and `close` do."""
         deltas = [delta for event in events for delta in self._deltas(event)]
-        deltas += self._reader.close()
+        deltas += self._news(self._reader.close())
         whole: dict[int, _Choice] = {}
         for delta in deltas:
             choice = whole.setdefault(delta.index, _Choice(delta.index, "", "", {}, None, None))
@@ -296,7 +296,7 @@ class Chat(Translator):
 
     def release(self) -> Iterator[sse.Event]:
         """A frame that was held until the next one would decide."""
-        for delta in self._reader.close():
+        for delta in self._news(self._reader.close()):
             yield from self._chunks(delta)
 
     def close(self) -> Iterator[sse.Event]:
@@ -311,19 +311,46 @@ class Chat(Translator):
     def _deltas(self, event: sse.Event) -> Iterator[_Choice]:
         if (error := dashscope.event_error(event)) is not None:
             raise error
-        if not event.data or event.data == sse.DONE.data:
-            return
-        yield from self._reader.deltas(self._frame(event.data))
+        self._ended = self._ended or event.data == sse.DONE.data
+        if event.data and not self._ended:
+            yield from self._news(self._reader.deltas(self._frame(event.data)))
+
+    def _news(self, deltas: Iterable[_Choice], *, last: bool = False) -> Iterator[_Choice]:
+        """Deltas as the client may have them: nothing behind a choice's finish, thinking where the mode wants it.
+        `last`: nothing follows, finish or not."""
+        for delta in deltas:
+            sent = self._sent.setdefault(delta.index, _Sent())
+            if sent.finished:
+                continue
+            sent.finished = delta.finish is not None
+            if self._mode == "ignore":
+                delta.reasoning = ""
+            elif self._mode == "concat":
+                self._concat(delta, sent, last=last or sent.finished)
+            yield delta
+
+    def _concat(self, delta: _Choice, sent: _Sent, *, last: bool) -> None:
+        """Move thinking into the content, as one `<think>` block before it. What is thought after the answer began
+        has no place there: it stays `reasoning_content`, streamed and whole alike."""
+        before = ""
+        if delta.reasoning and not sent.answering:
+            before, delta.reasoning = delta.reasoning if sent.thinking else f"<think>{delta.reasoning}", ""
+            sent.thinking = True
+        if delta.content or delta.tools or last:
+            sent.answering = True
+            if sent.thinking:
+                before += "</think>\n"
+                sent.thinking = False
+        delta.content = before + delta.content
 
     def _chunks(self, delta: _Choice) -> Iterator[sse.Event]:
-        sent = self._sent.setdefault(delta.index, _Sent())
+        sent = self._sent[delta.index]
         for part in self._parts(delta, sent):
             if not sent.started:
                 part = {"role": "assistant", **part}
                 sent.started = True
             yield self._chunk(delta, part)
-        if delta.finish is not None and not sent.finished:
-            sent.finished = True
+        if delta.finish is not None:
             if not sent.started:
                 sent.started = True
                 yield self._chunk(delta, {"role": "assistant", "content": ""})
@@ -331,17 +358,10 @@ class Chat(Translator):
 
     def _parts(self, delta: _Choice, sent: _Sent) -> Iterator[dict[str, Any]]:
         """The `delta` objects that one frame's news make: thinking, text, then one per tool call."""
-        if delta.reasoning and self._mode == "passthrough":
+        if delta.reasoning:
             yield {"reasoning_content": delta.reasoning}
-        elif delta.reasoning and self._mode == "concat":
-            yield {"content": delta.reasoning if sent.thinking else f"<think>{delta.reasoning}"}
-            sent.thinking = True
-        content = delta.content
-        if sent.thinking and (content or delta.tools or delta.finish):
-            content = f"</think>\n{content}"
-            sent.thinking = False
-        if content:
-            yield {"content": content}
+        if delta.content:
+            yield {"content": delta.content}
         unnamed = {index: _Tool() for index in sent.unnamed} if delta.finish is not None else {}
         for index, tool in sorted((unnamed | delta.tools).items()):
             if (call := self._tool(sent, index, tool, last=delta.finish is not None)) is not None:
