@@ -117,74 +117,62 @@ class _Seen:
 class _Reader:
     """Frames → deltas.
 
-    A stream is cumulative when a frame's text starts with *all* the text so far and goes on, and the next frame
-    starts with that frame's text: the first such frame is held until the next decides. For tool-call arguments
-    one such frame is enough. The verdict, from any field of any choice, holds for the whole stream.
+    A stream is cumulative when a frame's text starts with *all* the text so far and goes on, and the next frame of
+    that choice starts with that frame's text: the first such one is held, of its choice alone, until the next
+    decides; one that finishes its choice has no next and is a delta. For tool-call arguments one such frame is
+    enough. The verdict, from any field of any choice, holds for the whole stream.
     """
 
     def __init__(self) -> None:
         self._cumulative = False
         self._seen: dict[int, _Seen] = {}
-        self._held: list[list[_Choice]] = []
+        self._held: dict[int, _Choice] = {}
 
     def deltas(self, choices: list[_Choice]) -> Iterator[_Choice]:
-        """What is new in a frame, and in those held before it."""
-        if self._held:
-            verdict = self._verdict(choices)
-            if verdict is None:
-                self._held.append(choices)
-                return
-            self._cumulative = verdict
-            yield from self._release()
-            yield from self.deltas(choices)
-        else:
-            yield from self._read(choices)
+        """What is new in a frame, and in what was held before it."""
+        if not self._cumulative and any(self._proves(choice) for choice in choices):
+            self._cumulative = True
+            yield from self.close()
+        for choice in choices:
+            if (held := self._held.pop(choice.index, None)) is not None:
+                yield self._emit(held)
+            if not self._cumulative and choice.finish is None and self._grown(choice):
+                self._held[choice.index] = choice
+            else:
+                yield self._emit(choice)
 
     def close(self) -> Iterator[_Choice]:
-        """The stream is over: a held frame was a delta after all."""
-        while self._held:
-            yield from self._release()
-
-    def _release(self) -> Iterator[_Choice]:
-        first, *later = self._held
-        self._held = []
-        yield from self._emit(first)
-        for choices in later:
-            yield from self.deltas(choices)
-
-    def _read(self, choices: list[_Choice]) -> Iterator[_Choice]:
-        if not self._cumulative:
-            self._cumulative = any(self._grows_arguments(choice) for choice in choices)
-        if not self._cumulative and any(self._grown(choice) for choice in choices):
-            self._held = [choices]
-        else:
-            yield from self._emit(choices)
+        """All that is held: nothing more comes, or the verdict is there."""
+        held, self._held = self._held, {}
+        for choice in held.values():
+            yield self._emit(choice)
 
     def _grown(self, choice: _Choice) -> list[str]:
         """The fields of a choice that repeat all of their text and go on."""
         seen = self._seen.get(choice.index, _Seen())
         return [name for name in ("content", "reasoning") if _goes_on(getattr(seen, name).all, getattr(choice, name))]
 
-    def _grows_arguments(self, choice: _Choice) -> bool:
+    def _proves(self, choice: _Choice) -> bool:
+        """Whether this one starts with the held one's text, or goes on from all arguments so far."""
+        held = self._held.get(choice.index)
+        if held is not None and any(
+            getattr(choice, name).startswith(getattr(held, name)) for name in self._grown(held)
+        ):
+            return True
         seen = self._seen.get(choice.index, _Seen()).arguments
-        return any(_goes_on(seen.get(index, _Text()).all, tool.arguments) for index, tool in choice.tools.items())
+        waiting = held.tools if held is not None else {}
+        return any(
+            _goes_on(seen.get(index, _Text()).all or waiting.get(index, _Tool()).arguments, tool.arguments)
+            for index, tool in choice.tools.items()
+        )
 
-    def _verdict(self, choices: list[_Choice]) -> bool | None:
-        """Whether this frame starts with the held one's text; None when it does not speak of those choices."""
-        now = {choice.index: choice for choice in choices}
-        held = [(choice, name) for choice in self._held[0] if choice.index in now for name in self._grown(choice)]
-        if not held:
-            return None
-        return any(getattr(now[choice.index], name).startswith(getattr(choice, name)) for choice, name in held)
-
-    def _emit(self, choices: list[_Choice]) -> Iterator[_Choice]:
-        for choice in choices:
-            seen = self._seen.setdefault(choice.index, _Seen())
-            choice.content = self._new(seen.content, choice.content)
-            choice.reasoning = self._new(seen.reasoning, choice.reasoning)
-            for index, tool in choice.tools.items():
-                tool.arguments = self._new(seen.arguments.setdefault(index, _Text()), tool.arguments)
-            yield choice
+    def _emit(self, choice: _Choice) -> _Choice:
+        seen = self._seen.setdefault(choice.index, _Seen())
+        choice.content = self._new(seen.content, choice.content)
+        choice.reasoning = self._new(seen.reasoning, choice.reasoning)
+        for index, tool in choice.tools.items():
+            tool.arguments = self._new(seen.arguments.setdefault(index, _Text()), tool.arguments)
+        return choice
 
     def _new(self, seen: _Text, text: str) -> str:
         """What of a frame's text is new. In a cumulative stream that is what goes beyond all the text so far, or,
