@@ -167,7 +167,7 @@ class Embeddings(Translator):
             document = jsontext.load(body)
             found = sorted(document["output"]["embeddings"], key=lambda e: e.get("text_index", 0))
             data = [self._item(e, i) for i, e in enumerate(found)]
-        except (NotJson, LookupError, TypeError, AttributeError, struct.error):
+        except (NotJson, LookupError, TypeError, AttributeError, struct.error, OverflowError):
             raise BadUpstreamResponse("the vendor's embeddings answer cannot be read") from None
         self.raw_usage = document.get("usage")
         usage = {"prompt_tokens": self.usage.prompt_tokens or 0, "total_tokens": self.usage.total_tokens or 0}
