@@ -452,6 +452,17 @@ def test_text_leaves_with_the_frame_that_brings_it() -> None:
     assert outputs[2]
 
 
+def test_a_suspicious_frame_delays_neither_other_choices_nor_a_finish() -> None:
+    play = sent("qwen", {**STREAMED, "n": 2})
+    steps = [("a", 0, "null"), ("x", 1, "null"), ("ab", 0, "null"), ("y", 1, "null"), ("xyz", 1, "stop")]
+    outputs = told_by(play, [frames([{"m": {"content": c}, "choice": i, "finish": f}]) for c, i, f in steps])
+    assert outputs[2] == b"", "may be cumulative"
+    assert b'"y"' in outputs[3]
+    assert b'"xyz"' in outputs[4]
+    assert b'"finish_reason":"stop"' in outputs[4]
+    assert b'"ab"' in outputs[5], "the end decides"
+
+
 def test_an_event_that_is_not_complete_gives_nothing_yet() -> None:
     play = sent("qwen", STREAMED)
     stream = frames(FRAMES)
