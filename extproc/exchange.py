@@ -8,6 +8,7 @@ answer's head is out an `Answer` with the right status, afterwards an error even
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import assert_never
 import zlib
@@ -398,10 +399,15 @@ class Exchange:
                 translated = state.translator.body(body)
         except (Undecodable, EventTooLong) as error:
             raise BadUpstreamResponse(f"the vendor's answer cannot be read: {error}") from None
-        self._state = Done()
         self._count(state.translator)
+        return self._ended(outgoing.whole(translated, self._metadata()))
+
+    def _ended(self, reply: Forward) -> Forward:
+        """`reply` replaces the vendor's body. Only now, when it is made: whatever fails before must not let that
+        body through, whatever fails after it finds it swallowed."""
+        self._state = Done(mute=True)
         self.record.complete = True
-        return outgoing.whole(translated, self._metadata())
+        return reply
 
     def _chunk(self, state: Streaming, event: ResponseBody) -> Reply:
         """Translate what the chunk completes. What was made before a failure still goes out, before the error."""
@@ -440,16 +446,15 @@ class Exchange:
             self.record.usage = translator.usage
 
     def _refused(self, state: Failed, body: bytes) -> Forward:
-        self._state = Done()
         if state.sent is not None and state.sent.provider.protocol == "original" and self._from_vendor():
-            return self._original_refusal(state, body)
+            return self._ended(self._original_refusal(state, body))
         error = self._error(state, body)
-        self.record.error, self.record.complete = error.code or error.type, True
-        return outgoing.whole(self._body_of(error), self._metadata())
+        self.record.error = error.code or error.type
+        return self._ended(outgoing.whole(self._body_of(error), self._metadata()))
 
     def _original_refusal(self, state: Failed, body: bytes) -> Forward:
         """A client that speaks the vendor's dialect gets its errors as they are, but for our key."""
-        self.record.error, self.record.complete = "vendor_error", True
+        self.record.error = "vendor_error"
         plain = self._decoded(state, body)
         clean = outgoing.redact(plain, self._token)
         return Forward(metadata=self._metadata()) if clean == plain else outgoing.whole(clean, self._metadata())
@@ -459,12 +464,9 @@ class Exchange:
 
     def _error(self, failed: Failed, body: bytes) -> ProxyError:
         """A refusal in OpenAI form: the vendor's, or Envoy's own."""
-        body = self._decoded(failed, body)
+        body = _error_document(self._decoded(failed, body))
         if failed.sent is None:
             return vendor_error(failed.status, body)
-        if failed.headers.get("content-type", "").startswith("text/event-stream"):
-            # DashScope answers what it refuses of an SSE request as one `event:error` frame.
-            body = next((event.data for event in sse.events(body) if event.data), b"")
         return failed.sent.provider.error(failed.status, body)
 
     def _decoded(self, failed: Failed, body: bytes) -> bytes:
@@ -472,6 +474,17 @@ class Exchange:
             return compression.decode(failed.headers.get("content-encoding", ""), body, self._buffer)
         except Undecodable:
             return b""
+
+
+def _error_document(body: bytes) -> bytes:
+    """The JSON of a refusal, empty when there is none. DashScope answers what it refuses of an SSE request as one
+    `event:error` frame, and content-type does not always say which of both it is."""
+    with suppress(NotJson):
+        jsontext.load(body)
+        return body
+    with suppress(EventTooLong):
+        return next((event.data for event in sse.events(body, id_starts_event=True) if event.data), b"")
+    return b""
 
 
 def _number(text: str) -> int:

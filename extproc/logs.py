@@ -1,9 +1,14 @@
-"""How logs look: lines for people on a terminal, JSON for machines; always on stderr."""
+"""How logs look: lines for people on a terminal, JSON for machines; always on stderr.
+
+Rule: an exception is logged by its type and where it happened. Its message may quote a body or a key, and so may
+local variables, which structlog's console shows of its own accord where rich is installed.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 import logging
 import sys
+import traceback
 from typing import Literal, TextIO, cast
 
 import structlog
@@ -41,6 +46,23 @@ held = _output.held
 """A context in which log lines wait, so that they do not break a line that is being printed."""
 
 
+def _trace(exc_info: structlog.typing.ExcInfo) -> str:
+    """An exception and what caused it, the first cause first, without their messages."""
+    chain: list[BaseException] = []
+    error: BaseException | None = exc_info[1]
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\n".join(
+        f"{type(one).__module__}.{type(one).__qualname__}\n{''.join(traceback.format_tb(one.__traceback__))}"
+        for one in reversed(chain)
+    )
+
+
+def _write_trace(stream: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
+    stream.write("\n" + _trace(exc_info))
+
+
 def configure(format: Format, level: str = "info") -> None:
     """Set up structlog. `level`: debug, info, warning or error."""
     shared: list[structlog.typing.Processor] = [
@@ -49,9 +71,13 @@ def configure(format: Format, level: str = "info") -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=format == "json"),
     ]
     last: list[structlog.typing.Processor] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        [structlog.processors.ExceptionRenderer(_trace), structlog.processors.JSONRenderer(ensure_ascii=False)]
         if format == "json"
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0, sort_keys=False)]
+        else [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), pad_event_to=0, sort_keys=False, exception_formatter=_write_trace
+            )
+        ]
     )
     structlog.configure(
         processors=[*shared, *last],

@@ -98,7 +98,7 @@ def requested_model(fields: Fields) -> str | None:
 def upstream_model(provider: Provider, target: Target, model: str | None, instead: str | None) -> str | None:
     """The vendor's name; `instead` is what a step of the route asks for whatever the client said. Raises
     `MissingParameter` where the API needs one and there is none."""
-    if model is None and target.api not in TAKES_MODEL:
+    if model is None and target.api not in TAKES_MODEL and not provider.wants_model(target):
         return None
     name = instead or provider.upstream_model(model)
     if name is None and target.api in NEEDS_MODEL and provider.protocol == "openai":

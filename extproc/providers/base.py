@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 
-from extproc import jsontext
+from extproc import jsontext, sse
 from extproc.blocks import (
     Block,
     CircuitBreakers,
@@ -27,7 +27,7 @@ from extproc.blocks import (
     Tls,
     Tokens,
 )
-from extproc.call import CHAT, RESPONSES, Call
+from extproc.call import CHAT, RESPONSES, Call, Target
 from extproc.errors import UnsupportedApi, UpstreamError
 from extproc.jsontext import Fields, NotJson
 from extproc.patterns import ModelMapping
@@ -195,7 +195,7 @@ class Provider(Block):
         restore = self.restores_model(call)
         if self.protocol == "original" or call.body is None or not (restore or self.record_usage):
             return None
-        return PassThrough(call, restore=restore)
+        return PassThrough(call, restore=restore, event_error=self.event_error)
 
     def restores_model(self, call: Call) -> bool:
         """Whether the answer names a model that the client did not ask for."""
@@ -204,6 +204,10 @@ class Provider(Block):
     def error(self, status: int, body: bytes) -> UpstreamError:
         """A vendor's refusal (`status` ≥ 400, `body` decoded from any compression) as an OpenAI error."""
         return vendor_error(status, body)
+
+    def event_error(self, event: sse.Event) -> UpstreamError | None:
+        """The error that an event of a stream is in the vendor's own form; OpenAI's (`{"error": {…}}`) needs none."""
+        return None
 
     # What a vendor overrides
 
@@ -222,6 +226,10 @@ class Provider(Block):
 
     def edit(self, fields: Fields, call: Call) -> None:
         """The vendor's own changes to an OpenAI body, in place."""
+
+    def wants_model(self, target: Target) -> bool:
+        """Whether a body for this path, one of the vendor's own, takes the mapping's `*` where it names no model."""
+        return False
 
     def check_original(self, call: Call) -> None:
         """Under `protocol: original`: raises `UnsupportedApi` for paths that are not the vendor's API."""

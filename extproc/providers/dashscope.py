@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Raw
 
-from extproc import jsontext
+from extproc import jsontext, sse
 from extproc.call import Call, Usage
 from extproc.errors import BadUpstreamResponse, InvalidParameter, MissingParameter, UpstreamError, type_of
 from extproc.jsontext import NULL, Fields, NotJson
@@ -167,7 +167,7 @@ class Embeddings(Translator):
             document = jsontext.load(body)
             found = sorted(document["output"]["embeddings"], key=lambda e: e.get("text_index", 0))
             data = [self._item(e, i) for i, e in enumerate(found)]
-        except (NotJson, LookupError, TypeError, AttributeError, struct.error):
+        except (NotJson, LookupError, TypeError, AttributeError, struct.error, OverflowError):
             raise BadUpstreamResponse("the vendor's embeddings answer cannot be read") from None
         self.raw_usage = document.get("usage")
         usage = {"prompt_tokens": self.usage.prompt_tokens or 0, "total_tokens": self.usage.total_tokens or 0}
@@ -204,3 +204,29 @@ def error(status: int, body: bytes) -> UpstreamError:
         type="insufficient_quota" if code == "Arrearage" else type_of(status),
         code="content_filter" if inspected else code,
     )
+
+
+_STATUS = b"HTTP_STATUS/"
+
+
+def event_error(event: sse.Event) -> UpstreamError | None:
+    """The error that an event of a stream is: by its name, by its `:HTTP_STATUS/…` comment, or by a `code` where an
+    answer would be. None for every other event."""
+    status = next((int(c[len(_STATUS) :]) for c in event.comments if _is_status(c)), 200)
+    if event.name == b"error" or status >= 400 or _is_refusal(event.data):
+        return error(status if status >= 400 else 500, event.data)
+    return None
+
+
+def _is_status(comment: bytes) -> bool:
+    return comment.startswith(_STATUS) and comment[len(_STATUS) :].isdigit()
+
+
+def _is_refusal(data: bytes) -> bool:
+    if b'"code"' not in data:  # so nothing is read twice
+        return False
+    try:
+        document = jsontext.load(data)
+    except NotJson:
+        return False
+    return isinstance(document, dict) and isinstance(document.get("code"), str) and document["code"] != ""

@@ -6,6 +6,7 @@ believed, unless a stream proves to be cumulative (see `_Reader`).
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+import itertools
 from typing import Any, ClassVar, Literal
 
 from extproc import jsontext, sse
@@ -16,16 +17,20 @@ from extproc.providers import dashscope
 from extproc.providers.translator import Translator
 
 Mode = Literal["passthrough", "ignore", "concat"]
-_STATUS = b"HTTP_STATUS/"
 
 
 @dataclass(slots=True)
 class _Tool:
     """A tool call, or a piece of one."""
 
-    id: str
-    name: str
-    arguments: str
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+    def add(self, more: "_Tool") -> None:
+        """What a later piece says: id and name once, arguments on and on."""
+        self.id, self.name = self.id or more.id, self.name or more.name
+        self.arguments += more.arguments
 
 
 @dataclass(slots=True)
@@ -47,31 +52,44 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _tools(value: Any) -> dict[int, _Tool]:
+def _index(entry: dict[str, Any]) -> int | None:
+    index = entry.get("index")
+    return index if isinstance(index, int) and not isinstance(index, bool) else None
+
+
+def _tools(value: Any, *, whole: bool) -> dict[int, _Tool]:
+    """The calls of a message by their index. In a whole answer each entry is a call, whatever its index says. In a
+    frame entries of one index are pieces of one call; one without has its place in the list, or the next free."""
+    entries = [entry for entry in (value if isinstance(value, list) else ()) if isinstance(entry, dict)]
+    given: list[int | None] = [None if whole else _index(entry) for entry in entries]
+    taken = {index for index in given if index is not None}
     tools: dict[int, _Tool] = {}
-    for place, call in enumerate(value if isinstance(value, list) else ()):
-        if isinstance(call, dict):
-            function = call.get("function") or {}
-            index = call["index"] if isinstance(call.get("index"), int) else place
-            tools[index] = _Tool(_text(call.get("id")), _text(function.get("name")), _text(function.get("arguments")))
+    for place, (entry, index) in enumerate(zip(entries, given, strict=True)):
+        if index is None:
+            index = next(free for free in itertools.count(place) if free not in taken)
+            taken.add(index)
+        function = entry.get("function") or {}
+        piece = _Tool(_text(entry.get("id")), _text(function.get("name")), _text(function.get("arguments")))
+        tools.setdefault(index, _Tool()).add(piece)
     return tools
 
 
-def _choices(output: Any) -> list[_Choice]:
-    """The choices of an `output`; the old form has one, as `text`."""
+def _choices(output: Any, *, whole: bool) -> list[_Choice]:
+    """The choices of an `output`; the old form has one, as `text`. Those of a whole answer count from 0."""
     found = output.get("choices")
-    if found is None and output.get("text") is not None:
+    if not found and output.get("text") is not None:
         found = [{**output, "message": {"content": output["text"]}}]
     choices = []
     for place, choice in enumerate(found or ()):
         message = choice.get("message") or {}
         finish = choice.get("finish_reason")
+        index = None if whole else _index(choice)
         choices.append(
             _Choice(
-                index=choice["index"] if isinstance(choice.get("index"), int) else place,
+                index=place if index is None else index,
                 content=_text(message.get("content")),
                 reasoning=_text(message.get("reasoning_content")),
-                tools=_tools(message.get("tool_calls")),
+                tools=_tools(message.get("tool_calls"), whole=whole),
                 finish=finish if isinstance(finish, str) and finish not in ("", "null") else None,
                 logprobs=choice.get("logprobs"),
             )
@@ -99,74 +117,62 @@ class _Seen:
 class _Reader:
     """Frames → deltas.
 
-    A stream is cumulative when a frame's text starts with *all* the text so far and goes on, and the next frame
-    starts with that frame's text: the first such frame is held until the next decides. For tool-call arguments
-    one such frame is enough. The verdict, from any field of any choice, holds for the whole stream.
+    A stream is cumulative when a frame's text starts with *all* the text so far and goes on, and the next frame of
+    that choice starts with that frame's text: the first such one is held, of its choice alone, until the next
+    decides; one that finishes its choice has no next and is a delta. For tool-call arguments one such frame is
+    enough. The verdict, from any field of any choice, holds for the whole stream.
     """
 
     def __init__(self) -> None:
         self._cumulative = False
         self._seen: dict[int, _Seen] = {}
-        self._held: list[list[_Choice]] = []
+        self._held: dict[int, _Choice] = {}
 
     def deltas(self, choices: list[_Choice]) -> Iterator[_Choice]:
-        """What is new in a frame, and in those held before it."""
-        if self._held:
-            verdict = self._verdict(choices)
-            if verdict is None:
-                self._held.append(choices)
-                return
-            self._cumulative = verdict
-            yield from self._release()
-            yield from self.deltas(choices)
-        else:
-            yield from self._read(choices)
+        """What is new in a frame, and in what was held before it."""
+        if not self._cumulative and any(self._proves(choice) for choice in choices):
+            self._cumulative = True
+            yield from self.close()
+        for choice in choices:
+            if (held := self._held.pop(choice.index, None)) is not None:
+                yield self._emit(held)
+            if not self._cumulative and choice.finish is None and self._grown(choice):
+                self._held[choice.index] = choice
+            else:
+                yield self._emit(choice)
 
     def close(self) -> Iterator[_Choice]:
-        """The stream is over: a held frame was a delta after all."""
-        while self._held:
-            yield from self._release()
-
-    def _release(self) -> Iterator[_Choice]:
-        first, *later = self._held
-        self._held = []
-        yield from self._emit(first)
-        for choices in later:
-            yield from self.deltas(choices)
-
-    def _read(self, choices: list[_Choice]) -> Iterator[_Choice]:
-        if not self._cumulative:
-            self._cumulative = any(self._grows_arguments(choice) for choice in choices)
-        if not self._cumulative and any(self._grown(choice) for choice in choices):
-            self._held = [choices]
-        else:
-            yield from self._emit(choices)
+        """All that is held: nothing more comes, or the verdict is there."""
+        held, self._held = self._held, {}
+        for choice in held.values():
+            yield self._emit(choice)
 
     def _grown(self, choice: _Choice) -> list[str]:
         """The fields of a choice that repeat all of their text and go on."""
         seen = self._seen.get(choice.index, _Seen())
         return [name for name in ("content", "reasoning") if _goes_on(getattr(seen, name).all, getattr(choice, name))]
 
-    def _grows_arguments(self, choice: _Choice) -> bool:
+    def _proves(self, choice: _Choice) -> bool:
+        """Whether this one starts with the held one's text, or goes on from all arguments so far."""
+        held = self._held.get(choice.index)
+        if held is not None and any(
+            getattr(choice, name).startswith(getattr(held, name)) for name in self._grown(held)
+        ):
+            return True
         seen = self._seen.get(choice.index, _Seen()).arguments
-        return any(_goes_on(seen.get(index, _Text()).all, tool.arguments) for index, tool in choice.tools.items())
+        waiting = held.tools if held is not None else {}
+        return any(
+            _goes_on(seen.get(index, _Text()).all or waiting.get(index, _Tool()).arguments, tool.arguments)
+            for index, tool in choice.tools.items()
+        )
 
-    def _verdict(self, choices: list[_Choice]) -> bool | None:
-        """Whether this frame starts with the held one's text; None when it does not speak of those choices."""
-        now = {choice.index: choice for choice in choices}
-        held = [(choice, name) for choice in self._held[0] if choice.index in now for name in self._grown(choice)]
-        if not held:
-            return None
-        return any(getattr(now[choice.index], name).startswith(getattr(choice, name)) for choice, name in held)
-
-    def _emit(self, choices: list[_Choice]) -> Iterator[_Choice]:
-        for choice in choices:
-            seen = self._seen.setdefault(choice.index, _Seen())
-            choice.content = self._new(seen.content, choice.content)
-            choice.reasoning = self._new(seen.reasoning, choice.reasoning)
-            for index, tool in choice.tools.items():
-                tool.arguments = self._new(seen.arguments.setdefault(index, _Text()), tool.arguments)
-            yield choice
+    def _emit(self, choice: _Choice) -> _Choice:
+        seen = self._seen.setdefault(choice.index, _Seen())
+        choice.content = self._new(seen.content, choice.content)
+        choice.reasoning = self._new(seen.reasoning, choice.reasoning)
+        for index, tool in choice.tools.items():
+            tool.arguments = self._new(seen.arguments.setdefault(index, _Text()), tool.arguments)
+        return choice
 
     def _new(self, seen: _Text, text: str) -> str:
         """What of a frame's text is new. In a cumulative stream that is what goes beyond all the text so far, or,
@@ -191,10 +197,11 @@ def _goes_on(so_far: str, text: str) -> bool:
 
 @dataclass(slots=True)
 class _Sent:
-    """What the client has of one choice."""
+    """What the client has of one choice. `thinking`: `<think>` is open. `answering`: it cannot open any more."""
 
     started: bool = False
     thinking: bool = False
+    answering: bool = False
     finished: bool = False
     ids: dict[int, str] = field(default_factory=dict)
     unnamed: dict[int, str] = field(default_factory=dict)  # arguments that came before the function's name
@@ -218,30 +225,31 @@ class Chat(Translator):
         self._include_usage = _wants_usage(call)
         self._reader = _Reader()
         self._sent: dict[int, _Sent] = {}
+        self._ended = False
         self._minted = 0
+        self._request_id: Any = None
         self._id: str | None = None
 
     # Whole
 
     def body(self, body: bytes) -> bytes:
         """Raises `BadUpstreamResponse` when the answer is not DashScope's JSON."""
-        choices = self._frame(body)
+        choices = self._frame(body, whole=True)
         if not choices:
             raise BadUpstreamResponse("the vendor's answer has no choices")
-        return self._completion([self._whole(choice) for choice in choices])
+        return self._completion([self._whole(choice.index, choice) for choice in self._news(choices, last=True)])
 
-    def _whole(self, choice: _Choice) -> dict[str, Any]:
+    def _whole(self, index: int, choice: _Choice) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": choice.content}
-        if choice.reasoning and self._mode == "concat":
-            message["content"] = f"<think>{choice.reasoning}</think>\n{choice.content}"
-        elif choice.reasoning and self._mode == "passthrough":
+        if choice.reasoning:
             message["reasoning_content"] = choice.reasoning
         if choice.tools:
             message["tool_calls"] = [
-                _tool_call(tool.id or self._mint(), tool.name, tool.arguments) for tool in choice.tools.values()
+                _tool_call(tool.id or self._mint(), tool.name, tool.arguments)
+                for _, tool in sorted(choice.tools.items())
             ]
         return {
-            "index": choice.index,
+            "index": index,
             "message": message,
             "logprobs": choice.logprobs,
             "finish_reason": choice.finish,
@@ -253,7 +261,7 @@ class Chat(Translator):
     def gathered(self, events: Iterable[sse.Event]) -> bytes:
         """A whole answer from the vendor's stream. Raises whatever `event` and `close` do."""
         deltas = [delta for event in events for delta in self._deltas(event)]
-        deltas += self._reader.close()
+        deltas += self._news(self._reader.close())
         whole: dict[int, _Choice] = {}
         for delta in deltas:
             choice = whole.setdefault(delta.index, _Choice(delta.index, "", "", {}, None, None))
@@ -262,12 +270,10 @@ class Chat(Translator):
             choice.finish = delta.finish or choice.finish
             choice.logprobs = _join_logprobs(choice.logprobs, delta.logprobs)
             for index, tool in delta.tools.items():
-                known = choice.tools.setdefault(index, _Tool("", "", ""))
-                known.id, known.name = known.id or tool.id, known.name or tool.name
-                known.arguments += tool.arguments
+                choice.tools.setdefault(index, _Tool()).add(tool)
         if not any(choice.finish for choice in whole.values()):
             raise StreamTruncated("the vendor's stream ended before its answer was complete")
-        return self._completion([self._whole(whole[index]) for index in sorted(whole)])
+        return self._completion([self._whole(i, choice) for i, (_, choice) in enumerate(sorted(whole.items()))])
 
     # Streamed
 
@@ -278,7 +284,7 @@ class Chat(Translator):
 
     def release(self) -> Iterator[sse.Event]:
         """A frame that was held until the next one would decide."""
-        for delta in self._reader.close():
+        for delta in self._news(self._reader.close()):
             yield from self._chunks(delta)
 
     def close(self) -> Iterator[sse.Event]:
@@ -291,22 +297,48 @@ class Chat(Translator):
         yield sse.DONE
 
     def _deltas(self, event: sse.Event) -> Iterator[_Choice]:
-        status = next((int(c[len(_STATUS) :]) for c in event.comments if _is_status(c)), 200)
-        if event.name == b"error" or status >= 400:
-            raise dashscope.error(status if status >= 400 else 500, event.data)
-        if not event.data or event.data == sse.DONE.data:
-            return
-        yield from self._reader.deltas(self._frame(event.data))
+        if (error := dashscope.event_error(event)) is not None:
+            raise error
+        self._ended = self._ended or event.data == sse.DONE.data
+        if event.data and not self._ended:
+            yield from self._news(self._reader.deltas(self._frame(event.data)))
+
+    def _news(self, deltas: Iterable[_Choice], *, last: bool = False) -> Iterator[_Choice]:
+        """Deltas as the client may have them: nothing behind a choice's finish, thinking where the mode wants it.
+        `last`: nothing follows, finish or not."""
+        for delta in deltas:
+            sent = self._sent.setdefault(delta.index, _Sent())
+            if sent.finished:
+                continue
+            sent.finished = delta.finish is not None
+            if self._mode == "ignore":
+                delta.reasoning = ""
+            elif self._mode == "concat":
+                self._concat(delta, sent, last=last or sent.finished)
+            yield delta
+
+    def _concat(self, delta: _Choice, sent: _Sent, *, last: bool) -> None:
+        """Move thinking into the content, as one `<think>` block before it. What is thought after the answer began
+        has no place there: it stays `reasoning_content`, streamed and whole alike."""
+        before = ""
+        if delta.reasoning and not sent.answering:
+            before, delta.reasoning = delta.reasoning if sent.thinking else f"<think>{delta.reasoning}", ""
+            sent.thinking = True
+        if delta.content or delta.tools or last:
+            sent.answering = True
+            if sent.thinking:
+                before += "</think>\n"
+                sent.thinking = False
+        delta.content = before + delta.content
 
     def _chunks(self, delta: _Choice) -> Iterator[sse.Event]:
-        sent = self._sent.setdefault(delta.index, _Sent())
+        sent = self._sent[delta.index]
         for part in self._parts(delta, sent):
             if not sent.started:
                 part = {"role": "assistant", **part}
                 sent.started = True
             yield self._chunk(delta, part)
-        if delta.finish is not None and not sent.finished:
-            sent.finished = True
+        if delta.finish is not None:
             if not sent.started:
                 sent.started = True
                 yield self._chunk(delta, {"role": "assistant", "content": ""})
@@ -314,18 +346,11 @@ class Chat(Translator):
 
     def _parts(self, delta: _Choice, sent: _Sent) -> Iterator[dict[str, Any]]:
         """The `delta` objects that one frame's news make: thinking, text, then one per tool call."""
-        if delta.reasoning and self._mode == "passthrough":
+        if delta.reasoning:
             yield {"reasoning_content": delta.reasoning}
-        elif delta.reasoning and self._mode == "concat":
-            yield {"content": delta.reasoning if sent.thinking else f"<think>{delta.reasoning}"}
-            sent.thinking = True
-        content = delta.content
-        if sent.thinking and (content or delta.tools or delta.finish):
-            content = f"</think>\n{content}"
-            sent.thinking = False
-        if content:
-            yield {"content": content}
-        unnamed = {index: _Tool("", "", "") for index in sent.unnamed} if delta.finish is not None else {}
+        if delta.content:
+            yield {"content": delta.content}
+        unnamed = {index: _Tool() for index in sent.unnamed} if delta.finish is not None else {}
         for index, tool in sorted((unnamed | delta.tools).items()):
             if (call := self._tool(sent, index, tool, last=delta.finish is not None)) is not None:
                 yield {"tool_calls": [call]}
@@ -345,12 +370,12 @@ class Chat(Translator):
 
     # Shared
 
-    def _frame(self, data: bytes) -> list[_Choice]:
-        """The choices of a frame or of a whole answer; usage and id are noted."""
+    def _frame(self, data: bytes, *, whole: bool = False) -> list[_Choice]:
+        """The choices of a frame or of a whole answer, none where it has no `output`; usage and id are noted."""
         try:
             document = jsontext.load(data)
-            choices = _choices(document["output"] or {})
-            self._id = self._id or f"chatcmpl-{document.get('request_id') or format(self._call.nonce, '024x')}"
+            choices = _choices(document.get("output") or {}, whole=whole)
+            self._request_id = self._request_id or document.get("request_id")
         except (NotJson, LookupError, TypeError, AttributeError) as error:
             raise BadUpstreamResponse("the vendor's answer cannot be read") from error
         if isinstance(document.get("usage"), dict):
@@ -373,6 +398,8 @@ class Chat(Translator):
         return {"usage": converted | {name: value for name, value in details.items() if isinstance(value, dict)}}
 
     def _envelope(self, object: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        # The first chunk settles the id: a frame that makes none need not have brought the vendor's.
+        self._id = self._id or f"chatcmpl-{self._request_id or format(self._call.nonce, '024x')}"
         head = {"id": self._id, "object": object, "created": self._call.now, "model": self._model}
         return head | {"choices": choices}
 
@@ -392,10 +419,6 @@ class Chat(Translator):
 
 def _tool_call(id: str, name: str, arguments: str) -> dict[str, Any]:
     return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
-
-
-def _is_status(comment: bytes) -> bool:
-    return comment.startswith(_STATUS) and comment[len(_STATUS) :].isdigit()
 
 
 def _wants_usage(call: Call) -> bool:

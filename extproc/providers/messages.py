@@ -20,7 +20,7 @@ class _Head(msgspec.Struct):
 
 
 _head = msgspec.json.Decoder(_Head)
-_heads = msgspec.json.Decoder(list[_Head])
+_head_list = msgspec.json.Decoder(list[_Head])
 _SYSTEM = ("system", "developer")
 
 
@@ -28,12 +28,15 @@ def check_messages(fields: Fields) -> None:
     """Raises `MissingParameter` or `InvalidParameter` unless `messages` is a non-empty array of objects."""
     if "messages" not in fields:
         raise MissingParameter("messages is missing", param="messages")
-    try:
-        empty = not _heads.decode(fields["messages"])
-    except (msgspec.DecodeError, RecursionError):
-        empty = True
-    if empty:
+    if not _heads(fields["messages"]):
         raise InvalidParameter("messages must be a non-empty array of objects", param="messages")
+
+
+def _heads(messages: Raw) -> list[_Head]:
+    try:
+        return _head_list.decode(messages)
+    except (msgspec.DecodeError, RecursionError):
+        raise InvalidParameter("messages must be an array of objects", param="messages") from None
 
 
 def developer_to_system(fields: Fields, name: str | None) -> None:
@@ -51,9 +54,10 @@ def developer_to_system(fields: Fields, name: str | None) -> None:
 def insert_system(messages: Raw, content: object, *, preamble: str | None = None) -> Raw:
     """`messages` with `content` (text or parts) as a system message before the first non-system one.
 
-    `preamble`: goes before it where no system message precedes it.
+    `preamble`: goes before it where no system message precedes it. Raises `InvalidParameter` when it is no array
+    of objects.
     """
-    heads = _heads.decode(messages)
+    heads = _heads(messages)
     at = next((i for i, head in enumerate(heads) if head.role not in _SYSTEM), len(heads))
     new = [content] if at or preamble is None else [preamble, content]
     opened = jsontext.items(messages)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from extproc import jsontext, sse
-from extproc.call import CHAT, COMPLETIONS, JSON_APIS, Call
+from extproc.call import CHAT, COMPLETIONS, JSON_APIS, RESPONSES, Call
 from extproc.errors import BadUpstreamResponse, StreamTruncated, UpstreamError
 from extproc.jsontext import Fields, NotJson
 from extproc.providers.translator import Translator
@@ -24,11 +24,21 @@ _choices = msgspec.json.Decoder(list[_Choice])
 
 class PassThrough(Translator):
     """`restore`: put the client's model name in place of the vendor's. `edit`: a vendor's own change to a chunk,
-    in place; it says whether it changed anything."""
+    in place; it says whether it changed anything. `event_error`: the error that an event is in the vendor's own
+    form, None for other events."""
 
-    def __init__(self, call: Call, *, restore: bool, edit: Callable[[Fields], bool] | None = None) -> None:
+    def __init__(
+        self,
+        call: Call,
+        *,
+        restore: bool,
+        edit: Callable[[Fields], bool] | None = None,
+        event_error: Callable[[sse.Event], UpstreamError | None] | None = None,
+    ) -> None:
         self._model = jsontext.raw(call.model) if restore else None
         self._edit = edit
+        self._event_error = event_error
+        self._typed = call.api == RESPONSES
         self._needs_finish = call.api in (CHAT, COMPLETIONS)
         self._json_only = call.api in JSON_APIS
         self._finished = False
@@ -45,6 +55,8 @@ class PassThrough(Translator):
 
     def event(self, event: sse.Event) -> Iterable[sse.Event]:
         """Raises `UpstreamError` with the vendor's own error event, `BadUpstreamResponse` for an unreadable one."""
+        if (error := self._refusal(event)) is not None:
+            raise error
         if event.data == sse.DONE.data:
             self._check_finished()
             yield event
@@ -52,6 +64,11 @@ class PassThrough(Translator):
             yield event
         else:
             yield self._chunk(event)
+
+    def _refusal(self, event: sse.Event) -> UpstreamError | None:
+        if self._event_error is None or (self._typed and b'"type"' in event.data):  # OpenAI's own `error` event
+            return None
+        return self._event_error(event)
 
     def close(self) -> Iterable[sse.Event]:
         """Raises `StreamTruncated` when no choice ever finished."""

@@ -5,9 +5,9 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import field_validator, model_validator
 
-from extproc import jsontext
+from extproc import jsontext, sse
 from extproc.blocks import Patterns
-from extproc.call import CHAT, EMBEDDINGS, Call
+from extproc.call import CHAT, EMBEDDINGS, Call, Target
 from extproc.errors import UnsupportedApi, UpstreamError
 from extproc.jsontext import Fields
 from extproc.patterns import NamePatterns
@@ -16,9 +16,10 @@ from extproc.providers.base import Provider, UpstreamRequest, with_query
 from extproc.providers.dashscope_chat import Chat
 from extproc.providers.translator import Translator
 
-_TEXT = "/api/v1/services/aigc/text-generation/generation"
-_MULTIMODAL = "/api/v1/services/aigc/multimodal-generation/generation"
-_EMBEDDING = "/api/v1/services/embeddings/text-embedding/text-embedding"
+_SERVICES = "/api/v1/services/"
+_TEXT = f"{_SERVICES}aigc/text-generation/generation"
+_MULTIMODAL = f"{_SERVICES}aigc/multimodal-generation/generation"
+_EMBEDDING = f"{_SERVICES}embeddings/text-embedding/text-embedding"
 
 _COMPATIBLE_ROOTS = frozenset("chat completions embeddings responses files batches models conversations".split())
 _ORIGINAL_PREFIXES = ("/api/v1/", "/compatible-mode/", "/compatible-api/", "/apps/")
@@ -127,6 +128,12 @@ class Qwen(Provider):
 
     def error(self, status: int, body: bytes) -> UpstreamError:
         return dashscope.error(status, body)
+
+    def event_error(self, event: sse.Event) -> UpstreamError | None:
+        return dashscope.event_error(event)  # compatible mode refuses natively too
+
+    def wants_model(self, target: Target) -> bool:
+        return self.protocol == "original" and target.path.startswith(_SERVICES)
 
     def check_original(self, call: Call) -> None:
         if not call.target.path.startswith(_ORIGINAL_PREFIXES):

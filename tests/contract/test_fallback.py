@@ -173,7 +173,8 @@ def test_a_step_may_ask_for_a_model_of_its_own(running: Gateway, first: Vendor) 
     assert who(answer) == ("openai", "2")
     assert answer.json["model"] == "any-name"
     lines = processes.until(
-        lambda: [e for e in running.events("exchange") if e.get("route") == "model" and e.get("attempt") == 2], "its line"
+        lambda: [e for e in running.events("exchange") if e.get("route") == "model" and e.get("attempt") == 2],
+        "its line",
     )
     assert [line["upstream_model"] for line in lines] == ["gpt-4o-mini"]
 

@@ -452,6 +452,17 @@ def test_text_leaves_with_the_frame_that_brings_it() -> None:
     assert outputs[2]
 
 
+def test_a_suspicious_frame_delays_neither_other_choices_nor_a_finish() -> None:
+    play = sent("qwen", {**STREAMED, "n": 2})
+    steps = [("a", 0, "null"), ("x", 1, "null"), ("ab", 0, "null"), ("y", 1, "null"), ("xyz", 1, "stop")]
+    outputs = told_by(play, [frames([{"m": {"content": c}, "choice": i, "finish": f}]) for c, i, f in steps])
+    assert outputs[2] == b"", "may be cumulative"
+    assert b'"y"' in outputs[3]
+    assert b'"xyz"' in outputs[4]
+    assert b'"finish_reason":"stop"' in outputs[4]
+    assert b'"ab"' in outputs[5], "the end decides"
+
+
 def test_an_event_that_is_not_complete_gives_nothing_yet() -> None:
     play = sent("qwen", STREAMED)
     stream = frames(FRAMES)
@@ -474,6 +485,44 @@ def test_after_a_failure_everything_later_is_swallowed(name: str) -> None:
     again = exchange.fail(InternalError("x"))
     assert isinstance(again, Forward)
     assert again.body == b""
+
+
+@pytest.mark.parametrize("body", [CHAT, STREAMED], ids=["whole", "streamed"])
+@pytest.mark.parametrize("name", ["qwen", "openai", "compatible"])
+def test_a_refusal_whose_event_is_too_long_is_an_openai_error(name: str, body: dict[str, Any]) -> None:
+    play = sent(name, body)
+    refusal = b'data:{"code":"Throttling","message":"' + b"y" * LIMIT + b'"}\n\n'
+    play.response({":status": "429", "content-type": "text/event-stream"}, [refusal], attributes=VIA)
+    assert play.seen.status == 429
+    check_error(json.loads(play.seen.client_body), {"type": "rate_limit_error"})
+    assert b"yyy" not in play.seen.client_body
+
+
+@pytest.mark.parametrize("status", ["200", "429"])
+def test_a_crash_over_a_body_does_not_let_it_through(status: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    exchange = sent("qwen").exchange
+    exchange.handle(ResponseHeaders({":status": status, "content-type": "application/json"}, False, VIA))
+    monkeypatch.setattr("extproc.exchange.outgoing.whole", lambda *_: 1 / 0)
+    answer = dump({"output": {"choices": [{"finish_reason": "stop", "message": {"content": "x"}}]}})
+    with pytest.raises(ZeroDivisionError):
+        exchange.handle(ResponseBody(answer, True))
+    reply = exchange.crash()
+    assert isinstance(reply, Answer)
+    check_error(json.loads(reply.body), {"type": "server_error", "code": "internal_error"})
+    again = exchange.crash()  # as when that cannot be written
+    assert isinstance(again, Forward)
+    assert again.body == b""
+
+
+@pytest.mark.parametrize("status", ["200", "429"])
+def test_a_crash_after_a_body_was_replaced_does_not_let_it_through(status: str) -> None:
+    exchange = sent("qwen").exchange
+    exchange.handle(ResponseHeaders({":status": status, "content-type": "application/json"}, False, VIA))
+    answer = dump({"output": {"choices": [{"finish_reason": "stop", "message": {"content": "x"}}]}})
+    exchange.handle(ResponseBody(answer, True))
+    reply = exchange.crash()
+    assert isinstance(reply, Forward)
+    assert reply.body == b""
 
 
 @pytest.mark.parametrize("begun", [False, True])

@@ -1,0 +1,78 @@
+"""What a crash leaves in the log: where it happened, and nothing of the client, the vendor or a key."""
+
+from collections.abc import Iterator
+import json
+from typing import Any
+
+import grpc
+import pytest
+import structlog
+
+from extproc import logs, server
+from extproc._pb import extproc_pb2 as pb
+from extproc.exchange import Snapshot
+from extproc.providers import Provider
+
+from .player import config_of
+
+SECRETS = ("sk-vendor", "client-key", "the prompt")
+CONFIG = config_of({"providers": [{"id": "p", "type": "openai", "apiTokens": ["sk-vendor"]}]})
+HEADERS = {
+    ":method": "POST",
+    ":path": "/v1/chat/completions",
+    "content-type": "application/json",
+    "authorization": "Bearer client-key",
+}
+BODY = {"model": "m", "messages": [{"role": "user", "content": "the prompt"}]}
+
+
+class _Stream:
+    """Envoy's side of one exchange."""
+
+    def __init__(self) -> None:
+        head = pb.ProcessingRequest()
+        for name, value in HEADERS.items():
+            head.request_headers.headers.headers.add(key=name, raw_value=value.encode())
+        body = pb.ProcessingRequest()
+        body.request_body.body = json.dumps(BODY).encode()
+        body.request_body.end_of_stream = True
+        self._messages: Iterator[Any] = iter([head, body, grpc.aio.EOF])
+        self.written: list[Any] = []
+
+    async def read(self) -> Any:
+        return next(self._messages)
+
+    async def write(self, message: Any) -> None:
+        self.written.append(message)
+
+
+def _crash(self: Provider, call: Any) -> None:
+    key = call.token
+    try:
+        raise KeyError(f"it was {call.text!r}")
+    except KeyError as error:
+        raise ValueError(f"it was {key} {call.headers}") from error
+
+
+@pytest.mark.parametrize("format", ["console", "json"])
+async def test_a_crash_is_logged_without_what_was_in_it(
+    format: logs.Format, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = structlog.get_config()
+    logs.configure(format)
+    monkeypatch.setattr(server, "log", structlog.get_logger("fresh"))
+    monkeypatch.setattr(Provider, "body", _crash)
+    stream = _Stream()
+    try:
+        await server.Processor(lambda: Snapshot(CONFIG, {})).process(None, stream)  # type: ignore[arg-type]
+    finally:
+        structlog.configure(**before)
+    assert stream.written[-1].immediate_response.status.code == 500
+    logged = capsys.readouterr().err
+    assert "an exchange failed unexpectedly" in logged
+    assert "builtins.KeyError" in logged
+    assert "builtins.ValueError" in logged
+    assert "_crash" in logged, "where it happened"
+    assert [s for s in SECRETS if s in logged] == []
+    if format == "json":
+        assert all(isinstance(json.loads(line), dict) for line in logged.splitlines())
