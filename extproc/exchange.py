@@ -81,6 +81,7 @@ class Exchange:
 
     def __init__(self, snapshot: Snapshot, moment: Moment) -> None:
         self._config = snapshot.config
+        self._former = snapshot.former
         self._contexts = snapshot.contexts
         self._keys = snapshot.keys
         self._moment = moment
@@ -185,12 +186,14 @@ class Exchange:
 
     def _placed(self, event: RequestHeaders, headers: Mapping[str, str], target: Target) -> Headed:
         """Envoy chose route and provider."""
-        provider = self._config.by_id.get(event.attributes[PROVIDER_ATTRIBUTE])
-        route = self._config.by_name.get(event.attributes.get(ROUTE_ATTRIBUTE, ""))
-        if provider is None or route is None:
-            raise InternalError("the gateway's configuration is changing; try again")
-        _check_path(target, [provider])
-        return Headed(headers, target, [route], Place(provider, event.attributes.get(MODEL_ATTRIBUTE) or None))
+        id, name = event.attributes[PROVIDER_ATTRIBUTE], event.attributes.get(ROUTE_ATTRIBUTE, "")
+        for config in (self._config, *self._former):
+            provider, route = config.by_id.get(id), config.by_name.get(name)
+            if provider is not None and route is not None:
+                self._config = config
+                _check_path(target, [provider])
+                return Headed(headers, target, [route], Place(provider, event.attributes.get(MODEL_ATTRIBUTE) or None))
+        raise InternalError("no configuration has what Envoy chose")
 
     def _routed(self, event: RequestHeaders, headers: Mapping[str, str], target: Target) -> Headed:
         """The choice is ours, as far as it can be made without the body."""

@@ -19,11 +19,12 @@ from extproc.providers.translator import Translator
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """What an exchange may know, unchanged for its life. `contexts`: context texts by provider id. `keys`: which of
-    the providers' keys may be used."""
+    the providers' keys may be used. `former`: earlier configurations, latest first, by which Envoy may still choose."""
 
     config: Config
     contexts: Mapping[str, str]
     keys: Keys = field(default_factory=Keys)
+    former: tuple[Config, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
