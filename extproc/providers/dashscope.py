@@ -206,20 +206,16 @@ def error(status: int, body: bytes) -> UpstreamError:
     )
 
 
-_STATUS = b"HTTP_STATUS/"
+_STATUS = re.compile(rb"HTTP_STATUS/([1-5]\d\d)")
 
 
 def event_error(event: sse.Event) -> UpstreamError | None:
     """The error that an event of a stream is: by its name, by its `:HTTP_STATUS/…` comment, or by a `code` where an
     answer would be. None for every other event."""
-    status = next((int(c[len(_STATUS) :]) for c in event.comments if _is_status(c)), 200)
+    status = next((int(found[1]) for c in event.comments if (found := _STATUS.fullmatch(c))), 200)
     if event.name == b"error" or status >= 400 or _is_refusal(event.data):
         return error(status if status >= 400 else 500, event.data)
     return None
-
-
-def _is_status(comment: bytes) -> bool:
-    return comment.startswith(_STATUS) and comment[len(_STATUS) :].isdigit()
 
 
 def _is_refusal(data: bytes) -> bool:
