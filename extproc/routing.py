@@ -4,12 +4,13 @@ Rule: pure decisions over the configuration; nothing here knows a vendor or writ
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+import re
 from urllib.parse import unquote
 
 from extproc.call import CHAT, COMPLETIONS, EMBEDDINGS, MODELS, RESPONSES, Target
 from extproc.config import Config, Match, Route
 from extproc.errors import InvalidParameter, MissingParameter, ModelNotFound, NoRoute
-from extproc.jsontext import Fields, dump, load
+from extproc.jsontext import NULL, Fields, NotJson, dump, load
 from extproc.providers import Provider
 
 TAKES_MODEL = frozenset({CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, "images/generations", "audio/speech"})
@@ -17,6 +18,8 @@ TAKES_MODEL = frozenset({CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, "images/gener
 
 _LONGEST_NAME = 512
 """Characters of a model name: it goes into paths, logs and metadata."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 NEEDS_MODEL = frozenset({CHAT, COMPLETIONS, EMBEDDINGS})
 
@@ -80,12 +83,17 @@ def provider_of(config: Config, route: Route) -> Provider:
 
 
 def requested_model(fields: Fields) -> str | None:
-    """The client's `model`; None when it is absent, null or empty. Raises `InvalidParameter` for other types."""
-    model = load(fields["model"]) if "model" in fields else None
+    """The client's `model`; None when it is absent, null or empty. Raises `InvalidParameter` for all but text."""
+    try:
+        model = load(fields.get("model", NULL))
+    except NotJson as error:
+        raise InvalidParameter(f"model cannot be read: {error}", param="model") from None
     if not isinstance(model, str | None):
         raise InvalidParameter("model must be a string", param="model")
     if model is not None and len(model) > _LONGEST_NAME:
         raise InvalidParameter(f"model is longer than {_LONGEST_NAME} characters", param="model")
+    if model is not None and _SURROGATE.search(model):
+        raise InvalidParameter("model has half of a surrogate pair", param="model")
     return model or None
 
 
