@@ -72,6 +72,10 @@ class Exchange:
             return self._handle(event)
         except ProxyError as error:
             return self.fail(error)
+        except NotJson as error:  # inside of a value that was only skipped over at first
+            if isinstance(event, RequestHeaders | RequestBody):
+                return self.fail(BadJson(f"the request cannot be read: {error}"))
+            return self.fail(BadUpstreamResponse(f"the vendor's answer cannot be read: {error}"))
 
     def fail(self, error: ProxyError) -> Reply:
         """End the exchange with an error, in the form that still fits."""
@@ -217,10 +221,7 @@ class Exchange:
         return replace(call, context=text)
 
     def _send(self, provider: Provider, call: Call, request_mode: BodyMode | None = None) -> Forward:
-        try:
-            upstream = provider.request(call)
-        except NotJson as error:
-            raise BadJson(f"the request cannot be read: {error}") from None
+        upstream = provider.request(call)
         self._token, self._counts = call.token, provider.record_usage is not False
         translator = provider.translator(call)
         self._state = Sent(provider, call, translator)

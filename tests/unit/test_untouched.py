@@ -1,0 +1,150 @@
+"""What nobody asked to change passes as it came, however odd; what cannot pass is the client's mistake, never ours."""
+
+from collections.abc import Mapping
+import json
+from typing import Any
+
+import pytest
+
+from .player import Play, Seen, config_of
+from .vectors import check_error, dump
+
+HEAD = {":method": "POST", ":path": "/v1/chat/completions", ":authority": "h", "content-type": "application/json"}
+SSE = {":status": "200", "content-type": "text/event-stream"}
+JSON = {":status": "200", "content-type": "application/json"}
+OPENAI = {"type": "openai", "apiTokens": ["sk-o"]}
+RENAMED = {**OPENAI, "modelMapping": {"m": "v"}}
+MOONSHOT = {"type": "moonshot", "apiTokens": ["sk-m"]}
+QWEN = {"type": "qwen", "apiTokens": ["sk-q"]}
+CONTEXT = {"context": {"fileUrl": "file:///c"}}
+CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+STREAMED = {**CHAT, "stream": True}
+
+
+def asked(provider: Mapping[str, Any], body: bytes | Mapping[str, Any] = CHAT, path: str = HEAD[":path"]) -> Play:
+    """An exchange whose request was made; whether it left is in `seen`."""
+    play = Play(config_of({"providers": [{"id": "p", **provider}]}), {"p": "文"})
+    play.request({**HEAD, ":path": path}, body if isinstance(body, bytes) else dump(body), {})
+    return play
+
+
+def sent(provider: Mapping[str, Any], body: bytes | Mapping[str, Any] = CHAT, path: str = HEAD[":path"]) -> bytes:
+    """The vendor's body."""
+    seen = asked(provider, body, path).seen
+    assert seen.upstream_body is not None, seen.client_body
+    return seen.upstream_body
+
+
+def refused(provider: Mapping[str, Any], body: bytes | Mapping[str, Any], param: str | None = None) -> None:
+    """The client's 400."""
+    seen = asked(provider, body).seen
+    assert seen.upstream is None
+    assert seen.status == 400, seen.client_body
+    check_error(json.loads(seen.client_body), {"type": "invalid_request_error", "param": param})
+
+
+def answered(
+    provider: Mapping[str, Any], answer: bytes, head: Mapping[str, str] = JSON, body: Mapping[str, Any] = CHAT
+) -> Seen:
+    play = asked(provider, body)
+    play.response(head, [answer])
+    return play.seen
+
+
+# Halves of surrogate pairs
+
+
+@pytest.mark.parametrize("provider", [OPENAI, {**OPENAI, **CONTEXT}, RENAMED, MOONSHOT, QWEN], ids=str)
+def test_a_text_cut_inside_an_emoji_is_sent(provider: dict[str, Any]) -> None:
+    body = rb'{"model":"m","messages":[{"role":"developer","content":"cut \ud83d","n":1.10}],"user":"\udc00"}'
+    got = sent(provider, body)
+    assert rb'"cut \ud83d"' in got
+    assert json.loads(got).get("user") in (None, "\udc00")
+    if provider["type"] != "qwen":
+        assert b'"n":1.10' in got
+    if provider == OPENAI:
+        assert got == body
+
+
+def test_a_text_cut_inside_an_emoji_is_sent_in_parts_too() -> None:
+    body = rb'{"model":"qwen-vl-max","messages":[{"role":"user","content":[{"type":"text","text":"\ud83d"}]}]}'
+    assert json.loads(sent(QWEN, body))["input"]["messages"][0]["content"] == [{"text": "\ud83d"}]
+
+
+def test_half_a_pair_in_an_answer_reaches_the_client() -> None:
+    answer = rb'{"model":"v","choices":[{"message":{"content":"\ud83d"}}],"n":1.10}'
+    assert answered(RENAMED, answer).client_body == answer.replace(b'"v"', b'"m"')
+    native = rb'{"request_id":"r","output":{"choices":[{"message":{"content":"\ud83d"},"finish_reason":"stop"}]}}'
+    whole = json.loads(answered(QWEN, native).client_body)
+    assert whole["choices"][0]["message"]["content"] == "\ud83d"
+
+
+@pytest.mark.parametrize("provider", [RENAMED, MOONSHOT], ids=str)
+def test_half_a_pair_in_a_stream_reaches_the_client(provider: dict[str, Any]) -> None:
+    chunk = rb'{"model":"m","choices":[{"delta":{"content":"\ud83d"},"finish_reason":"stop"}],"n":1.10}'
+    stream = b"data: " + chunk + b"\n\ndata: [DONE]\n\n"
+    assert answered(provider, stream, SSE, STREAMED).client_body == stream
+
+
+# The client's mistakes
+
+
+@pytest.mark.parametrize("model", [b"1e400", rb'"\ud83d"'], ids=["1e400", "half"])
+@pytest.mark.parametrize("provider", [OPENAI, QWEN], ids=str)
+def test_a_model_that_is_no_text_is_the_clients_mistake(provider: dict[str, Any], model: bytes) -> None:
+    refused(provider, b'{"model":' + model + b',"messages":[{"role":"user","content":"u"}]}', "model")
+
+
+@pytest.mark.parametrize("messages", ["x", [1], {}, None, [None]], ids=str)
+@pytest.mark.parametrize("provider", [OPENAI, {**OPENAI, "protocol": "original"}, MOONSHOT], ids=str)
+def test_messages_that_are_none_are_the_clients_mistake(provider: dict[str, Any], messages: Any) -> None:
+    refused({**provider, **CONTEXT}, {"model": "m", "messages": messages}, "messages")
+
+
+@pytest.mark.parametrize("given", ["x", [1], {}, None], ids=str)
+def test_messages_of_dashscope_that_are_none_are_the_clients_mistake(given: Any) -> None:
+    path = "/api/v1/services/aigc/text-generation/generation"
+    seen = asked({**QWEN, **CONTEXT, "protocol": "original"}, {"model": "m", "input": {"messages": given}}, path).seen
+    assert seen.status == 400
+    check_error(json.loads(seen.client_body), {"type": "invalid_request_error", "param": "messages"})
+
+
+# Events
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b'{"model":"m","choices":null}',
+        b'{"model":"m","choices":{}}',
+        b'{"model":"m","choices":[null]}',
+        b'{"model":"m","choices":[{"finish_reason":1e400}]}',
+        b'{"model":"m","usage":{"prompt_tokens":1e400}}',
+        b'{"model":"m","error":"text","n":1.10}',
+        b"[]",
+        b'"x"',
+        b" 1e400",
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("provider", [RENAMED, {**OPENAI, "recordUsage": True}, MOONSHOT], ids=str)
+def test_an_odd_event_passes(provider: dict[str, Any], odd: bytes) -> None:
+    end = b'data: {"model":"m","choices":[{"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+    stream = b"data: " + odd + b"\n\n" + end
+    assert answered(provider, stream, SSE, STREAMED).client_body == stream
+
+
+def test_an_odd_event_does_not_finish_a_stream() -> None:
+    stream = b'data: {"choices":null}\n\ndata: []\n\ndata: [DONE]\n\n'
+    seen = answered(RENAMED, stream, SSE, STREAMED)
+    assert seen.record.error == "stream_truncated"
+
+
+def test_moonshots_usage_moves_without_a_change_of_its_neighbours() -> None:
+    chunk = b'{"choices":[{"n":1.10,"q":1e400,"usage":{"prompt_tokens":3,"big":1.0},"finish_reason":"stop"},{"i": 1}]}'
+    seen = answered(MOONSHOT, b"data: " + chunk + b"\n\n", SSE, STREAMED)
+    assert seen.client_body == (
+        b'data: {"choices":[{"n":1.10,"q":1e400,"finish_reason":"stop"},{"i": 1}],'
+        b'"usage":{"prompt_tokens":3,"big":1.0}}\n\n'
+    )
+    assert seen.record.usage.prompt_tokens == 3
