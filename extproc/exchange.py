@@ -399,8 +399,9 @@ class Exchange:
 def _error_document(body: bytes) -> bytes:
     """The JSON of a refusal, empty when there is none. DashScope answers what it refuses of an SSE request as one
     `event:error` frame, and content-type does not always say which of both it is."""
+    body = body.removeprefix(b"\xef\xbb\xbf")
     with suppress(NotJson):
-        jsontext.load(body)
+        jsontext.check(body)
         return body
     with suppress(EventTooLong):
         return next((event.data for event in sse.events(body, id_starts_event=True) if event.data), b"")

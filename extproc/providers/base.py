@@ -270,15 +270,14 @@ def vendor_error(status: int, body: bytes) -> UpstreamError:
     Only the usual message fields of a JSON error are quoted; HTML and other text never is.
     """
     try:
-        document = jsontext.load(body)
+        error = bytes(jsontext.fields(body).get("error", b""))
     except NotJson:
-        document = None
-    if isinstance(document, dict):
-        if isinstance(document.get("error"), dict):
-            code = document["error"].get("code")
-            return UpstreamError(status, code=code if isinstance(code, str) else None, document=body)
-        for key in ("message", "msg", "error", "error_msg", "detail"):
-            if isinstance(document.get(key), str):
-                code = document.get("code")
-                return UpstreamError(status, document[key], code=str(code) if code is not None else None)
+        error = b""
+    if error.startswith(b"{"):
+        code = jsontext.peek(error, "code")
+        return UpstreamError(status, code=code if isinstance(code, str) else None, document=body)
+    for key in ("message", "msg", "error", "error_msg", "detail"):
+        if isinstance(message := jsontext.peek(body, key), str):
+            code = jsontext.peek(body, "code")
+            return UpstreamError(status, message, code=str(code) if code is not None else None)
     return UpstreamError(status, f"the model vendor answered with status {status}")

@@ -109,6 +109,34 @@ def test_messages_of_dashscope_that_are_none_are_the_clients_mistake(given: Any)
     check_error(json.loads(seen.client_body), {"type": "invalid_request_error", "param": "messages"})
 
 
+# Refusals
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        b'{"error": {"message":"x","n":1e400,"code":"c"}, "n": 1e400}',
+        rb'{"error": {"message":"\ud83d x","code":"c"}}',
+        b'{"error": {"message":"x","code":"c"}, "d": ' + b"[" * 600 + b"]" * 600 + b"}",
+        b'\xef\xbb\xbf{"error": {"message":"x","code":"c"}}',
+    ],
+    ids=["1e400", "half", "deep", "BOM"],
+)
+@pytest.mark.parametrize("provider", [OPENAI, {**QWEN, "qwenEnableCompatible": True}, QWEN], ids=str)
+def test_a_refusal_in_openais_form_passes_however_odd(provider: dict[str, Any], refusal: bytes) -> None:
+    seen = answered(provider, refusal, {**JSON, ":status": "429"})
+    assert seen.status == 429
+    assert seen.client_body == refusal.removeprefix("\ufeff".encode())
+    assert seen.record.error == "c"
+
+
+def test_a_code_that_is_no_text_is_not_logged() -> None:
+    refusal = rb'{"error": {"message":"x","code":"\ud83d"}}'
+    seen = answered(OPENAI, refusal, {**JSON, ":status": "400"})
+    assert seen.client_body == refusal
+    assert seen.record.error == "invalid_request_error"
+
+
 # Events
 
 
