@@ -68,34 +68,26 @@ def apply_setting(fields: Fields, setting: CustomSetting, prefix: str = "") -> N
     if path == "max_tokens" and "max_completion_tokens" in fields:  # the same limit under its newer name
         path = "max_completion_tokens"
     first, *rest = [part.replace("\\.", ".") for part in re.split(r"(?<!\\)\.", path)]
-    if not rest:
-        if setting.overwrite or first not in fields:
-            fields[first] = jsontext.raw(setting.value)
-        return
     try:
-        root: Any = {first: jsontext.load(fields[first])} if first in fields else {}
-    except NotJson as error:
-        raise InvalidParameter(f"{first} cannot be read: {error}", param=first) from None
-    holder: Any = root
-    key: str | int = first
-    for part in rest:
-        holder = _descend(holder, key, path)
-        key = int(part) if isinstance(holder, list) and part.isdecimal() else part
-    present = key < len(holder) if isinstance(holder, list) and isinstance(key, int) else key in holder
-    if isinstance(holder, list) and not present:
-        raise InvalidParameter(f"customSettings: {path} is outside of the array", param=first)
-    if setting.overwrite or not present:
-        holder[key] = setting.value
-    fields[first] = jsontext.raw(root[first])
+        fields[first] = _put(fields.get(first), rest, setting)
+    except (NotJson, ValueError, IndexError):
+        raise InvalidParameter(f"customSettings: {path} does not fit the request", param=first) from None
 
 
-def _descend(holder: Any, key: str | int, path: str) -> Any:
-    try:
-        child = holder[key]
-    except (KeyError, IndexError, TypeError):
-        child = None
-    if child is None and isinstance(holder, dict):
-        child = holder[key] = {}
-    if not isinstance(child, dict | list):
-        raise InvalidParameter(f"customSettings: {path} does not fit the request", param=path.partition(".")[0])
-    return child
+def _put(given: Raw | None, keys: list[str], setting: CustomSetting) -> Raw:
+    """`given` with the setting's value under `keys`; what is beside it keeps its bytes.
+
+    Raises `NotJson`, `ValueError` or `IndexError` where `given` is no object or array that has them.
+    """
+    if not keys:
+        return jsontext.raw(setting.value) if setting.overwrite or given is None else given
+    key, *rest = keys
+    if given is not None and bytes(given).startswith(b"["):
+        if not key.isdecimal():
+            raise ValueError("no place in an array")
+        elements = jsontext.items(given)
+        elements[int(key)] = _put(elements[int(key)], rest, setting)
+        return jsontext.raw(elements)
+    members = {} if given in (None, jsontext.NULL) else jsontext.fields(given)
+    members[key] = _put(members.get(key), rest, setting)
+    return jsontext.raw(members)

@@ -109,6 +109,37 @@ def test_messages_of_dashscope_that_are_none_are_the_clients_mistake(given: Any)
     check_error(json.loads(seen.client_body), {"type": "invalid_request_error", "param": "messages"})
 
 
+# Custom settings
+
+
+def setting(name: str, **more: Any) -> dict[str, Any]:
+    return {**OPENAI, "customSettings": [{"name": name, "value": 1, "mode": "raw", **more}]}
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "set_to"),
+    [
+        ("a.b.c", rb'{"f":1.10,"e":1e400,"b":{"s":"\ud83d"}}', rb'{"f":1.10,"e":1e400,"b":{"s":"\ud83d","c":1}}'),
+        ("a.1.x", b'[1.10,{"y":1e400}]', b'[1.10,{"y":1e400,"x":1}]'),
+        ("a.1", b"[1.10,1.20]", b"[1.10,1]"),
+        ("a.b", b"null", b'{"b":1}'),
+        ("a.b.c", b'{"b":null}', b'{"b":{"c":1}}'),
+    ],
+)
+def test_a_raw_setting_leaves_what_is_beside_it(name: str, given: bytes, set_to: bytes) -> None:
+    body = b'{"model":"m","messages":[{"role":"user","content":"u"}],"a":%b}'
+    assert sent(setting(name), body % given) == body % set_to
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [("stop.END", ["END"]), ("stop.5", ["END"]), ("stop.-1", ["END"]), ("stop.x", "END"), ("stop.x.y", {"x": 5})],
+)
+def test_a_raw_setting_that_does_not_fit_is_the_clients_mistake(name: str, given: Any) -> None:
+    for overwrite in (True, False):
+        refused(setting(name, overwrite=overwrite), {**CHAT, "stop": given}, "stop")
+
+
 # Refusals
 
 
