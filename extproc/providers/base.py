@@ -17,7 +17,7 @@ from extproc import jsontext, sse
 from extproc.blocks import Block, ContextFile, CustomSetting, Mapped, OriginUrl, Tls, Tokens
 from extproc.call import CHAT, RESPONSES, Call, Target
 from extproc.errors import UnsupportedApi, UpstreamError
-from extproc.jsontext import Fields, NotJson
+from extproc.jsontext import NULL, Fields, NotJson
 from extproc.patterns import ModelMapping
 from extproc.providers import messages
 from extproc.providers.passthrough import PassThrough
@@ -255,7 +255,7 @@ class Provider(Block):
 
     def _mapped(self, call: Call) -> Fields:
         fields = dict(call.body or {})
-        if call.upstream_model is not None and jsontext.raw(call.upstream_model) != fields.get("model"):
+        if call.upstream_model is not None and call.upstream_model != jsontext.peek(fields.get("model", NULL)):
             fields["model"] = jsontext.raw(call.upstream_model)
         return fields
 
