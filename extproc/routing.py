@@ -31,7 +31,7 @@ def candidates(config: Config, headers: Mapping[str, str], attributes: Mapping[s
 
 def _matches(match: Match, headers: Mapping[str, str], attributes: Mapping[str, str]) -> bool:
     return (
-        all(headers.get(name) == value for name, value in match.headers.items())
+        all(headers.get(name) == value for name, value in match.raw_headers.items())
         and (not match.hosts or _host_in(match.hosts, headers.get(":authority", "")))
         and headers.get(":path", "").startswith(match.path_prefix)
         and (not match.ingress or _named(match.ingress, headers, attributes.get("xds.route_name", "")))
