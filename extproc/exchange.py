@@ -177,7 +177,7 @@ class Exchange:
             text=event.body,
             model=model,
             settled=body != given,
-            upstream_model=routing.upstream_model(provider, state.target, routing.requested_model(body)),
+            upstream_model=routing.upstream_model(provider, state.target, body),
             stream=body.get("stream") == jsontext.TRUE,
         )
         return self._send(provider, self._with_context(provider, call))

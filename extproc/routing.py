@@ -21,7 +21,8 @@ _LONGEST_NAME = 512
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-NEEDS_MODEL = frozenset({CHAT, COMPLETIONS, EMBEDDINGS})
+NEEDS_MODEL = frozenset({CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES})
+"""APIs in which OpenAI knows no model of its own. A stored prompt of the Responses API names one, though."""
 
 
 def candidates(config: Config, headers: Mapping[str, str], attributes: Mapping[str, str]) -> list[Route]:
@@ -97,12 +98,14 @@ def requested_model(fields: Fields) -> str | None:
     return model or None
 
 
-def upstream_model(provider: Provider, target: Target, model: str | None) -> str | None:
+def upstream_model(provider: Provider, target: Target, body: Fields) -> str | None:
     """The vendor's name. Raises `MissingParameter` where the API needs one and there is none."""
+    model = requested_model(body)
     if model is None and target.api not in TAKES_MODEL and not provider.wants_model(target):
         return None
     name = provider.upstream_model(model)
-    if name is None and target.api in NEEDS_MODEL and provider.protocol == "openai":
+    prompted = target.api == RESPONSES and body.get("prompt", NULL) != NULL
+    if name is None and target.api in NEEDS_MODEL and not prompted and provider.protocol == "openai":
         raise MissingParameter("model is missing", param="model")
     return name
 
