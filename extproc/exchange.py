@@ -355,7 +355,7 @@ class Exchange:
     def _broken(self, state: Streaming, out: list[bytes], error: ProxyError) -> Reply:
         self._count(state.translator)
         out.extend(map(sse.encode, state.translator.release()))
-        if out and not out[-1].endswith((b"\n\n", b"\r\r", b"\r\n\r\n")):
+        if out and not out[-1].endswith(sse.ENDS):
             out.append(b"\n\n")  # the vendor's last event, passed on as it came, had no end
         reply = self.fail(error)
         assert isinstance(reply, Forward)

@@ -1,6 +1,7 @@
 """The translator for vendors that already speak OpenAI: restore the model's name, count tokens, watch the end.
 
 Rule: an event in which nothing changes keeps the vendor's bytes; one that cannot be read is never forwarded.
+A stream that may be changed is put right at its end too: the last event gets the empty line that it may lack.
 """
 
 from collections.abc import Callable, Iterable
@@ -29,6 +30,7 @@ class PassThrough(Translator):
         self._edit = edit
         self._event_error = event_error
         self._typed = call.api == RESPONSES
+        self._watches = not restore and edit is None
         self._needs_finish = call.api in (CHAT, COMPLETIONS)
         self._json_only = call.api in JSON_APIS
         self._finished = False
@@ -49,11 +51,9 @@ class PassThrough(Translator):
             raise error
         if event.data == sse.DONE.data:
             self._check_finished()
-            yield event
-        elif not event.data:
-            yield event
-        else:
-            yield self._chunk(event)
+        elif event.data:
+            event = self._chunk(event)
+        yield event if self._watches else sse.ended(event)
 
     def _refusal(self, event: sse.Event) -> UpstreamError | None:
         if self._event_error is None or (self._typed and b'"type"' in event.data):  # OpenAI's own `error` event

@@ -207,3 +207,21 @@ def test_moonshots_usage_moves_without_a_change_of_its_neighbours() -> None:
         b'"usage":{"prompt_tokens":3,"big":1.0}}\n\n'
     )
     assert seen.record.usage.prompt_tokens == 3
+
+
+@pytest.mark.parametrize("tail", [b"data: [DONE]", b"data: [DONE]\n", b"data: [DONE]\r", b"id: 1\r\ndata: [DONE]\r\n"])
+def test_the_last_event_of_a_stream_that_may_be_changed_is_ended(tail: bytes) -> None:
+    begin = b'data: {"model":"m","choices":[{"finish_reason":"stop"}]}\n\n'
+    for provider in (RENAMED, MOONSHOT):
+        end = b"\n" if tail.endswith(b"\n") else b"\n\n"
+        assert answered(provider, begin + tail, SSE, STREAMED).client_body == begin + tail + end
+    assert answered(MOONSHOT, begin[:-2], SSE, STREAMED).client_body == begin
+    watched = {**OPENAI, "recordUsage": True}
+    assert answered(watched, begin + tail, SSE, STREAMED).client_body == begin + tail
+
+
+def test_a_stream_that_was_ended_gets_no_second_end() -> None:
+    for end in (b"\n\n", b"\r\r", b"\r\n\r\n", b"\r\n\n", b"\n\r\n"):
+        stream = b'data: {"choices":[{"finish_reason":"stop"}]}' + end + b"data: [DONE]" + end
+        assert answered(MOONSHOT, stream, SSE, STREAMED).client_body == stream
+        assert answered(MOONSHOT, stream + b"\n", SSE, STREAMED).client_body == stream + b"\n"
