@@ -308,9 +308,9 @@ class Exchange:
             case _:
                 return Forward()
 
-    def _whole(self, state: Whole, body: bytes) -> Reply:
+    def _whole(self, state: Whole, sent: bytes) -> Reply:
         try:
-            body = compression.decode(state.headers.get("content-encoding", ""), body, self._buffer)
+            body = compression.decode(state.headers.get("content-encoding", ""), sent, self._buffer)
             if state.streams and state.translator.gathers:
                 translated = state.translator.gathered(
                     sse.events(body, id_starts_event=state.translator.id_starts_event)
@@ -320,7 +320,9 @@ class Exchange:
         except (Undecodable, EventTooLong) as error:
             raise BadUpstreamResponse(f"the vendor's answer cannot be read: {error}") from None
         self._count(state.translator)
-        return self._ended(outgoing.whole(translated, self._metadata()))
+        if translated == sent:
+            return self._ended(Forward(metadata=self._metadata()))
+        return self._ended(outgoing.whole(translated, state.headers, self._metadata()))
 
     def _ended(self, reply: Forward) -> Forward:
         """`reply` replaces the vendor's body. Only now, when it is made: whatever fails before must not let that
@@ -370,14 +372,16 @@ class Exchange:
             return self._ended(self._original_refusal(state, body))
         error = self._error(state, body)
         self.record.error = error.code or error.type
-        return self._ended(outgoing.whole(self._body_of(error), self._metadata()))
+        return self._ended(outgoing.whole(self._body_of(error), state.headers, self._metadata()))
 
     def _original_refusal(self, state: Failed, body: bytes) -> Forward:
         """A client that speaks the vendor's dialect gets its errors as they are, but for our key."""
         self.record.error = "vendor_error"
         plain = self._decoded(state, body)
         clean = outgoing.redact(plain, self._token)
-        return Forward(metadata=self._metadata()) if clean == plain else outgoing.whole(clean, self._metadata())
+        if clean == plain:
+            return Forward(metadata=self._metadata())
+        return outgoing.whole(clean, state.headers, self._metadata())
 
     def _from_vendor(self) -> bool:
         return self.record.details in (None, "via_upstream")

@@ -91,9 +91,11 @@ def _accept_encoding(offered: str, *, read: bool) -> str:
     return ", ".join(o for o in map(str.strip, offered.split(",")) if o.partition(";")[0] in READABLE)
 
 
-def whole(body: bytes, metadata: Metadata) -> Forward:
+def whole(body: bytes, headers: Mapping[str, str], metadata: Metadata) -> Forward:
     """A whole JSON answer, an error or not, under the vendor's status and headers."""
-    sets = {"content-length": str(len(body)), "content-type": "application/json"}
+    sets = {"content-length": str(len(body))}
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        sets["content-type"] = "application/json"
     return Forward(sets, ("content-encoding",), body, metadata=metadata)
 
 

@@ -225,3 +225,10 @@ def test_a_stream_that_was_ended_gets_no_second_end() -> None:
         stream = b'data: {"choices":[{"finish_reason":"stop"}]}' + end + b"data: [DONE]" + end
         assert answered(MOONSHOT, stream, SSE, STREAMED).client_body == stream
         assert answered(MOONSHOT, stream + b"\n", SSE, STREAMED).client_body == stream + b"\n"
+
+
+def test_a_changed_answer_keeps_the_vendors_content_type_where_it_is_json() -> None:
+    for kind, kept in (("application/json; charset=utf-8", True), ("Application/JSON", True), ("text/plain", False)):
+        seen = answered(RENAMED, b'{"model":"v","choices":[]}', {**JSON, "content-type": kind})
+        assert json.loads(seen.client_body)["model"] == "m"
+        assert seen.client["content-type"] == (kind if kept else "application/json")
