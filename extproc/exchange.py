@@ -1,6 +1,6 @@
 """One HTTP exchange: where it stands, plus what Envoy says next, gives what we answer.
 
-    Start ──▶ Headed ──▶ Sent ──▶ Whole | Streaming | Failed ──▶ Done
+    Start ──▶ Headed ──▶ Sent ──▶ Whole | Streaming | Watching | Failed ──▶ Done
       (headers)  (body)    (response headers)            (response body)
 
 Rule: no clock, no randomness, no I/O; the shell passes them in. Every failure ends in a reply: before the
@@ -45,7 +45,21 @@ from extproc.providers import Provider
 from extproc.providers.base import vendor_error
 from extproc.providers.translator import Translator
 from extproc.sse import EventTooLong
-from extproc.states import Done, Failed, Headed, Moment, Record, Sent, Snapshot, Start, State, Streaming, Whole
+from extproc.states import (
+    Done,
+    Failed,
+    Headed,
+    Moment,
+    Record,
+    Sent,
+    Snapshot,
+    Start,
+    State,
+    Streaming,
+    Watching,
+    Whole,
+)
+from extproc.watch import Watch
 
 __all__ = ["Exchange", "Moment", "Record", "Snapshot"]
 
@@ -84,6 +98,9 @@ class Exchange:
         self.record.complete = True
         if isinstance(state, Streaming):
             return Forward(body=sse.encode(sse.Event(self._body_of(error))), metadata=self._metadata())
+        if isinstance(state, Watching):
+            self._state = Done()
+            return Forward()
         if isinstance(state, Done):  # the answer's head is out, and nothing of it is ours
             return Forward(body=b"" if state.mute else None)
         self.record.status = error.status
@@ -226,9 +243,8 @@ class Exchange:
         translator = provider.translator(call)
         self._state = Sent(provider, call, translator)
         self.record.upstream_model, self.record.stream = call.upstream_model, call.stream
-        return outgoing.request(
-            provider, call, upstream, self._metadata(), read=translator is not None, request_mode=request_mode
-        )
+        read = translator is not None or provider.watches(call)
+        return outgoing.request(provider, call, upstream, self._metadata(), read=read, request_mode=request_mode)
 
     def _provider(self, route: Route) -> Provider:
         return routing.provider_of(self._config, route)
@@ -262,9 +278,9 @@ class Exchange:
 
     def _answered(self, sent: Sent, event: ResponseHeaders, status: int) -> Reply:
         """A status below 400."""
-        json_only = sent.call.api in JSON_APIS and sent.call.body is not None
         if sent.provider.protocol == "original":
-            return self._untouched()
+            return self._past(sent, event, status)
+        json_only = sent.call.api in JSON_APIS and sent.call.body is not None
         if json_only and not (status == 200 or (200 < status < 300 and not sent.call.stream)):
             raise BadUpstreamResponse(f"the vendor answered with status {status}")
         translator = sent.translator
@@ -294,6 +310,18 @@ class Exchange:
         remove = (*outgoing.VENDOR_HEADERS, "content-length", "content-encoding")
         return Forward(remove_headers=remove, response_mode=BodyMode.STREAMED)
 
+    def _past(self, sent: Sent, event: ResponseHeaders, status: int) -> Reply:
+        """An answer in the vendor's own dialect is not ours to judge; with `recordUsage` we see it pass."""
+        kind = event.headers.get("content-type", "").lower()
+        counted = sent.provider.watches(sent.call) and status == 200
+        if not counted or event.end_of_stream or not kind.startswith(("application/json", "text/event-stream")):
+            return self._untouched()
+        try:
+            self._state = Watching(Watch(event.headers, self._buffer))
+        except Undecodable:
+            return self._untouched()
+        return Forward(remove_headers=outgoing.VENDOR_HEADERS, response_mode=BodyMode.STREAMED)
+
     def _response_body(self, event: ResponseBody) -> Reply:
         state = self._state
         match state:
@@ -301,6 +329,8 @@ class Exchange:
                 return self._chunk(state, event)
             case Whole():
                 return self._whole(state, event.body)
+            case Watching():
+                return self._watched(state, event)
             case Failed():
                 return self._refused(state, event.body)
             case Done(mute=True):
@@ -330,6 +360,15 @@ class Exchange:
         self._state = Done(mute=True)
         self.record.complete = True
         return reply
+
+    def _watched(self, state: Watching, event: ResponseBody) -> Reply:
+        state.watch.feed(event.body, end=event.end_of_stream)
+        self.record.usage = state.watch.usage
+        if not event.end_of_stream:
+            return Forward()
+        self._state = Done()
+        self.record.complete = True
+        return Forward(metadata=self._metadata())
 
     def _chunk(self, state: Streaming, event: ResponseBody) -> Reply:
         """Translate what the chunk completes. What was made before a failure still goes out, before the error."""

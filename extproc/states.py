@@ -12,6 +12,7 @@ from extproc.compression import Decompressor
 from extproc.config import Config, Route
 from extproc.providers import Provider
 from extproc.providers.translator import Translator
+from extproc.watch import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,13 @@ class Streaming:
 
 
 @dataclass(frozen=True, slots=True)
+class Watching:
+    """A 200 answer goes past us, its tokens are counted."""
+
+    watch: Watch
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """An error answer is awaited whole."""
 
@@ -108,4 +116,4 @@ class Done:
     mute: bool = False
 
 
-State = Start | Headed | Sent | Whole | Streaming | Failed | Done
+State = Start | Headed | Sent | Whole | Streaming | Watching | Failed | Done

@@ -181,6 +181,10 @@ class Provider(Block):
             return None
         return PassThrough(call, restore=restore, event_error=self.event_error)
 
+    def watches(self, call: Call) -> bool:
+        """Under `protocol: original`: whether tokens are counted in the answer as it passes."""
+        return self.protocol == "original" and self.record_usage is True and call.body is not None
+
     def restores_model(self, call: Call) -> bool:
         """Whether the answer names a model that the client did not ask for."""
         return call.renamed and self.response_model == "client"

@@ -1,6 +1,7 @@
 """What nobody asked to change passes as it came, however odd; what cannot pass is the client's mistake, never ours."""
 
 from collections.abc import Mapping
+import gzip
 import json
 from typing import Any
 
@@ -232,3 +233,45 @@ def test_a_changed_answer_keeps_the_vendors_content_type_where_it_is_json() -> N
         seen = answered(RENAMED, b'{"model":"v","choices":[]}', {**JSON, "content-type": kind})
         assert json.loads(seen.client_body)["model"] == "m"
         assert seen.client["content-type"] == (kind if kept else "application/json")
+
+
+# Answers that are only watched
+
+
+def original(answer: bytes, head: Mapping[str, str] = JSON) -> Seen:
+    play = asked({**QWEN, "protocol": "original", "recordUsage": True}, {"model": "m"}, "/api/v1/services/x")
+    size = max(1, len(answer) // 4)
+    play.response(head, [answer[at : at + size] for at in range(0, len(answer), size)])
+    return play.seen
+
+
+def test_a_compressed_answer_is_counted_and_stays_compressed() -> None:
+    usage = b'{"usage": {"input_tokens": 3, "output_tokens": 4}}'
+    for plain, head in ((usage, JSON), (b"data:" + usage + b"\n\n", SSE)):
+        answer = gzip.compress(plain)
+        length = {"content-length": str(len(answer))} if head is JSON else {}
+        seen = original(answer, {**head, "content-encoding": "gzip", **length})
+        assert seen.client_body == answer
+        assert seen.client["content-encoding"] == "gzip"
+        assert seen.client.get("content-length") == length.get("content-length")
+        assert seen.record.usage.total_tokens == 7
+
+
+@pytest.mark.parametrize(
+    ("answer", "head"),
+    [
+        (b"no gzip", {**JSON, "content-encoding": "gzip"}),
+        (gzip.compress(b'{"usage": {"total_tokens": 1}}')[:20], {**JSON, "content-encoding": "gzip"}),
+        (b'{"usage": {"total_tokens": 1}}', {**JSON, "content-encoding": "br"}),
+        (b"data: " + b"x" * (1 << 21), SSE),
+        (gzip.compress(b'{"usage": {"total_tokens": 1}, "x": "' + b" " * (60 << 20) + b'"}'),
+         {**JSON, "content-encoding": "gzip"}),
+        (b"", JSON),
+    ],
+    ids=["no gzip", "half gzip", "br", "too long an event", "too long", "empty"],
+)  # fmt: skip
+def test_an_answer_that_cannot_be_counted_passes_all_the_same(answer: bytes, head: Mapping[str, str]) -> None:
+    seen = original(answer, head)
+    assert (seen.status, seen.client_body) == (200, answer)
+    assert seen.record.usage.total_tokens is None
+    assert (seen.record.error, seen.record.complete) == (None, True)
