@@ -9,6 +9,7 @@ to this package, which decides provider, key and model and translates bodies and
     routing     pure  request → route, model
     providers/  pure  one vendor per file: configuration, paths, translator
     sse         pure  bytes → events → bytes, incremental
+    bystander   pure  counts the tokens of an answer that goes past unchanged
     outgoing    pure  which headers leave, in either direction
 
 Around it: `config`, `blocks`, `patterns` (what a configuration means), `load`, `higress`, `environment` (where it

@@ -92,7 +92,7 @@ def _origin_url(value: str) -> str:
     parts = urlsplit(_http_url(value))
     if parts.path.strip("/") or parts.query or parts.fragment or parts.username:
         raise ValueError("must be a bare http:// or https:// address: host and port, no path")
-    return value
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 OriginUrl = Annotated[str, AfterValidator(_origin_url)]

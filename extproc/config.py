@@ -36,6 +36,11 @@ class Match(Block):
     ingress: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
 
+    @cached_property
+    def raw_headers(self) -> dict[str, str]:
+        """`headers` as they come over the wire, where each byte of their UTF-8 is a character."""
+        return {name: value.encode().decode("latin-1") for name, value in self.headers.items()}
+
 
 class Step(Block):
     """One provider to try. `model`: what it is asked for in place of the client's name; `modelMapping` is not applied.

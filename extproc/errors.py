@@ -96,6 +96,7 @@ class UpstreamError(ProxyError):
     """A vendor's refusal in OpenAI form.
 
     `document`: the vendor's own error body where it is already in OpenAI form, passed on unchanged.
+    `code` goes into logs too: what is no plain text is left out.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class UpstreamError(ProxyError):
         code: str | None = None,
         document: bytes | None = None,
     ) -> None:
-        super().__init__(message, code=code)
+        super().__init__(message, code=code if code and code.isprintable() else None)
         self.status = status
         self.type = type or type_of(status)
         self.document = document

@@ -1,6 +1,6 @@
 """One HTTP exchange: where it stands, plus what Envoy says next, gives what we answer.
 
-    Start ──▶ Headed ──▶ Sent ──▶ Whole | Streaming | Failed ──▶ Done
+    Start ──▶ Headed ──▶ Sent ──▶ Whole | Streaming | Watching | Failed ──▶ Done
       (headers)  (body)    (response headers)            (response body)
 
 Rule: no clock, no randomness, no I/O; the shell passes them in. Every failure ends in a reply: before the
@@ -23,6 +23,7 @@ from extproc.agreed import (
     ROUTE_ATTRIBUTE,
     envoy_buffer,
 )
+from extproc.bystander import Watch
 from extproc.call import JSON_APIS, Call, Target, parse_path
 from extproc.compression import Decompressor, Undecodable
 from extproc.config import Route
@@ -67,6 +68,7 @@ from extproc.states import (
     State,
     Streaming,
     Unreadable,
+    Watching,
     Whole,
 )
 
@@ -100,6 +102,10 @@ class Exchange:
             return self._handle(event)
         except ProxyError as error:
             return self.fail(error)
+        except NotJson as error:  # inside of a value that was only skipped over at first
+            if isinstance(event, RequestHeaders | RequestBody):
+                return self.fail(BadJson(f"the request cannot be read: {error}"))
+            return self.fail(BadUpstreamResponse(f"the vendor's answer cannot be read: {error}"))
 
     def fail(self, error: ProxyError) -> Reply:
         """End the exchange with an error, in the form that still fits."""
@@ -108,12 +114,15 @@ class Exchange:
         self.record.complete = True
         if isinstance(state, Streaming):
             return Forward(body=sse.encode(sse.Event(self._body_of(error))), metadata=self._metadata())
+        if isinstance(state, Watching):
+            self._state = Done()
+            return Forward()
         if isinstance(state, Done):  # the answer's head is out, and nothing of it is ours
             return Forward(body=b"" if state.mute else None)
         self.record.status = error.status
         if self._placed_by_envoy and isinstance(state, Whole | Unreadable):
             # As if the vendor had said so: Envoy may try the next one. An answer of ours would be the last word.
-            return outgoing.whole(self._body_of(error), self._metadata(), status=error.status)
+            return outgoing.whole(self._body_of(error), self._answer_headers, self._metadata(), status=error.status)
         headers = self._request_id() | outgoing.error_headers(self._answer_headers) | self._about()
         return Answer(error.status, self._body_of(error), headers, self._metadata())
 
@@ -239,7 +248,7 @@ class Exchange:
             text=event.body,
             model=model,
             settled=body != given,
-            upstream_model=routing.upstream_model(provider, state.target, routing.requested_model(body), place.model),
+            upstream_model=routing.upstream_model(provider, state.target, body, place.model),
             stream=body.get("stream") == jsontext.TRUE,
         )
         return self._send(provider, self._with_context(provider, call))
@@ -286,17 +295,13 @@ class Exchange:
     def _send(self, provider: Provider, call: Call, request_mode: BodyMode | None = None) -> Forward:
         if not self._may_forward:  # Envoy and we read the same routes; whoever is wrong, nothing goes out
             raise InternalError("no provider was chosen for this request")
-        try:
-            upstream = provider.request(call)
-        except NotJson as error:
-            raise BadJson(f"the request cannot be read: {error}") from None
+        upstream = provider.request(call)
         self._token, self._counts = call.token, provider.record_usage is not False
         translator = provider.translator(call)
         self._state = Sent(provider, call, translator)
         self.record.upstream_model, self.record.stream = call.upstream_model, call.stream
-        forward = outgoing.request(
-            provider, call, upstream, self._metadata(), read=translator is not None, request_mode=request_mode
-        )
+        read = translator is not None or provider.watches(call)
+        forward = outgoing.request(provider, call, upstream, self._metadata(), read=read, request_mode=request_mode)
         if not self._placed_by_envoy:
             return outgoing.rerouted(forward, provider)
         return outgoing.again(forward, call) if self.record.attempt > 1 else forward
@@ -343,9 +348,9 @@ class Exchange:
 
     def _answered(self, sent: Sent, event: ResponseHeaders, status: int) -> Forward:
         """A status below 400."""
-        json_only = sent.call.api in JSON_APIS and sent.call.body is not None
         if sent.provider.protocol == "original":
-            return self._untouched()
+            return self._past(sent, event, status)
+        json_only = sent.call.api in JSON_APIS and sent.call.body is not None
         if json_only and not (status == 200 or (200 < status < 300 and not sent.call.stream)):
             raise BadUpstreamResponse(f"the vendor answered with status {status}")
         translator = sent.translator
@@ -375,6 +380,18 @@ class Exchange:
         remove = (*outgoing.VENDOR_HEADERS, "content-length", "content-encoding")
         return Forward(remove_headers=remove, response_mode=BodyMode.STREAMED)
 
+    def _past(self, sent: Sent, event: ResponseHeaders, status: int) -> Forward:
+        """An answer in the vendor's own dialect is not ours to judge; with `recordUsage` we see it pass."""
+        kind = event.headers.get("content-type", "").lower()
+        counted = sent.provider.watches(sent.call) and status == 200
+        if not counted or event.end_of_stream or not kind.startswith(("application/json", "text/event-stream")):
+            return self._untouched()
+        try:
+            self._state = Watching(Watch(event.headers, self._buffer))
+        except Undecodable:
+            return self._untouched()
+        return Forward(remove_headers=outgoing.VENDOR_HEADERS, response_mode=BodyMode.STREAMED)
+
     def _response_body(self, event: ResponseBody) -> Reply:
         state = self._state
         match state:
@@ -382,6 +399,8 @@ class Exchange:
                 return self._chunk(state, event)
             case Whole():
                 return self._whole(state, event.body)
+            case Watching():
+                return self._watched(state, event)
             case Failed():
                 return self._refused(state, event.body)
             case Unreadable():
@@ -391,9 +410,9 @@ class Exchange:
             case _:
                 return Forward()
 
-    def _whole(self, state: Whole, body: bytes) -> Reply:
+    def _whole(self, state: Whole, sent: bytes) -> Reply:
         try:
-            body = compression.decode(state.headers.get("content-encoding", ""), body, self._buffer)
+            body = compression.decode(state.headers.get("content-encoding", ""), sent, self._buffer)
             if state.streams and state.translator.gathers:
                 translated = state.translator.gathered(
                     sse.events(body, id_starts_event=state.translator.id_starts_event)
@@ -403,7 +422,9 @@ class Exchange:
         except (Undecodable, EventTooLong) as error:
             raise BadUpstreamResponse(f"the vendor's answer cannot be read: {error}") from None
         self._count(state.translator)
-        return self._ended(outgoing.whole(translated, self._metadata()))
+        if translated == sent:
+            return self._ended(Forward(metadata=self._metadata()))
+        return self._ended(outgoing.whole(translated, state.headers, self._metadata()))
 
     def _ended(self, reply: Forward) -> Forward:
         """`reply` replaces the vendor's body. Only now, when it is made: whatever fails before must not let that
@@ -411,6 +432,15 @@ class Exchange:
         self._state = Done(mute=True)
         self.record.complete = True
         return reply
+
+    def _watched(self, state: Watching, event: ResponseBody) -> Reply:
+        state.watch.feed(event.body, end=event.end_of_stream)
+        self.record.usage = state.watch.usage
+        if not event.end_of_stream:
+            return Forward()
+        self._state = Done()
+        self.record.complete = True
+        return Forward(metadata=self._metadata())
 
     def _chunk(self, state: Streaming, event: ResponseBody) -> Reply:
         """Translate what the chunk completes. What was made before a failure still goes out, before the error."""
@@ -438,7 +468,7 @@ class Exchange:
     def _broken(self, state: Streaming, out: list[bytes], error: ProxyError) -> Reply:
         self._count(state.translator)
         out.extend(map(sse.encode, state.translator.release()))
-        if out and not out[-1].endswith((b"\n\n", b"\r\r", b"\r\n\r\n")):
+        if out and not out[-1].endswith(sse.ENDS):
             out.append(b"\n\n")  # the vendor's last event, passed on as it came, had no end
         reply = self.fail(error)
         assert isinstance(reply, Forward)
@@ -453,14 +483,16 @@ class Exchange:
             return self._ended(self._original_refusal(state, body))
         error = self._error(state, body)
         self.record.error = error.code or error.type
-        return self._ended(outgoing.whole(self._body_of(error), self._metadata()))
+        return self._ended(outgoing.whole(self._body_of(error), state.headers, self._metadata()))
 
     def _original_refusal(self, state: Failed, body: bytes) -> Forward:
         """A client that speaks the vendor's dialect gets its errors as they are, but for our key."""
         self.record.error = "vendor_error"
         plain = self._decoded(state, body)
         clean = outgoing.redact(plain, self._token)
-        return Forward(metadata=self._metadata()) if clean == plain else outgoing.whole(clean, self._metadata())
+        if clean == plain:
+            return Forward(metadata=self._metadata())
+        return outgoing.whole(clean, state.headers, self._metadata())
 
     def _from_vendor(self) -> bool:
         return self.record.details in (None, "via_upstream")
@@ -482,8 +514,9 @@ class Exchange:
 def _error_document(body: bytes) -> bytes:
     """The JSON of a refusal, empty when there is none. DashScope answers what it refuses of an SSE request as one
     `event:error` frame, and content-type does not always say which of both it is."""
+    body = body.removeprefix(b"\xef\xbb\xbf")
     with suppress(NotJson):
-        jsontext.load(body)
+        jsontext.check(body)
         return body
     with suppress(EventTooLong):
         return next((event.data for event in sse.events(body, id_starts_event=True) if event.data), b"")

@@ -2,10 +2,16 @@
 
 Rule: a client's document is opened one level at a time (`Fields`: name → raw bytes of the value), so that
 what nobody asked about (20-digit numbers, key order, a megabyte of base64) is carried, never re-encoded.
-Everything that is not strict JSON (NaN, bad UTF-8, a lone surrogate, absurd nesting) is a `NotJson`.
+Everything that is not strict JSON (NaN, bad UTF-8, absurd nesting) is a `NotJson`. Half of an escaped surrogate
+pair is JSON (RFC 8259, 8.2) and common: clients cut texts inside an emoji. msgspec refuses it, so such texts, and
+no others, are read by the standard library.
 """
 
-from typing import Any, TypeVar
+from collections.abc import Callable
+import json
+import math
+import re
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -19,14 +25,32 @@ NULL = Raw(b"null")
 _fields = msgspec.json.Decoder(Fields)
 _list = msgspec.json.Decoder(list[Raw])
 _any = msgspec.json.Decoder()
+_one = msgspec.json.Decoder(Raw)
 _encoder = msgspec.json.Encoder()
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_VALUE = re.compile(r"[^ \t\r\n,:]")
 
 
 class NotJson(ValueError):
     """The text is not the JSON that was expected; the message says why and never quotes the text."""
 
 
-def _decode(decoder: "msgspec.json.Decoder[T]", text: bytes | Raw) -> T:
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def _finite(digits: str) -> float:
+    if math.isinf(number := float(digits)):
+        raise ValueError("out of range")
+    return number
+
+
+_loose = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse)
+_unread = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=_refuse)
+
+
+def _decode(decoder: "msgspec.json.Decoder[T]", text: bytes | Raw, loosely: Callable[[str], T]) -> T:
     try:
         return decoder.decode(text)
     except RecursionError:
@@ -34,7 +58,43 @@ def _decode(decoder: "msgspec.json.Decoder[T]", text: bytes | Raw) -> T:
     except UnicodeDecodeError:
         raise NotJson("not UTF-8") from None
     except msgspec.DecodeError as error:
+        given = bytes(text)
+        if _SURROGATE.search(given):
+            try:
+                return loosely(given.decode())
+            except (ValueError, RecursionError):
+                pass
         raise NotJson(str(error)) from None
+
+
+def _split(text: str, kind: type) -> list[tuple[Any, Raw]]:
+    """The values one level down, read and as they stand; an object's names are among them."""
+    if not isinstance(_unread.decode(text), kind):
+        raise ValueError("another type")
+    found = []
+    at = text.index("{" if kind is dict else "[") + 1
+    while (match := _VALUE.search(text, at)) and match[0] not in "}]":
+        value, at = _unread.raw_decode(text, match.start())
+        found.append((value, Raw(text[match.start() : at].encode())))
+    return found
+
+
+def _split_object(text: str) -> Fields:
+    names_and_values = _split(text, dict)
+    return {name: raw for (name, _), (_, raw) in zip(names_and_values[::2], names_and_values[1::2], strict=True)}
+
+
+def _split_array(text: str) -> list[Raw]:
+    return [raw for _, raw in _split(text, list)]
+
+
+def _check_utf8(text: bytes | Raw) -> None:
+    """Raw values are skipped over, so the UTF-8 of a whole text is not checked by reading it."""
+    if isinstance(text, bytes) and not text.isascii():
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            raise NotJson("not UTF-8") from None
 
 
 def fields(text: bytes | Raw) -> Fields:
@@ -42,30 +102,58 @@ def fields(text: bytes | Raw) -> Fields:
 
     Raises `NotJson` when the text is not one JSON object in UTF-8.
     """
-    opened = _decode(_fields, text)
-    if isinstance(text, bytes) and not text.isascii():  # Raw values are skipped over, so their UTF-8 is not yet checked
-        try:
-            text.decode()
-        except UnicodeDecodeError:
-            raise NotJson("not UTF-8") from None
+    opened = _decode(_fields, text, _split_object)
+    _check_utf8(text)
     return opened
+
+
+def check(text: bytes) -> None:
+    """Raises `NotJson` when the text is not one JSON value in UTF-8."""
+    _decode(_one, text, _unread.decode)
+    _check_utf8(text)
 
 
 def items(text: bytes | Raw) -> list[Raw]:
     """The elements of a JSON array, unread. Raises `NotJson`."""
-    return _decode(_list, text)
+    return _decode(_list, text, _split_array)
 
 
 def load(text: bytes | Raw) -> Any:
     """The whole value as Python objects. Raises `NotJson`."""
-    return _decode(_any, text)
+    return _decode(_any, text, _loose.decode)
+
+
+def peek(text: bytes | Raw, *names: str) -> Any:
+    """The value at the end of a path of names; None where it is not there or cannot be read."""
+    try:
+        for name in names:
+            text = fields(text)[name]
+        return load(text)
+    except (NotJson, KeyError):
+        return None
 
 
 def dump(value: Any) -> bytes:
     """Compact UTF-8 JSON; `Raw` values inside are copied as they stand."""
-    return _encoder.encode(value)
+    try:
+        return _encoder.encode(value)
+    except UnicodeEncodeError:
+        return _escaped(value)
+
+
+def _escaped(value: Any) -> bytes:
+    """JSON with escapes, for half a surrogate pair, which UTF-8 cannot hold."""
+    match value:
+        case dict():
+            return b"{%b}" % b",".join(b"%b:%b" % (_escaped(k), _escaped(v)) for k, v in value.items())
+        case list():
+            return b"[%b]" % b",".join(map(_escaped, value))
+        case str():
+            return json.dumps(value).encode()
+        case _:
+            return _encoder.encode(value)
 
 
 def raw(value: Any) -> Raw:
     """A Python value as a member for `Fields`."""
-    return Raw(_encoder.encode(value))
+    return Raw(dump(value))

@@ -102,11 +102,13 @@ def _accept_encoding(offered: str, *, read: bool) -> str:
     return ", ".join(o for o in map(str.strip, offered.split(",")) if o.partition(";")[0] in READABLE)
 
 
-def whole(body: bytes, metadata: Metadata, *, status: int | None = None) -> Forward:
+def whole(body: bytes, headers: Mapping[str, str], metadata: Metadata, *, status: int | None = None) -> Forward:
     """A whole JSON answer, an error or not, under the vendor's headers, and its status unless another is given."""
-    sets = {"content-length": str(len(body)), "content-type": "application/json"}
+    sets = {"content-length": str(len(body))}
     if status is not None:
         sets[":status"] = str(status)
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        sets["content-type"] = "application/json"
     return Forward(sets, ("content-encoding",), body, metadata=metadata)
 
 

@@ -4,12 +4,13 @@ Rule: pure decisions over the configuration; nothing here knows a vendor or writ
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+import re
 from urllib.parse import unquote
 
 from extproc.call import CHAT, COMPLETIONS, EMBEDDINGS, MODELS, RESPONSES, Target
 from extproc.config import Config, Match, Route, Step
 from extproc.errors import InvalidParameter, MissingParameter, ModelNotFound, NoRoute
-from extproc.jsontext import Fields, dump, load
+from extproc.jsontext import NULL, Fields, NotJson, dump, load
 from extproc.providers import Provider
 
 TAKES_MODEL = frozenset({CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, "images/generations", "audio/speech"})
@@ -18,7 +19,10 @@ TAKES_MODEL = frozenset({CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, "images/gener
 _LONGEST_NAME = 512
 """Characters of a model name: it goes into paths, logs and metadata."""
 
-NEEDS_MODEL = frozenset({CHAT, COMPLETIONS, EMBEDDINGS})
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+NEEDS_MODEL = frozenset({CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES})
+"""APIs in which OpenAI knows no model of its own. A stored prompt of the Responses API names one, though."""
 
 
 def candidates(config: Config, headers: Mapping[str, str], attributes: Mapping[str, str]) -> list[Route]:
@@ -28,7 +32,7 @@ def candidates(config: Config, headers: Mapping[str, str], attributes: Mapping[s
 
 def _matches(match: Match, headers: Mapping[str, str], attributes: Mapping[str, str]) -> bool:
     return (
-        all(headers.get(name) == value for name, value in match.headers.items())
+        all(headers.get(name) == value for name, value in match.raw_headers.items())
         and (not match.hosts or _host_in(match.hosts, headers.get(":authority", "")))
         and headers.get(":path", "").startswith(match.path_prefix)
         and (not match.ingress or _named(match.ingress, headers, attributes.get("xds.route_name", "")))
@@ -86,22 +90,29 @@ def first_step(route: Route, chance: int) -> Step:
 
 
 def requested_model(fields: Fields) -> str | None:
-    """The client's `model`; None when it is absent, null or empty. Raises `InvalidParameter` for other types."""
-    model = load(fields["model"]) if "model" in fields else None
+    """The client's `model`; None when it is absent, null or empty. Raises `InvalidParameter` for all but text."""
+    try:
+        model = load(fields.get("model", NULL))
+    except NotJson as error:
+        raise InvalidParameter(f"model cannot be read: {error}", param="model") from None
     if not isinstance(model, str | None):
         raise InvalidParameter("model must be a string", param="model")
     if model is not None and len(model) > _LONGEST_NAME:
         raise InvalidParameter(f"model is longer than {_LONGEST_NAME} characters", param="model")
+    if model is not None and _SURROGATE.search(model):
+        raise InvalidParameter("model has half of a surrogate pair", param="model")
     return model or None
 
 
-def upstream_model(provider: Provider, target: Target, model: str | None, instead: str | None) -> str | None:
+def upstream_model(provider: Provider, target: Target, body: Fields, instead: str | None) -> str | None:
     """The vendor's name; `instead` is what a step of the route asks for whatever the client said. Raises
     `MissingParameter` where the API needs one and there is none."""
+    model = requested_model(body)
     if model is None and target.api not in TAKES_MODEL and not provider.wants_model(target):
         return None
     name = instead or provider.upstream_model(model)
-    if name is None and target.api in NEEDS_MODEL and provider.protocol == "openai":
+    prompted = target.api == RESPONSES and body.get("prompt", NULL) != NULL
+    if name is None and target.api in NEEDS_MODEL and not prompted and provider.protocol == "openai":
         raise MissingParameter("model is missing", param="model")
     return name
 

@@ -7,7 +7,7 @@ things differ from a browser: an unterminated last event counts, and one event i
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import re
 
 LIMIT = 1 << 20
@@ -48,6 +48,16 @@ def encode(event: Event) -> bytes:
 
 
 DONE = Event(b"[DONE]")
+
+ENDS = (b"\n\n", b"\r\r", b"\n\r", b"\n\r\n", b"\r\r\n")
+"""How an event ends: with an empty line."""
+
+
+def ended(event: Event) -> Event:
+    """The event with the empty line at its end, which the last one of a stream may lack: SDKs would not see it."""
+    if event.raw is None or not event.data or event.raw.endswith(ENDS):
+        return event
+    return replace(event, raw=event.raw + (b"\n" if event.raw.endswith(b"\n") else b"\n\n"))
 
 
 class Decoder:

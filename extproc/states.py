@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from extproc import sse
+from extproc.bystander import Watch
 from extproc.call import Call, Target, Usage
 from extproc.compression import Decompressor
 from extproc.config import Config, Route
@@ -112,6 +113,13 @@ class Streaming:
 
 
 @dataclass(frozen=True, slots=True)
+class Watching:
+    """A 200 answer goes past us, its tokens are counted."""
+
+    watch: Watch
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """An error answer is awaited whole."""
 
@@ -134,4 +142,4 @@ class Done:
     mute: bool = False
 
 
-State = Start | Headed | Sent | Whole | Streaming | Failed | Unreadable | Done
+State = Start | Headed | Sent | Whole | Streaming | Watching | Failed | Unreadable | Done

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from pydantic import AfterValidator
 
 from extproc.call import Call
-from extproc.errors import MissingParameter, UnsupportedApi
+from extproc.errors import InvalidParameter, MissingParameter, UnsupportedApi
 from extproc.providers.base import Provider, with_query
 from extproc.providers.urls import BaseUrl, merge_query, parse_base_url
 
@@ -69,6 +69,8 @@ class Azure(Provider):
             return base
         if call.upstream_model is None:
             raise MissingParameter("model is missing: the deployment is chosen by it", param="model")
+        if call.upstream_model in (".", ".."):  # Envoy and vendors would walk the path
+            raise InvalidParameter("model is no deployment's name", param="model")
         return f"{resource}/deployments/{quote(call.upstream_model, safe='')}"
 
     def credentials(self, call: Call) -> Mapping[str, str]:

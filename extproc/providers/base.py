@@ -29,7 +29,7 @@ from extproc.blocks import (
 )
 from extproc.call import CHAT, RESPONSES, Call, Target
 from extproc.errors import UnsupportedApi, UpstreamError
-from extproc.jsontext import Fields, NotJson
+from extproc.jsontext import NULL, Fields, NotJson
 from extproc.patterns import ModelMapping
 from extproc.providers import messages
 from extproc.providers.passthrough import PassThrough
@@ -197,6 +197,10 @@ class Provider(Block):
             return None
         return PassThrough(call, restore=restore, event_error=self.event_error)
 
+    def watches(self, call: Call) -> bool:
+        """Under `protocol: original`: whether tokens are counted in the answer as it passes."""
+        return self.protocol == "original" and self.record_usage is True and call.body is not None
+
     def restores_model(self, call: Call) -> bool:
         """Whether the answer names a model that the client did not ask for."""
         return call.renamed and self.response_model == "client"
@@ -271,7 +275,7 @@ class Provider(Block):
 
     def _mapped(self, call: Call) -> Fields:
         fields = dict(call.body or {})
-        if call.upstream_model is not None and jsontext.raw(call.upstream_model) != fields.get("model"):
+        if call.upstream_model is not None and call.upstream_model != jsontext.peek(fields.get("model", NULL)):
             fields["model"] = jsontext.raw(call.upstream_model)
         return fields
 
@@ -286,15 +290,14 @@ def vendor_error(status: int, body: bytes) -> UpstreamError:
     Only the usual message fields of a JSON error are quoted; HTML and other text never is.
     """
     try:
-        document = jsontext.load(body)
+        error = bytes(jsontext.fields(body).get("error", b""))
     except NotJson:
-        document = None
-    if isinstance(document, dict):
-        if isinstance(document.get("error"), dict):
-            code = document["error"].get("code")
-            return UpstreamError(status, code=code if isinstance(code, str) else None, document=body)
-        for key in ("message", "msg", "error", "error_msg", "detail"):
-            if isinstance(document.get(key), str):
-                code = document.get("code")
-                return UpstreamError(status, document[key], code=str(code) if code is not None else None)
+        error = b""
+    if error.startswith(b"{"):
+        code = jsontext.peek(error, "code")
+        return UpstreamError(status, code=code if isinstance(code, str) else None, document=body)
+    for key in ("message", "msg", "error", "error_msg", "detail"):
+        if isinstance(message := jsontext.peek(body, key), str):
+            code = jsontext.peek(body, "code")
+            return UpstreamError(status, message, code=str(code) if code is not None else None)
     return UpstreamError(status, f"the model vendor answered with status {status}")

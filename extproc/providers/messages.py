@@ -6,37 +6,31 @@ Rule: functions on `Fields`; a message that is not touched keeps its bytes.
 import re
 from typing import Any
 
-import msgspec
 from msgspec import Raw
 
 from extproc import jsontext
 from extproc.blocks import CustomSetting
 from extproc.errors import InvalidParameter, MissingParameter
-from extproc.jsontext import Fields, NotJson
+from extproc.jsontext import NULL, Fields, NotJson
 
-
-class _Head(msgspec.Struct):
-    role: Any = None
-
-
-_head = msgspec.json.Decoder(_Head)
-_head_list = msgspec.json.Decoder(list[_Head])
 _SYSTEM = ("system", "developer")
+
+
+def _roles(messages: Raw) -> list[Any]:
+    """Raises `InvalidParameter` unless `messages` is an array of objects."""
+    try:
+        opened = [jsontext.fields(message) for message in jsontext.items(messages)]
+    except NotJson:
+        raise InvalidParameter("messages must be an array of objects", param="messages") from None
+    return [jsontext.peek(message.get("role", NULL)) for message in opened]
 
 
 def check_messages(fields: Fields) -> None:
     """Raises `MissingParameter` or `InvalidParameter` unless `messages` is a non-empty array of objects."""
     if "messages" not in fields:
         raise MissingParameter("messages is missing", param="messages")
-    if not _heads(fields["messages"]):
+    if not _roles(fields["messages"]):
         raise InvalidParameter("messages must be a non-empty array of objects", param="messages")
-
-
-def _heads(messages: Raw) -> list[_Head]:
-    try:
-        return _head_list.decode(messages)
-    except (msgspec.DecodeError, RecursionError):
-        raise InvalidParameter("messages must be an array of objects", param="messages") from None
 
 
 def developer_to_system(fields: Fields, name: str | None) -> None:
@@ -46,7 +40,7 @@ def developer_to_system(fields: Fields, name: str | None) -> None:
         return
     messages = jsontext.items(found)
     for i, message in enumerate(messages):
-        if bytes(message)[:1] == b"{" and _head.decode(message).role == "developer":
+        if jsontext.peek(message, "role") == "developer":
             messages[i] = jsontext.raw({**jsontext.fields(message), "role": "system"})
     fields[name or ""] = jsontext.raw(messages)
 
@@ -57,8 +51,8 @@ def insert_system(messages: Raw, content: object, *, preamble: str | None = None
     `preamble`: goes before it where no system message precedes it. Raises `InvalidParameter` when it is no array
     of objects.
     """
-    heads = _heads(messages)
-    at = next((i for i, head in enumerate(heads) if head.role not in _SYSTEM), len(heads))
+    roles = _roles(messages)
+    at = next((i for i, role in enumerate(roles) if role not in _SYSTEM), len(roles))
     new = [content] if at or preamble is None else [preamble, content]
     opened = jsontext.items(messages)
     opened[at:at] = [jsontext.raw({"role": "system", "content": one}) for one in new]
@@ -74,34 +68,26 @@ def apply_setting(fields: Fields, setting: CustomSetting, prefix: str = "") -> N
     if path == "max_tokens" and "max_completion_tokens" in fields:  # the same limit under its newer name
         path = "max_completion_tokens"
     first, *rest = [part.replace("\\.", ".") for part in re.split(r"(?<!\\)\.", path)]
-    if not rest:
-        if setting.overwrite or first not in fields:
-            fields[first] = jsontext.raw(setting.value)
-        return
     try:
-        root: Any = {first: jsontext.load(fields[first])} if first in fields else {}
-    except NotJson as error:
-        raise InvalidParameter(f"{first} cannot be read: {error}", param=first) from None
-    holder: Any = root
-    key: str | int = first
-    for part in rest:
-        holder = _descend(holder, key, path)
-        key = int(part) if isinstance(holder, list) and part.isdecimal() else part
-    present = key < len(holder) if isinstance(holder, list) and isinstance(key, int) else key in holder
-    if isinstance(holder, list) and not present:
-        raise InvalidParameter(f"customSettings: {path} is outside of the array", param=first)
-    if setting.overwrite or not present:
-        holder[key] = setting.value
-    fields[first] = jsontext.raw(root[first])
+        fields[first] = _put(fields.get(first), rest, setting)
+    except (NotJson, ValueError, IndexError):
+        raise InvalidParameter(f"customSettings: {path} does not fit the request", param=first) from None
 
 
-def _descend(holder: Any, key: str | int, path: str) -> Any:
-    try:
-        child = holder[key]
-    except (KeyError, IndexError, TypeError):
-        child = None
-    if child is None and isinstance(holder, dict):
-        child = holder[key] = {}
-    if not isinstance(child, dict | list):
-        raise InvalidParameter(f"customSettings: {path} does not fit the request", param=path.partition(".")[0])
-    return child
+def _put(given: Raw | None, keys: list[str], setting: CustomSetting) -> Raw:
+    """`given` with the setting's value under `keys`; what is beside it keeps its bytes.
+
+    Raises `NotJson`, `ValueError` or `IndexError` where `given` is no object or array that has them.
+    """
+    if not keys:
+        return jsontext.raw(setting.value) if setting.overwrite or given is None else given
+    key, *rest = keys
+    if given is not None and bytes(given).startswith(b"["):
+        if not key.isdecimal():
+            raise ValueError("no place in an array")
+        elements = jsontext.items(given)
+        elements[int(key)] = _put(elements[int(key)], rest, setting)
+        return jsontext.raw(elements)
+    members = {} if given in (None, jsontext.NULL) else jsontext.fields(given)
+    members[key] = _put(members.get(key), rest, setting)
+    return jsontext.raw(members)

@@ -1,6 +1,6 @@
 """Moonshot (Kimi): OpenAI's API, with usage in an odd place and models that take one temperature only."""
 
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 from urllib.parse import quote
 
 from pydantic import model_validator
@@ -9,7 +9,7 @@ from extproc import jsontext
 from extproc.blocks import Patterns
 from extproc.call import CHAT, Call
 from extproc.errors import UnsupportedApi
-from extproc.jsontext import Fields
+from extproc.jsontext import NULL, Fields, NotJson
 from extproc.patterns import NamePatterns
 from extproc.providers.base import ContextSource, Provider, with_query
 from extproc.providers.passthrough import PassThrough
@@ -73,11 +73,13 @@ def hoist_usage(fields: Fields) -> bool:
     """Move `choices[0].usage` of a streamed chunk to the top level, where OpenAI's SDKs look for it."""
     if b'"usage"' not in bytes(fields.get("choices", b"")):
         return False
-    choices: Any = jsontext.load(fields["choices"])
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict) or "usage" not in choices[0]:
+    try:
+        first, *others = jsontext.items(fields["choices"])
+        opened = jsontext.fields(first)
+        usage = opened.pop("usage")
+    except (NotJson, ValueError, KeyError):
         return False
-    usage = choices[0].pop("usage")
-    fields["choices"] = jsontext.raw(choices)
-    if usage is not None:
-        fields["usage"] = jsontext.raw(usage)
+    fields["choices"] = jsontext.raw([opened, *others])
+    if usage != NULL:
+        fields["usage"] = usage
     return True

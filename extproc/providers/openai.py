@@ -20,8 +20,7 @@ def _base_url(text: str) -> str:
 
 
 class OpenAI(Provider):
-    """Every `/v1/*` API passes, except the account's administration (`organization`): nobody reaches that through
-    a gateway with the gateway's key."""
+    """Every `/v1/*` API passes."""
 
     tokens_required: ClassVar[bool] = False
     knows_developer: ClassVar[bool] = True
@@ -39,7 +38,7 @@ class OpenAI(Provider):
         return self._url.origin
 
     def path(self, call: Call) -> str:
-        if call.api is None or call.target.root == "organization":
+        if call.api is None:
             raise UnsupportedApi("this path is not served here")
         # A bare host keeps /v1; any other base path stands in its place.
         path = f"{self._url.base or ('' if self._url.endpoint else '/v1')}/{call.api}"

@@ -1,25 +1,16 @@
 """The translator for vendors that already speak OpenAI: restore the model's name, count tokens, watch the end.
 
 Rule: an event in which nothing changes keeps the vendor's bytes; one that cannot be read is never forwarded.
+A stream that may be changed is put right at its end too: the last event gets the empty line that it may lack.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
-
-import msgspec
 
 from extproc import jsontext, sse
 from extproc.call import CHAT, COMPLETIONS, JSON_APIS, RESPONSES, Call
 from extproc.errors import BadUpstreamResponse, StreamTruncated, UpstreamError
 from extproc.jsontext import Fields, NotJson
 from extproc.providers.translator import Translator
-
-
-class _Choice(msgspec.Struct):
-    finish_reason: Any = None
-
-
-_choices = msgspec.json.Decoder(list[_Choice])
 
 
 class PassThrough(Translator):
@@ -39,6 +30,7 @@ class PassThrough(Translator):
         self._edit = edit
         self._event_error = event_error
         self._typed = call.api == RESPONSES
+        self._watches = not restore and edit is None
         self._needs_finish = call.api in (CHAT, COMPLETIONS)
         self._json_only = call.api in JSON_APIS
         self._finished = False
@@ -59,11 +51,9 @@ class PassThrough(Translator):
             raise error
         if event.data == sse.DONE.data:
             self._check_finished()
-            yield event
-        elif not event.data:
-            yield event
-        else:
-            yield self._chunk(event)
+        elif event.data:
+            event = self._chunk(event)
+        yield event if self._watches else sse.ended(event)
 
     def _refusal(self, event: sse.Event) -> UpstreamError | None:
         if self._event_error is None or (self._typed and b'"type"' in event.data):  # OpenAI's own `error` event
@@ -82,25 +72,41 @@ class PassThrough(Translator):
     def _chunk(self, event: sse.Event) -> sse.Event:
         try:
             fields = jsontext.fields(event.data)
-            if "error" in fields and isinstance(jsontext.load(fields["error"]), dict):
-                raise UpstreamError(500, document=event.data)
-            edited = self._edit is not None and self._edit(fields)
-            changed = self._rename_and_count(fields) or edited
-            if "choices" in fields and not self._finished:
-                self._finished = any(choice.finish_reason for choice in _choices.decode(fields["choices"]))
-        except (NotJson, msgspec.DecodeError) as error:
-            raise BadUpstreamResponse(f"the vendor sent an event that is not readable JSON: {error}") from None
+        except NotJson as error:
+            return self._no_object(event, error)
+        if bytes(fields.get("error", b"")).startswith(b"{"):
+            raise UpstreamError(500, document=event.data)
+        edited = self._edit is not None and self._edit(fields)
+        changed = self._rename_and_count(fields) or edited
+        self._finished = self._finished or _finishes(fields)
         return sse.Event(jsontext.dump(fields), event.name) if changed else event
+
+    def _no_object(self, event: sse.Event, error: NotJson) -> sse.Event:
+        """JSON that is no object is none of our business."""
+        try:
+            jsontext.check(event.data)
+        except NotJson:
+            raise BadUpstreamResponse(f"the vendor sent an event that is not readable JSON: {error}") from None
+        return event
 
     def _rename_and_count(self, fields: Fields) -> bool:
         """Restore the model's name in place; whether that changed anything."""
         nested = bytes(fields.get("response", b""))[:1] == b"{"  # Responses API events carry the answer inside
         answer = jsontext.fields(fields["response"]) if nested else fields
-        if answer.get("usage", jsontext.NULL) != jsontext.NULL:
-            self.raw_usage = jsontext.load(answer["usage"])
+        if isinstance(usage := jsontext.peek(answer.get("usage", jsontext.NULL)), dict):
+            self.raw_usage = usage
         if self._model is None or "model" not in answer:
             return False
         answer["model"] = self._model
         if nested:
             fields["response"] = jsontext.raw(answer)
         return True
+
+
+def _finishes(fields: Fields) -> bool:
+    """Whether a choice has a `finish_reason`; choices of another shape have none."""
+    try:
+        choices = jsontext.items(fields.get("choices", jsontext.NULL))
+    except NotJson:
+        return False
+    return any(jsontext.peek(choice, "finish_reason") for choice in choices)

@@ -21,6 +21,15 @@ _ENDPOINTS = (
     "audio/speech",
     "audio/transcriptions",
     "audio/translations",
+    "files",
+    "uploads",
+    "batches",
+    "fine_tuning/jobs",
+    "fine_tuning/checkpoints",
+    "vector_stores",
+    "conversations",
+    "videos",
+    "realtime",
 )
 
 
@@ -42,6 +51,8 @@ def parse_base_url(text: str) -> BaseUrl:
         raise ValueError("must be a URL such as https://host/path")
     path = parts.path.rstrip("/")
     endpoint = next((e for e in _ENDPOINTS if path.endswith(f"/{e}")), None)
+    if path.endswith(f"/deployments/{endpoint}"):  # Azure's deployments may be called anything
+        endpoint = None
     base = path.removesuffix(f"/{endpoint}") if endpoint else path
     return BaseUrl(f"{parts.scheme}://{parts.netloc}", base, endpoint, parts.query)
 

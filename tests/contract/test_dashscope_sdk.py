@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from .conftest import Simulator
-from .processes import Gateway
+from .processes import Gateway, until
 from .raw import ask
 
 TEXT = "/api/v1/services/aigc/text-generation/generation"
@@ -63,10 +63,13 @@ def test_the_vendor_s_refusal_arrives_in_its_own_words() -> None:
     "text", ["你好", "[[sim:status=429,retry_after=3]]", "[[sim:html=502]]", "[[sim:garbage]]", "[[sim:error_frame]]"]
 )
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-def test_answers_are_untouched_to_the_byte(gateway: Gateway, simulator: Simulator, text: str, stream: bool) -> None:
+@pytest.mark.parametrize("provider", ["qwen-original", "qwen-counted"])
+def test_answers_are_untouched_to_the_byte(
+    gateway: Gateway, simulator: Simulator, text: str, stream: bool, provider: str
+) -> None:
     body = {"model": "qwen-plus", "input": {"messages": [{"role": "user", "content": text}]}}
     headers = {"x-dashscope-sse": "enable", "accept": "text/event-stream"} if stream else {}
-    through = ask(gateway.port, TEXT, body, host="qwen-original", headers=headers, leaks=(b"PLANTED",))
+    through = ask(gateway.port, TEXT, body, host=provider, headers=headers, leaks=(b"PLANTED",))
     with httpx.Client(trust_env=False) as http:
         direct = http.post(
             simulator.url + TEXT, json=body, headers={"authorization": f"Bearer {KEY}", "host": "x", **headers}
@@ -76,6 +79,20 @@ def test_answers_are_untouched_to_the_byte(gateway: Gateway, simulator: Simulato
     assert through.status == direct.status_code
     assert through.headers.get("content-type") == direct.headers["content-type"]
     assert through.headers.get("retry-after") == direct.headers.get("retry-after")
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_answers_are_counted_as_they_pass(gateway: Gateway, stream: bool) -> None:
+    def counted() -> list[int]:
+        entries = [entry for entry in gateway.events("exchange") if entry.get("provider") == "qwen-counted"]
+        return [entry["total_tokens"] for entry in entries if "total_tokens" in entry]
+
+    before = len(counted())
+    body = {"model": "qwen-plus", "input": {"messages": [{"role": "user", "content": "数"}]}}
+    headers = {"x-dashscope-sse": "enable", "accept": "text/event-stream"} if stream else {}
+    assert ask(gateway.port, TEXT, body, host="qwen-counted", headers=headers, leaks=(b"PLANTED",)).status == 200
+    until(lambda: len(counted()) > before, "the tokens of an answer that passed")
+    assert counted()[-1] > 0
 
 
 def _without_ids(body: bytes) -> bytes:

@@ -137,9 +137,10 @@ class Play:
                 length = current.get("content-length", str(len(self.seen.client_body)))
                 assert length == str(len(self.seen.client_body)), "Envoy answers 500 to a wrong length"
             case BodyMode.STREAMED:
-                assert "content-length" not in current, "Envoy would cut the stream"
                 self.seen.client = current
                 self._stream(chunks, empty_end=empty_end)
+                length = current.get("content-length", str(len(self.seen.client_body)))
+                assert length == str(len(self.seen.client_body)), "Envoy would cut the stream"
 
     def _stream(self, chunks: Sequence[bytes], *, empty_end: bool) -> None:
         messages = [(c, False) for c in chunks]

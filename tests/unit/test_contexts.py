@@ -13,6 +13,8 @@ from extproc import contexts
 from extproc.contexts import ContextError, fetch, kept
 from extproc.providers.base import ContextSource
 
+from .player import config_of
+
 
 class Server:
     """Answers what it is told, and keeps the requests."""
@@ -112,3 +114,11 @@ async def until(condition: Callable[[], bool]) -> None:
 async def test_a_text_that_cannot_be_had_does_not_hold_up_the_others(server: Server, tmp_path: Path) -> None:
     async with kept({"p": source(server.url), "q": source((tmp_path / "none").as_uri())}) as texts:
         assert texts.texts == {"p": "背景 📎"}
+
+
+@pytest.mark.parametrize("endpoint", ["http://h:1", "http://h:1/", "http://h:1//"])
+def test_a_files_address_has_no_slash_too_many(endpoint: str) -> None:
+    provider = {"type": "moonshot", "apiTokens": ["k"], "endpoint": endpoint, "moonshotFileId": "f"}
+    source = config_of({"providers": [provider]}).providers[0].context_source
+    assert source is not None
+    assert source.url == "http://h:1/v1/files/f/content"

@@ -30,7 +30,7 @@ PROVIDERS: dict[str, dict[str, Any]] = {
     "qwen": {"type": "qwen", "apiTokens": ["sk-q"]},
     "concat": {"type": "qwen", "apiTokens": ["sk-q"], "reasoningContentMode": "concat"},
     "compatible": {"type": "qwen", "apiTokens": ["sk-q"], "qwenEnableCompatible": True, "modelMapping": {"*": "v"}},
-    "original": {"type": "qwen", "apiTokens": ["sk-q"], "protocol": "original", "modelMapping": {"*": "v"}},
+    "original": {"type": "qwen", "apiTokens": ["sk-q"], "protocol": "original", "recordUsage": True},
     "openai": {"type": "openai", "modelMapping": {"*": "v"}, "recordUsage": True},
     "azure": {"type": "azure", "apiTokens": ["k"], "azureServiceUrl": "https://r.example?api-version=v"},
     "moonshot": {"type": "moonshot", "apiTokens": ["k"], "modelMapping": {"*": "kimi-k3"}},
