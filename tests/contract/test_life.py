@@ -8,6 +8,8 @@ from pathlib import Path
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -143,6 +145,42 @@ def test_sigint_stops_too(config: Path, tmp_path: Path) -> None:
     with processes.gateway(tmp_path, "--config", str(config), "--simulate") as gateway:
         gateway.process.popen.send_signal(signal.SIGINT)
         assert gateway.process.wait() in (0, 130)
+
+
+# make run
+
+
+def make_run(arguments: str, *flags: str) -> list[str]:
+    """`make run` with this Python's installation, whatever its age."""
+    return ["make", *flags, "-o", "install", f"BIN={Path(sys.executable).parent}", "run", f"ARGS={arguments}"]
+
+
+def test_what_ends_make_ends_everything(tmp_path: Path) -> None:
+    arguments = "--listen 127.0.0.1:0 --admin 127.0.0.1:0 --log-format json"
+    with (tmp_path / "err").open("wb") as errors:
+        make = subprocess.Popen(
+            make_run(arguments), cwd=processes.ROOT, env=processes.environment(), stdout=errors, stderr=errors
+        )
+    running = Process(make, tmp_path / "err", tmp_path / "err")
+    parts: list[int] = []
+    try:
+        until(lambda: '"event": "ready"' in running.errors, "ready")
+        parts += running.children().values()
+        parts += processes.children(parts[0]).values()
+        assert len(parts) == 3
+        running.end()
+        until(lambda: not any(map(alive, parts)), "the sidecar, Envoy and the simulator end with make")
+    finally:
+        running.end()
+        for pid in filter(alive, parts):
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(("arguments", "named"), [("--listen 127.0.0.1:1", True), ("--config my.yaml", False)])
+def test_make_run_chooses_a_service_only_where_there_is_no_configuration(arguments: str, named: bool) -> None:
+    shown = subprocess.run(make_run(arguments, "-n"), cwd=processes.ROOT, capture_output=True, text=True, check=True)
+    assert ("DEFAULT_AI_SERVICE=" in shown.stdout) is named
+    assert shown.stdout.rstrip().endswith(arguments)
 
 
 # Dying
