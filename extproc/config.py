@@ -13,22 +13,24 @@ from pydantic import AfterValidator, Field, model_validator
 
 from extproc.agreed import SIDECAR_CLUSTER
 from extproc.blocks import Block, Patterns
+from extproc.patterns import host_pattern
 from extproc.providers import AnyProvider, Provider
 
 LowerCase = Annotated[str, AfterValidator(str.lower)]
+HostPattern = Annotated[str, AfterValidator(host_pattern)]
 
 
 class Match(Block):
     """What a request must have for a route to take it; everything that is said must hold.
 
-    `headers`: exact values by name. `hosts`: names without port, any case, `*.example.com` for all below.
+    `headers`: exact values by name. `hosts`: names without port, any case; `*` for any text at one end of a name.
     `pathPrefix`: a string prefix of the raw path. `models`: exact names, `prefix*` or `~regex`.
     `ingress`: names that a Higress `WasmPlugin` rule lists: the client's bearer token or Envoy's route name.
     `services`: upstream service names of such a rule: the bearer token or Envoy's cluster name.
     """
 
     headers: dict[LowerCase, str] = {}
-    hosts: tuple[LowerCase, ...] = ()
+    hosts: tuple[HostPattern, ...] = ()
     path_prefix: str = ""
     models: Patterns | None = None
     ingress: tuple[str, ...] = ()

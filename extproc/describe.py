@@ -143,7 +143,7 @@ _DESCRIPTIONS = {
     "fileUrl": "Where the text is: http://, https:// or file://.",
     "fixedTemperatureModels": "The vendor's names of models that are not sent a temperature.",
     "headers": "Header names and their exact values.",
-    "hosts": "Host names without port; *.example.com takes all below it.",
+    "hosts": "Host names without port, in any case; * at one end stands for any text: *.example.com, example.*, *.",
     "id": "What routes call this provider; its type if absent.",
     "ingress": "Names that a client puts in its bearer token, or Envoy's route names.",
     "match": "What a request must have; everything that is said must hold. Without it: every request.",

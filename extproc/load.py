@@ -329,7 +329,8 @@ def _provider_id(block: Any) -> str:
 
 def takes_everything(match: Match) -> bool:
     """Whether no request can fail to match."""
-    conditions = (match.headers, match.hosts, match.models is not None, match.ingress, match.services)
+    hosts = match.hosts and "*" not in match.hosts
+    conditions = (match.headers, hosts, match.models is not None, match.ingress, match.services)
     return not any(conditions) and match.path_prefix in ("", "/")
 
 

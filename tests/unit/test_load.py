@@ -301,6 +301,14 @@ WRONG = [
         ],
     ),
     (
+        "a host that can never match",
+        "providers: [{type: openai}]\nroutes:\n- name: a\n  provider: openai\n  match: {hosts: [a.com,\n    https://b.com]}",
+        [
+            "config.yaml:6: routes[0].match.hosts[1]: no host can match 'https://b.com'; allowed: api.example.com, "
+            "*.example.com, example.*, *, [::1]"
+        ],
+    ),
+    (
         "provider and routes",
         "provider: {type: openai}\nroutes: [{name: a, provider: openai}]\n",
         ["config.yaml:1: provider: takes everything, so there can be no routes beside it; use providers and routes"],
@@ -556,7 +564,7 @@ ADVICE = [
     ),
     (
         "never reached",
-        "providers: [{type: openai}]\nroutes: [{name: a, provider: openai, match: {pathPrefix: /}}, "
+        "providers: [{type: openai}]\nroutes: [{name: a, provider: openai, match: {pathPrefix: /, hosts: ['*:80']}}, "
         "{name: b, provider: openai, match: {models: [x]}}]",
         ["route b: never reached, since route a before it takes everything"],
     ),
