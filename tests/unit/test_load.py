@@ -309,6 +309,16 @@ WRONG = [
         ],
     ),
     (
+        "two providers with one id beside activeProviderId",
+        "providers:\n- {id: a, type: openai}\n- {id: a, type: qwen, apiToken: x}\nactiveProviderId: a\n",
+        ["config.yaml:3: providers[1].id: two providers have the id 'a': give each an id of its own"],
+    ),
+    (
+        "activeProviderId alone",
+        "activeProviderId: a\n",
+        ["config.yaml:1: activeProviderId: no provider has the id 'a'; there are no providers"],
+    ),
+    (
         "provider and routes",
         "provider: {type: openai}\nroutes: [{name: a, provider: openai}]\n",
         ["config.yaml:1: provider: takes everything, so there can be no routes beside it; use providers and routes"],
