@@ -132,12 +132,17 @@ class EnvoyProcess:
         return self._process.pid
 
     async def drain_and_stop(self, grace: float = 30.0) -> int:
-        """Take no new requests, let those under way end for at most `grace` seconds, then stop. The exit code."""
-        if not self._tasks[0].done():
-            with contextlib.suppress(aiohttp.ClientError, TimeoutError, EnvoyError):
-                async with asyncio.timeout(grace):
-                    await self._drain()
-        return await self.kill()
+        """Take no new requests, let those under way end for at most `grace` seconds, then stop. The exit code.
+
+        Cancelled, it stops at once."""
+        try:
+            if not self._tasks[0].done():
+                with contextlib.suppress(aiohttp.ClientError, TimeoutError, EnvoyError):
+                    async with asyncio.timeout(grace):
+                        await self._drain()
+        finally:
+            code = await self.kill()
+        return code
 
     async def kill(self) -> int:
         """Stop without draining: SIGTERM, and SIGKILL for an Envoy that does not listen."""

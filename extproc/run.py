@@ -73,7 +73,8 @@ async def sidecar(
 
 
 class _Life:
-    """Where a program stands, as `/readyz` tells it. SIGTERM and SIGINT set `stop`; a start they break off."""
+    """Where a program stands, as `/readyz` tells it. SIGTERM and SIGINT set `stop`; a start they break
+    off, and the second one a stop."""
 
     def __init__(self) -> None:
         self.stop = asyncio.Event()
@@ -90,13 +91,13 @@ class _Life:
         self.not_ready, self._started = not_ready, True
 
     def on_signal(self) -> None:
-        self.stop.set()
-        if not self._started and self._task is not None:
+        if self._task is not None and (self.stop.is_set() or not self._started):
             self._task.cancel()
+        self.stop.set()
 
     def broken_off(self) -> bool:
         """Whether a cancellation was ours."""
-        if self._started or not self.stop.is_set() or self._task is None:
+        if not self.stop.is_set() or self._task is None:
             return False
         self._task.uncancel()
         return True
@@ -124,7 +125,7 @@ async def serve(loaded: Loaded, address: Address, admin_address: Address, grace:
         life.started(not_ready)
         log.info("serving", grpc=str(Address(address.host, port)), admin=_url(Address(admin_address.host, admin_port)))
         await life.stop.wait()
-        log.info("stopping: open exchanges may finish", seconds=grace)
+        log.info("stopping: open exchanges may finish (again to stop now)", seconds=grace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,7 @@ async def run(load: Callable[[str | None], Loaded], options: RunOptions, *, simu
         life.stop.set()
         if died is not None:
             raise PartDied(f"{died} stopped unexpectedly, so everything stops")
-        log.info("stopping: open exchanges may finish", seconds=options.grace)
+        log.info("stopping: open exchanges may finish (again to stop now)", seconds=options.grace)
 
 
 def _url(address: Address) -> str:

@@ -141,6 +141,43 @@ def test_a_stop_is_bounded(config: Path, tmp_path: Path) -> None:
         assert time.monotonic() - started < 10
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_the_drain(config: Path, tmp_path: Path, number: signal.Signals) -> None:
+    with processes.gateway(tmp_path, "--config", str(config), "--simulate") as gateway:
+        children = gateway.process.children()
+        connection, rest, _ = stream(gateway, 2000)
+        gateway.process.popen.send_signal(number)
+        until(lambda: "(again to stop now)" in gateway.process.errors, "the stop is said")
+        next(rest)
+        started = time.monotonic()
+        gateway.process.popen.send_signal(number)
+        with pytest.raises(EOFError):
+            list(rest)
+        connection.close()
+        assert gateway.process.wait() == 0
+        assert time.monotonic() - started < 10
+        assert not any(map(alive, children.values()))
+        assert "Traceback" not in gateway.process.errors
+
+
+def test_a_second_signal_ends_the_drain_of_the_sidecar_alone(config: Path, tmp_path: Path) -> None:
+    listen = processes.free_port()
+    options = ("--config", str(config), "--listen", f"127.0.0.1:{listen}", "--admin", "127.0.0.1:0")
+    environ = processes.environment(NOT_SET_ANYWHERE="sk-sim-PLANTED")
+    with processes.command(tmp_path, "serve", *options, environ=environ) as serve:
+        until(lambda: "serving" in serve.errors, "the sidecar serves")
+        with grpc.insecure_channel(f"127.0.0.1:{listen}", options=[("grpc.enable_http_proxy", 0)]) as channel:
+            watching = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())  # an open stream
+            next(watching)
+            serve.popen.send_signal(signal.SIGTERM)
+            until(lambda: "(again to stop now)" in serve.errors, "the stop is said")
+            with pytest.raises(subprocess.TimeoutExpired):
+                serve.wait(1)
+            serve.popen.send_signal(signal.SIGTERM)
+            assert serve.wait(5) == 0
+        assert serve.errors.splitlines()[-1].count("again to stop now") == 1
+
+
 def test_sigint_stops_too(config: Path, tmp_path: Path) -> None:
     with processes.gateway(tmp_path, "--config", str(config), "--simulate") as gateway:
         gateway.process.popen.send_signal(signal.SIGINT)
