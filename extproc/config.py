@@ -7,17 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from extproc.agreed import SIDECAR_CLUSTER
-from extproc.blocks import Block, Patterns
-from extproc.patterns import host_pattern
+from extproc.blocks import Block, Headers, HostPattern, PathPrefix, Patterns
+from extproc.masking import mask, mask_path
 from extproc.providers import AnyProvider, Provider
-
-LowerCase = Annotated[str, AfterValidator(str.lower)]
-HostPattern = Annotated[str, AfterValidator(host_pattern)]
 
 
 class Match(Block):
@@ -29,9 +26,9 @@ class Match(Block):
     `services`: upstream service names of such a rule: the bearer token or Envoy's cluster name.
     """
 
-    headers: dict[LowerCase, str] = {}
+    headers: Headers = {}
     hosts: tuple[HostPattern, ...] = ()
-    path_prefix: str = ""
+    path_prefix: PathPrefix = ""
     models: Patterns | None = None
     ingress: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
@@ -95,7 +92,7 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
-        return ": ".join(filter(None, (place, self.key, self.message)))
+        return ": ".join(filter(None, (place, mask_path(self.key), mask(self.message))))
 
 
 class ConfigError(Exception):

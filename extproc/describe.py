@@ -11,6 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from extproc.config import Config, Route
 from extproc.load import Loaded
+from extproc.masking import mask
 from extproc.patterns import ModelMapping, NamePatterns
 from extproc.providers import Azure, OpenAI, Provider, Qwen
 
@@ -37,7 +38,12 @@ def describe(loaded: Loaded) -> str:
         lines.append(f"  browsers may call from {', '.join(config.cors_origins)}")
     if loaded.notes:
         lines += ["", "Notes", *(f"  {note}" for note in loaded.notes)]
-    return "\n".join(lines) + "\n"
+    return "".join(f"{_one_line(mask(line))}\n" for line in lines)
+
+
+def _one_line(text: str) -> str:
+    """Text with control characters as escapes, so that nothing it quotes looks like a line of its own."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _conditions(route: Route, shown: set[str]) -> Iterator[str]:

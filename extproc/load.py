@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from extproc import environment, higress, yamlfile
 from extproc.config import Config, ConfigError, Match, Problem, did_you_mean
 from extproc.higress import Location
+from extproc.masking import mask
 from extproc.providers import Qwen
 from extproc.wording import OWNERS, TOKEN_KEYS, TYPES, block_at, found_text, keys, worded
 from extproc.yamlfile import Map, Seq, locate, reason
@@ -186,7 +187,7 @@ class _Loading:
                 self._explain(native, detail)
         if config is None or self.problems:
             raise ConfigError(sorted(self.problems, key=lambda p: p.line)) from None
-        return Loaded(config, tuple(dict.fromkeys([*self.notes, *_advice(config)])), self.file)
+        return Loaded(config, tuple(dict.fromkeys(map(mask, [*self.notes, *_advice(config)]))), self.file)
 
     def _provider(self, providers: list[Any], index: int) -> Any:
         """A provider block without what is switched off, its files absolute, the stand-in in place of missing keys."""
