@@ -24,7 +24,7 @@ from extproc.envoy_process import EnvoyError, EnvoyProcess, die_with_parent
 from extproc.exchange import Snapshot
 from extproc.load import Loaded
 
-__all__ = ["Address", "EnvoyError", "PartDied", "RunOptions", "on_loop", "run", "serve", "until_stopped"]
+__all__ = ["Address", "EnvoyError", "PartDied", "RunOptions", "check_free", "on_loop", "run", "serve", "until_stopped"]
 
 log = structlog.get_logger("extproc.run")
 
@@ -116,7 +116,8 @@ async def _living() -> AsyncIterator[_Life]:
 
 
 async def serve(loaded: Loaded, address: Address, admin_address: Address, grace: float) -> None:
-    """The sidecar alone, until SIGTERM or SIGINT."""
+    """The sidecar alone, until SIGTERM or SIGINT. Raises `OSError` when an address is taken."""
+    check_free(address, admin_address)
     async with (
         _living() as life,
         admin.serving(admin_address.host, admin_address.port, life.reason) as admin_port,
@@ -147,7 +148,7 @@ async def run(load: Callable[[str | None], Loaded], options: RunOptions, *, simu
     `OSError`, and what `load` raises.
     """
     loaded = load("http://127.0.0.1:1" if simulate else None)  # a wrong configuration is said before anything starts
-    _check_free(options.listen)
+    check_free(options.listen, options.admin)
     async with _living() as life, AsyncExitStack() as stack:
         admin_port = await stack.enter_async_context(admin.serving(options.admin.host, options.admin.port, life.reason))
         parts: dict[str, Awaitable[int]] = {}
@@ -230,8 +231,12 @@ def _log_envoy(line: str) -> None:
     write("envoy", line=line)
 
 
-def _check_free(address: Address) -> None:
-    """Raises `OSError` in one line where Envoy would say it in ten."""
+def check_free(address: Address, admin_address: Address | None = None) -> None:
+    """Raises `OSError` in one line where Envoy or gRPC would say it in ten."""
+    if admin_address and address.port == admin_address.port != 0:
+        hosts = {address.host, admin_address.host}
+        if len(hosts) == 1 or hosts & {"0.0.0.0", "::"}:
+            raise OSError(f"--listen {address} and --admin {admin_address}: each needs a port of its own")
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

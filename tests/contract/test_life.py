@@ -283,6 +283,49 @@ def test_a_taken_port_is_said_plainly(config: Path, tmp_path: Path, flag: str) -
             assert "Traceback" not in process.errors
 
 
+@pytest.mark.parametrize("command", ["run", "serve", "simulate"])
+def test_a_taken_port_is_one_line(config: Path, tmp_path: Path, command: str) -> None:
+    options = () if command == "simulate" else ("--config", str(config), "--admin", "127.0.0.1:0")
+    environ = processes.environment(NOT_SET_ANYWHERE="sk-sim-PLANTED")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with processes.command(tmp_path, command, *options, "--listen", address, environ=environ) as process:
+            assert process.wait() == 1
+    assert process.errors == f"extproc: cannot listen on {address} (--listen): Address already in use\n"
+
+
+@pytest.mark.parametrize("command", ["run", "serve"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_one_port_for_two_is_one_line(config: Path, tmp_path: Path, command: str, host: str) -> None:
+    listen, admin = f"{host}:{(port := processes.free_port())}", f"127.0.0.1:{port}"
+    options = ("--config", str(config), "--listen", listen, "--admin", admin)
+    environ = processes.environment(NOT_SET_ANYWHERE="sk-sim-PLANTED")
+    with processes.command(tmp_path, command, *options, environ=environ) as process:
+        assert process.wait() == 1
+    assert process.errors == f"extproc: --listen {listen} and --admin {admin}: each needs a port of its own\n"
+
+
+@pytest.mark.parametrize("command", ["run", "envoy"])
+def test_what_envoy_refuses_is_one_sentence(config: Path, tmp_path: Path, command: str) -> None:
+    options = ("--config", str(config), "--listen", "127.0.0.1:0", "--access-log", "/nowhere/access.log")
+    options += ("--admin", "127.0.0.1:0") if command == "run" else ()
+    environ = processes.environment(NOT_SET_ANYWHERE="sk-sim-PLANTED")
+    with processes.command(tmp_path, command, *options, environ=environ) as process:
+        assert process.wait() == 1
+    said = "Envoy ended at start with code 1" if command == "run" else "Envoy refuses its configuration"
+    lines = process.errors.splitlines()
+    assert lines[0] == f"extproc: {said}: unable to open file '/nowhere/access.log': No such file or directory"
+    assert lines[1:] == ([] if command == "run" else ["(if it names paths of another machine: --no-validate)"])
+
+
+def test_an_empty_access_log_is_none(config: Path, tmp_path: Path) -> None:
+    with processes.gateway(tmp_path, "--config", str(config), "--simulate", "--access-log", "") as gateway:
+        assert ask(gateway.port, body=chat("x")).status == 200
+    with processes.command(tmp_path / "envoy", "envoy", "--config", str(config), "--access-log", "") as process:
+        assert process.wait() == 0, process.errors
+    assert "StdoutAccessLog" not in process.stdout.read_text()
+
+
 # What is written
 
 
