@@ -19,7 +19,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 run: install ## start sidecar and Envoy, show a streamed chat, serve on 127.0.0.1:8080 (ARGS="--listen HOST:PORT")
-	@DEFAULT_AI_SERVICE=$${DEFAULT_AI_SERVICE:-qwen} $(BIN)/extproc run --simulate --demo $(ARGS)
+	@exec env $(if $(findstring --config,$(ARGS)),,"DEFAULT_AI_SERVICE=$${DEFAULT_AI_SERVICE:-qwen}") $(BIN)/extproc run --simulate --demo $(ARGS)
 
 test: install ## run all tests (ARGS="-k name")
 	@$(BIN)/pytest -n auto --dist loadfile $(ARGS)

@@ -12,9 +12,10 @@ to this package, which decides provider, key and model and translates bodies and
     bystander   pure  counts the tokens of an answer that goes past unchanged
     outgoing    pure  which headers leave, in either direction
 
-Around it: `config`, `blocks`, `patterns` (what a configuration means), `load`, `higress`, `environment` (where it
-comes from), `bootstrap/`, `envoy_process`, `agreed` (Envoy's side), `contexts`, `admin`, `logs`, `run` (the
-processes) and `simulate` (stand-in vendors, which share no code with the rest).
+Around it: `config`, `blocks`, `patterns` (what a configuration means), `load`, `yamlfile`, `higress`, `environment`
+(where it comes from), `wording`, `masking` (what is said of it), `bootstrap/`, `envoy_process`, `agreed` (Envoy's
+side), `contexts`, `admin`, `logs`, `run` (the processes) and `simulate` (stand-in vendors, which share no code with
+the rest).
 """
 
 from importlib.metadata import version

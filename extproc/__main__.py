@@ -70,6 +70,9 @@ _grace = click.option(
 )  # fmt: skip
 
 
+_ACCESS_LOG = "File for Envoy's access log, such as /dev/stdout"
+
+
 def _address(flag: str, default: str, help: str) -> Callable[[F], F]:
     return click.option(flag, type=_AddressType(listens=True), default=default, show_default=True, help=help)
 
@@ -110,7 +113,7 @@ def serve(
 @_address("--admin", "127.0.0.1:8081", "/healthz, /readyz, /version.")
 @click.option("--simulate", is_flag=True, help="Simulated vendors stand in for every service without a key.")
 @click.option("--demo", is_flag=True, help="Show one streamed chat once requests are routed.")
-@click.option("--access-log", help="File for Envoy's access log, such as /dev/stdout; none by default.")
+@click.option("--access-log", default="", help=f"{_ACCESS_LOG}; none by default.")
 @_placement
 @click.option("--concurrency", type=click.IntRange(min=1), default=2, show_default=True, help="Envoy's worker threads.")
 @_log_format
@@ -122,7 +125,7 @@ def run_command(
     admin: Address,
     simulate: bool,
     demo: bool,
-    access_log: str | None,
+    access_log: str,
     placement: Placement,
     concurrency: int,
     log_format: logs.Format,
@@ -131,7 +134,7 @@ def run_command(
 ) -> None:
     """The sidecar and a real Envoy, supervised: when one dies, all stop."""
     logs.configure(log_format, log_level)
-    options = run.RunOptions(listen, admin, grace, demo, access_log, concurrency, placement)
+    options = run.RunOptions(listen, admin, grace, demo, access_log or None, concurrency, placement)
     run.on_loop(lambda: run.run(lambda url: _load(path, url), options, simulate=simulate))
 
 
@@ -145,10 +148,10 @@ def run_command(
     multiple=True,
     default=["127.0.0.1:9000"],
     show_default=True,
-    help="HOST:PORT of the sidecar.",
+    help="HOST:PORT of the sidecar; may be repeated, requests then go to each in turn.",
 )
 @_placement
-@click.option("--access-log", default="/dev/stdout", show_default=True)
+@click.option("--access-log", default="/dev/stdout", show_default=True, help=f"{_ACCESS_LOG}; empty for none.")
 @click.option("--ca-file", help="The CA bundle on Envoy's machine; by default this machine's.")
 @click.option("--format", "kind", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
 @click.option("--no-validate", is_flag=True, help="Do not let an Envoy of this machine check it first.")
@@ -172,7 +175,7 @@ def envoy(
         admin_host=envoy_admin.host,
         admin_port=envoy_admin.port,
         sidecars=tuple(map(str, sidecar)),
-        access_log=access_log,
+        access_log=access_log or None,
         placement=placement,
         ca_file=ca_file or run.system_ca_file(bootstrap.SYSTEM_CA_FILES),
     )
@@ -237,6 +240,7 @@ def simulate(listen: Address, latency: float, interval: float, chunk_size: int |
         click.echo(f"http://{Address(listen.host, port)}")
         sys.stdout.flush()
 
+    run.check_free(listen)
     options = Options(latency=latency, interval=interval, chunk_size=chunk_size, strict_host=strict_host)
     run.on_loop(lambda: run.until_stopped(serve(listen.host, listen.port, options, ready)))
 

@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    TypeAdapter,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
@@ -24,7 +25,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from extproc.patterns import ModelMapping, NamePatterns, compiled
+from extproc.patterns import ModelMapping, NamePatterns, compiled, host_pattern
 
 
 class Block(BaseModel):
@@ -37,11 +38,13 @@ Resolve = Callable[[str], list[str]]
 """Turns one entry of `apiTokens` (a literal, `${NAME}` or `file:PATH`) into tokens; `ValueError` says why not."""
 
 
+_TEXT, _TEXTS, _TEXT_BY_TEXT = TypeAdapter(str), TypeAdapter(list[str]), TypeAdapter(dict[str, str])
+# What these find wrong is an error of pydantic's at the entry that is wrong.
+
+
 def _tokens(value: Any, info: ValidationInfo) -> Any:
     resolve: Resolve = (info.context or {}).get("resolve", lambda text: [text.strip()])
-    entries = [value] if isinstance(value, str) else value
-    if not isinstance(entries, list) or not all(isinstance(e, str) for e in entries):
-        raise ValueError("must be a list of strings")
+    entries = _TEXTS.validate_python(value) if isinstance(value, list | Mapping) else [_TEXT.validate_python(value)]
     tokens = [token for entry in entries for token in resolve(entry)]
     for token in tokens:
         if not token or not token.isascii() or not token.isprintable() or " " in token:
@@ -101,9 +104,7 @@ OriginUrl = Annotated[str, AfterValidator(_origin_url)]
 def _mapping(value: Any) -> Any:
     if isinstance(value, ModelMapping):
         return value
-    if not isinstance(value, Mapping) or not all(isinstance(v, str) for kv in value.items() for v in kv):
-        raise ValueError("must be a mapping from model name to model name")
-    return ModelMapping(value)
+    return ModelMapping(_TEXT_BY_TEXT.validate_python(value))
 
 
 Mapped = Annotated[
@@ -115,15 +116,48 @@ Mapped = Annotated[
 def _patterns(value: Any) -> Any:
     if isinstance(value, NamePatterns):
         return value
-    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
-        raise ValueError("must be a list of model name patterns")
-    return NamePatterns(value)
+    patterns = _TEXTS.validate_python(value)
+    if "" in patterns:
+        raise ValueError("a model name pattern must not be empty")
+    return NamePatterns(patterns)
 
 
 Patterns = Annotated[
     NamePatterns,
     BeforeValidator(_patterns, json_schema_input_type=list[str]),
 ]
+
+
+# Conditions: one that no request can meet is a mistake
+
+
+HostPattern = Annotated[str, AfterValidator(host_pattern)]
+
+
+def _path_prefix(value: str) -> str:
+    if value and not value.startswith("/"):
+        raise ValueError(f"no path begins with {value!r}: the first character must be /")
+    return value
+
+
+PathPrefix = Annotated[str, AfterValidator(_path_prefix)]
+
+_HEADER_NAME = re.compile(r":(?:method|scheme|authority|path)|[\w!#$%&'*+.^`|~-]+", re.ASCII)
+
+
+def _headers(value: dict[str, str]) -> dict[str, str]:
+    for name, text in value.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise ValueError(f"no header has the name {name!r}")
+        if text != text.strip() or re.search(r"[\x00-\x08\x0a-\x1f\x7f]", text):
+            raise ValueError(f"{name}: no header has such a value: a control character in it, or white space around it")
+    lower = {name.lower(): text for name, text in value.items()}
+    if len(lower) < len(value):
+        raise ValueError("two names differ in case only, so they are the same header")
+    return lower
+
+
+Headers = Annotated[dict[str, str], AfterValidator(_headers)]
 
 
 class Tls(Block):

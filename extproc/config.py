@@ -11,27 +11,26 @@ import itertools
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from extproc.agreed import SIDECAR_CLUSTER
-from extproc.blocks import Block, Patterns, Seconds
+from extproc.blocks import Block, Headers, HostPattern, PathPrefix, Patterns, Seconds
+from extproc.masking import mask, mask_path
 from extproc.providers import AnyProvider, Provider
-
-LowerCase = Annotated[str, AfterValidator(str.lower)]
 
 
 class Match(Block):
     """What a request must have for a route to take it; everything that is said must hold.
 
-    `headers`: exact values by name. `hosts`: names without port, any case, `*.example.com` for all below.
+    `headers`: exact values by name. `hosts`: names without port, any case; `*` for any text at one end of a name.
     `pathPrefix`: a string prefix of the raw path. `models`: exact names, `prefix*` or `~regex`.
     `ingress`: names that a Higress `WasmPlugin` rule lists: the client's bearer token or Envoy's route name.
     `services`: upstream service names of such a rule: the bearer token or Envoy's cluster name.
     """
 
-    headers: dict[LowerCase, str] = {}
-    hosts: tuple[LowerCase, ...] = ()
-    path_prefix: str = ""
+    headers: Headers = {}
+    hosts: tuple[HostPattern, ...] = ()
+    path_prefix: PathPrefix = ""
     models: Patterns | None = None
     ingress: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
@@ -216,7 +215,7 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
-        return ": ".join(filter(None, (place, self.key, self.message)))
+        return ": ".join(filter(None, (place, mask_path(self.key), mask(self.message))))
 
 
 class ConfigError(Exception):

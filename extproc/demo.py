@@ -24,20 +24,22 @@ def _model(config: Config) -> str:
 
 
 def banner(base: str, config: Config) -> str:
-    """Ready-to-paste lines for a gateway at `base` (`http://host:port`)."""
+    """Lines for a gateway at `base` (`http://host:port`), ready to paste: a Python prompt wants them at the left edge,
+    and an empty line where a `for` ends."""
     key, model = _key(config), _model(config)
     return f"""
 Base URL: {base}/v1        (Ctrl-C stops)
 
-  curl -N {base}/v1/chat/completions -H 'Content-Type: application/json' -H 'Authorization: Bearer {key}' \\
-    -d '{{"model": "{model}", "stream": true, "messages": [{{"role": "user", "content": "你好"}}]}}'
+curl -N {base}/v1/chat/completions -H 'Content-Type: application/json' -H 'Authorization: Bearer {key}' \\
+  -d '{{"model": "{model}", "stream": true, "messages": [{{"role": "user", "content": "你好"}}]}}'
 
-  from openai import OpenAI
-  client = OpenAI(base_url="{base}/v1", api_key="{key}")
-  for chunk in client.chat.completions.create(
-      model="{model}", messages=[{{"role": "user", "content": "你好"}}], stream=True
-  ):
-      print(chunk.choices[0].delta.content or "", end="", flush=True)
+from openai import OpenAI
+client = OpenAI(base_url="{base}/v1", api_key="{key}")
+for chunk in client.chat.completions.create(
+    model="{model}", messages=[{{"role": "user", "content": "你好"}}], stream=True
+):
+    print(chunk.choices[0].delta.content or "", end="", flush=True)
+
 """
 
 

@@ -11,6 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from extproc.config import Config, Group, Route, Step
 from extproc.load import Loaded
+from extproc.masking import mask
 from extproc.patterns import ModelMapping, NamePatterns
 from extproc.providers import Azure, OpenAI, Provider, Qwen
 
@@ -37,7 +38,12 @@ def describe(loaded: Loaded) -> str:
         lines.append(f"  browsers may call from {', '.join(config.cors_origins)}")
     if loaded.notes:
         lines += ["", "Notes", *(f"  {note}" for note in loaded.notes)]
-    return "\n".join(lines) + "\n"
+    return "".join(f"{_one_line(mask(line))}\n" for line in lines)
+
+
+def _one_line(text: str) -> str:
+    """Text with control characters as escapes, so that nothing it quotes looks like a line of its own."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _steps(route: Route) -> str:
@@ -190,7 +196,7 @@ _DESCRIPTIONS = {
     "fileUrl": "Where the text is: http://, https:// or file://.",
     "fixedTemperatureModels": "The vendor's names of models that are not sent a temperature.",
     "headers": "Header names and their exact values.",
-    "hosts": "Host names without port; *.example.com takes all below it.",
+    "hosts": "Host names without port, in any case; * at one end stands for any text: *.example.com, example.*, *.",
     "id": "What routes call this provider; its type if absent.",
     "ingress": "Names that a client puts in its bearer token, or Envoy's route names.",
     "match": "What a request must have; everything that is said must hold. Without it: every request.",

@@ -96,6 +96,7 @@ class EnvoyProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._tasks: list[asyncio.Task[int]] = []
         self._last_lines: list[str] = []
+        self._held: list[str] | None = []  # what is said at start: an error repeats it, or it is passed on later
         self.listener_port = 0
         self.admin_address = ""
 
@@ -122,6 +123,9 @@ class EnvoyProcess:
                 async with asyncio.timeout(patience):
                     await self._until_ready(address_file)
                     self.listener_port = await self._ask_port()
+                for line in self._held or ():
+                    self._on_line(line)
+                self._held = None
             except TimeoutError:
                 await self.kill()
                 raise EnvoyError(f"Envoy was not ready after {patience:g} s{self._words()}") from None
@@ -141,12 +145,17 @@ class EnvoyProcess:
         return self._process.pid
 
     async def drain_and_stop(self, grace: float = 30.0) -> int:
-        """Take no new requests, let those under way end for at most `grace` seconds, then stop. The exit code."""
-        if not self._tasks[0].done():
-            with contextlib.suppress(aiohttp.ClientError, TimeoutError, EnvoyError):
-                async with asyncio.timeout(grace):
-                    await self._drain()
-        return await self.kill()
+        """Take no new requests, let those under way end for at most `grace` seconds, then stop. The exit code.
+
+        Cancelled, it stops at once."""
+        try:
+            if not self._tasks[0].done():
+                with contextlib.suppress(aiohttp.ClientError, TimeoutError, EnvoyError):
+                    async with asyncio.timeout(grace):
+                        await self._drain()
+        finally:
+            code = await self.kill()
+        return code
 
     async def kill(self) -> int:
         """Stop without draining: SIGTERM, and SIGKILL for an Envoy that does not listen."""
@@ -201,7 +210,10 @@ class EnvoyProcess:
         while line := await _read_line(process.stderr):
             text = line.decode(errors="replace").rstrip()
             self._last_lines = [*self._last_lines[-19:], text]
-            self._on_line(text)
+            if self._held is None:
+                self._on_line(text)
+            else:
+                self._held.append(text)
         return await process.wait()
 
     def _words(self) -> str:
@@ -219,17 +231,20 @@ async def _read_line(stream: asyncio.StreamReader) -> bytes:
 
 
 _LOG_HEAD = re.compile(r"^\[[^]]*\]\[\d+\]\[(?P<level>\w+)\]\[[^]]*\] (?:\[[^]]*\] )?")
+_AROUND = re.compile(r"^(?:error initializing configuration '[^']*': |error `|: )|` initializing config\b.*$")
 
 
 def _complaint(output: str) -> str:
-    """The lines that say what is wrong, without the log's time and file names."""
+    """The sentence that says what is wrong: the first, or what follows a piece of configuration that Envoy quotes;
+    without the log's time and file names."""
     kept = []
     for line in output.splitlines():
         head = _LOG_HEAD.match(line)
         if head is None or head["level"] in ("error", "critical"):
             kept.append(_LOG_HEAD.sub("", line))
-    unique = dict.fromkeys(line.strip() for line in kept if line.strip())
-    return "\n".join(unique) or output.strip()
+    said = [line.strip() for line in kept if line.strip()] or [output.strip()]
+    after_quote = (line for line in said if line.startswith(": "))
+    return _AROUND.sub("", next(after_quote, said[0]))
 
 
 def die_with_parent() -> Callable[[], None] | None:

@@ -86,7 +86,7 @@ def is_ai_proxy(plugin: Mapping[str, Any]) -> bool:
     if isinstance(spec, Mapping):
         named.append(spec.get("url"))
         rules = spec.get("matchRules")
-        configs.append(spec.get("defaultConfig"))
+        configs += [spec.get("defaultConfig"), spec.get("pluginConfig")]
         configs += [r.get("config") for r in rules if isinstance(r, Mapping)] if isinstance(rules, list) else []
     if any(isinstance(name, str) and "ai-proxy" in name for name in named):
         return True
@@ -94,6 +94,12 @@ def is_ai_proxy(plugin: Mapping[str, Any]) -> bool:
 
 
 _CONFIG_KEYS = ("provider", "providers", "activeProviderId")
+_RULE_KEYS = ("ingress", "domain", "service", "routeType", "config", "configDisable")
+_SPEC_KEYS = (
+    "defaultConfig defaultConfigDisable matchRules url phase priority failStrategy imagePullPolicy imagePullSecret "
+    "sha256 selector targetRef targetRefs type match verificationKey vmConfig pluginName pluginConfig".split()
+)
+"""Keys of the documents; of a `spec`, most are for whoever loads the plugin into Envoy."""
 
 
 def active_provider(config: Mapping[str, Any], location: Location) -> tuple[Any | None, list[str], list[Fault]]:
@@ -109,7 +115,7 @@ def active_provider(config: Mapping[str, Any], location: Location) -> tuple[Any 
     providers = config.get("providers") or []
     if not isinstance(providers, list) or not all(isinstance(p, dict) for p in providers):
         return None, [], [Fault((*location, "providers"), "must be a list of provider blocks")]
-    ids = [_id(p) for p in providers]
+    ids = [provider_id(p) for p in providers]
     active = config.get("activeProviderId")
     if active is None or active == "":
         return None, ids, []
@@ -120,14 +126,28 @@ def active_provider(config: Mapping[str, Any], location: Location) -> tuple[Any 
     return providers[ids.index(active)], [i for i in ids if i != active], []
 
 
-def _id(provider: Mapping[str, Any]) -> str:
-    return str(provider.get("id") or provider.get("type") or "")
+def provider_id(provider: object) -> str:
+    """The id that a provider block has, said or from its type; empty for what is no block."""
+    return str(provider.get("id") or provider.get("type") or "") if isinstance(provider, Mapping) else ""
+
+
+def same_ids(providers: object, location: Location) -> list[Fault]:
+    """A fault for each provider block of the list at `location` whose id another has before it."""
+    faults: list[Fault] = []
+    ids: set[str] = set()
+    for index, provider in enumerate(providers if isinstance(providers, list) else ()):
+        id = provider_id(provider)
+        if id and id in ids:
+            message = f"two providers have the id {id!r}: give each an id of its own"
+            faults.append(Fault((*location, index, "id" if provider.get("id") else "type"), message))
+        ids.add(id)
+    return faults
 
 
 def unique(name: str, taken: Iterable[str], *hints: str) -> str:
     """`name`, or `name-hint`, or `name-2`…: the first that is not taken."""
     used = set(taken)
-    number, choices = 2, [name, *(f"{name}-{hint}" for hint in hints if hint != name)]
+    number, choices = 2, [name, *(f"{name}-{hint}" for hint in hints if hint not in ("", name))]
     for choice in choices:
         if choice not in used:
             return choice
@@ -146,7 +166,7 @@ def translate(plugins: Sequence[Mapping[str, Any]], default_service: str = "") -
     (or other name) is `default_service` does. A location in `faults` starts with the index of the document.
     """
     result = Translation()
-    named: dict[str, str] = {}  # what rules name → provider id
+    named: dict[str, str | None] = {}  # what rules name → provider id, None where the rule is switched off
     unused: dict[str, None] = {}
     for index, plugin in enumerate(plugins):
         spec = plugin.get("spec")
@@ -154,18 +174,22 @@ def translate(plugins: Sequence[Mapping[str, Any]], default_service: str = "") -
             result.faults.append(Fault((index, "spec"), "must be a mapping with defaultConfig or matchRules"))
             continue
         unused |= dict.fromkeys(_Plugin(result, named, spec, (index, "spec")).translate())
-    active = {_id(p) for p in result.providers}
+    active = {provider_id(p) for p in result.providers}
     result.notes += [f"provider {id}: listed, but no rule makes it active, so it is left out" for id in unused
                      if id not in active]  # fmt: skip
     if not result.providers and not result.faults and plugins:
         message = "nothing is active: give defaultConfig or a rule a provider, or activeProviderId with providers"
         result.faults.append(Fault((0, "spec"), message))
     if default_service and not result.defaults:
-        if default_service in named:
-            result.defaults.append(named[default_service])
+        said = f"DEFAULT_AI_SERVICE is {default_service}"
+        if default := named.get(default_service):
+            result.defaults.append(default)
+            if any(isinstance(p.get("spec"), dict) and p["spec"].get("defaultConfigDisable") for p in plugins):
+                result.notes.append(f"{said}: {default} takes what no rule takes, although defaultConfigDisable is set")
+        elif default_service in named:
+            result.notes.append(f"{said}, whose rule is switched off, so there is no default")
         else:
-            mistake = did_you_mean(default_service, named)
-            result.notes.append(f"DEFAULT_AI_SERVICE is {default_service}, which no rule names{mistake}")
+            result.notes.append(f"{said}, which no rule names{did_you_mean(default_service, named)}")
     for provider in result.providers:
         if (
             provider.get("type") == "qwen"
@@ -184,32 +208,44 @@ class _Plugin:
     """One document on its way into `result`."""
 
     result: Translation
-    named: dict[str, str]
+    named: dict[str, str | None]
     spec: dict[str, Any]
     location: Location
+    skipped: list[dict[str, list[str]]] = field(default_factory=list)
+    """What the rules that are switched off would have taken."""
 
     def translate(self) -> list[str]:
         """Adds the document; returns the ids of providers that it lists without using them here."""
-        base = self._config(self.spec.get("defaultConfig"), (*self.location, "defaultConfig"))
+        self._known(self.spec, _SPEC_KEYS, self.location)
+        if self.spec.get("pluginConfig"):
+            self._fault(("pluginConfig",), "not supported; move it to defaultConfig")
+        where = (*self.location, "defaultConfig")
+        base = self._config(self.spec.get("defaultConfig"), where)
+        default: Any = None
         unused: list[str] = []
+        if not self._flag(self.spec, "defaultConfigDisable", ()):
+            default, unused, faults = active_provider(base, where)
+            self.result.faults += faults
         rules = self.spec.get("matchRules") or []
         if not isinstance(rules, list):
             self._fault(("matchRules",), "must be a list of rules")
             rules = []
         for index, rule in enumerate(rules):
             unused += self._rule(rule, base, ("matchRules", index))
-        if base and not self._flag(self.spec, "defaultConfigDisable", ()):
-            provider, others, faults = active_provider(base, (*self.location, "defaultConfig"))
-            self.result.faults += faults
-            unused += others
-            if provider is not None:
-                self.result.defaults.append(self._add(provider, "default"))
+        for kinds in self.skipped:  # last, since Higress looks at the other rules as if these were not there
+            fate = "is refused" if default is None else "falls to defaultConfig"
+            self.result.notes.append(f"rule {next(iter(kinds.values()))[0]}: configDisable, so its traffic {fate}")
+            if default is None:
+                self._routes(kinds, None)
+        if default is not None:
+            self.result.defaults.append(self._add(default, "default"))
         return unused
 
     def _rule(self, rule: object, base: dict[str, Any], where: Location) -> list[str]:
         if not isinstance(rule, dict):
             self._fault(where, "must be a mapping with ingress, domain or service, and config")
             return []
+        self._known(rule, _RULE_KEYS, (*self.location, *where))
         kinds = {kind: self._names(rule[kind], (*where, kind)) for kind in _KINDS if rule.get(kind)}
         names = [name for found in kinds.values() for name in found]
         if not names:
@@ -217,8 +253,9 @@ class _Plugin:
                 self._fault(where, "a rule must say whose traffic it is for: a list under ingress, domain or service")
             return []
         if self._flag(rule, "configDisable", where):
-            self.result.notes.append(f"rule {names[0]}: configDisable, so its traffic is refused")
-            self._routes(kinds, None)
+            self.skipped.append({kind: found for kind, found in kinds.items() if found})
+            for name in names:
+                self.named.setdefault(name, None)
             return []
         location = (*self.location, *where, "config")
         own = self._config(rule.get("config"), location)
@@ -236,7 +273,7 @@ class _Plugin:
                 self._fault((*where, "config"), "has neither provider nor activeProviderId, so it does nothing")
             return others
         id = self._add(provider, names[0])
-        self.named.update((name, id) for name in names if name not in self.named)
+        self.named.update((name, id) for name in names if self.named.get(name) is None)
         self._routes(kinds, id)
         return others
 
@@ -251,13 +288,13 @@ class _Plugin:
 
     def _add(self, provider: dict[str, Any], hint: str) -> str:
         """The id under which the provider is now in the result: shared with an identical block."""
-        wanted = _id(provider)
+        wanted = provider_id(provider)
         known = self.result.providers
         same = provider | {"id": wanted}
         for other in known:
             if other | {"id": wanted} == same and (other["id"] == wanted or other["id"].startswith(f"{wanted}-")):
                 return str(other["id"])
-        id = unique(wanted, (p["id"] for p in known), re.sub(r"[^A-Za-z0-9._-]+", "-", hint).strip("-"))
+        id = unique(wanted, (p["id"] for p in known), re.sub(r"[^A-Za-z0-9._-]+", "-", hint).strip("-."))
         known.append(provider | {"id": id})
         return id
 
@@ -267,11 +304,15 @@ class _Plugin:
         if not isinstance(config, dict):
             self.result.faults.append(Fault(location, "must be a mapping: the plugin's configuration"))
             return {}
-        for key in config:
-            if key not in _CONFIG_KEYS:
-                message = f"unknown key{did_you_mean(key, _CONFIG_KEYS)}; allowed: {', '.join(_CONFIG_KEYS)}"
-                self.result.faults.append(Fault((*location, key), message))
+        self._known(config, _CONFIG_KEYS, location)
+        self.result.faults += same_ids(config.get("providers"), (*location, "providers"))
         return config
+
+    def _known(self, block: Mapping[str, Any], allowed: Sequence[str], location: Location) -> None:
+        for key in block:
+            if key not in allowed:
+                hint = did_you_mean(key, allowed) or f"; allowed: {', '.join(allowed)}"
+                self.result.faults.append(Fault((*location, key), f"unknown key{hint}"))
 
     def _names(self, names: object, where: Location) -> list[str]:
         if isinstance(names, list) and names and all(isinstance(n, str) and n for n in names):

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from extproc import environment, higress, yamlfile
 from extproc.config import Config, ConfigError, Match, Problem, did_you_mean
 from extproc.higress import Location
+from extproc.masking import mask
 from extproc.providers import Qwen
 from extproc.wording import OWNERS, TOKEN_KEYS, TYPES, block_at, found_text, keys, worded
 from extproc.yamlfile import Map, Seq, locate, reason
@@ -140,8 +141,10 @@ class _Loading:
             if len(providers) > 1:
                 message = "there are several providers, so routes must say which takes what"
                 self._fault(document, ("providers",), message)
-            return plain, _provider_id(providers[0])
+            return plain, higress.provider_id(providers[0])
         active, others, faults = higress.active_provider(document, ())
+        if plain.get("provider") is None:
+            faults += higress.same_ids(plain.get("providers"), ("providers",))
         for fault in faults:
             self._fault(document, fault.location, fault.message)
         if "provider" in plain and plain.get("providers"):
@@ -154,7 +157,7 @@ class _Loading:
         for key in ("provider", "providers", "activeProviderId"):
             plain.pop(key, None)
         plain["providers"] = [] if active is None else [active]
-        return plain, None if alone or active is None else _provider_id(active)
+        return plain, None if alone or active is None else higress.provider_id(active)
 
     def _merge(self, merged: Map, other: dict[str, Any]) -> Map:
         for key in [key for key in other if key in merged]:
@@ -184,7 +187,7 @@ class _Loading:
                 self._explain(native, detail)
         if config is None or self.problems:
             raise ConfigError(sorted(self.problems, key=lambda p: p.line)) from None
-        return Loaded(config, tuple(dict.fromkeys([*self.notes, *_advice(config)])), self.file)
+        return Loaded(config, tuple(dict.fromkeys(map(mask, [*self.notes, *_advice(config)]))), self.file)
 
     def _provider(self, providers: list[Any], index: int) -> Any:
         """A provider block without what is switched off, its files absolute, the stand-in in place of missing keys."""
@@ -222,7 +225,7 @@ class _Loading:
             entries += value if isinstance(value, list) else [] if value is None else [value]
         if not all(isinstance(entry, str) and self._absent(entry) for entry in entries):
             return block
-        self.notes.append(f"provider {_provider_id(block)}: no key, the simulated vendor stands in")
+        self.notes.append(f"provider {higress.provider_id(block)}: no key, the simulated vendor stands in")
         block = block | {"apiTokens": [self.stand_in.key], "endpoint": block.get("endpoint") or self.stand_in.url}
         block.pop("apiToken", None)
         return block
@@ -271,7 +274,7 @@ class _Loading:
             return
         for index, provider in enumerate(providers):
             if isinstance(provider, dict):
-                id = _provider_id(provider)
+                id = higress.provider_id(provider)
                 if id and id in ids:
                     where = ("providers", index, "id" if "id" in getattr(provider, "lines", provider) else "type")
                     self._fault(native, where, f"two providers have the id {id!r}: give each an id of its own")
@@ -342,16 +345,13 @@ def _split(text: str, separator: str) -> list[str]:
     return [part.strip() for part in text.split(separator) if part.strip()]
 
 
-def _provider_id(block: Any) -> str:
-    return str(block.get("id") or block.get("type") or "") if isinstance(block, dict) else ""
-
-
 # Advice: correct, but perhaps not what was meant
 
 
 def takes_everything(match: Match) -> bool:
     """Whether no request can fail to match."""
-    conditions = (match.headers, match.hosts, match.models is not None, match.ingress, match.services)
+    hosts = match.hosts and "*" not in match.hosts
+    conditions = (match.headers, hosts, match.models is not None, match.ingress, match.services)
     return not any(conditions) and match.path_prefix in ("", "/")
 
 

@@ -1,7 +1,7 @@
-"""Names of models: which patterns they match, and what a provider calls them.
+"""Names of models and hosts: which patterns they match; and what a provider calls a model.
 
 Rule: pure matching, no configuration and no I/O. Regular expressions are RE2: linear time, whatever a client
-sends as a model name.
+sends as a name.
 """
 
 from collections.abc import Iterable, Mapping
@@ -98,3 +98,27 @@ class ModelMapping:
     def names(self) -> tuple[str, ...]:
         """The exact keys: the names that a client can know."""
         return tuple(self.exact)
+
+
+_HOST = re.compile(r"\*|\*[.\w-]*\w|\w[.\w-]*\*?|\[[\da-f:.]+\]", re.ASCII)
+
+
+def host_pattern(text: str) -> str:
+    """A host pattern in plain form: lower case, without the port that it may name. Raises `ValueError` for one that
+    no host can match."""
+    pattern = re.sub(r":\d+$", "", text.lower())
+    if not _HOST.fullmatch(pattern):
+        raise ValueError(f"no host can match {text!r}; allowed: api.example.com, *.example.com, example.*, *, [::1]")
+    return pattern
+
+
+def host_regex(pattern: str) -> str:
+    """The RE2 expression that all of a host's name, without port, must match: exact, `*suffix`, `prefix*` or `*`, in
+    any case. What follows it is matched in any case too. Raises `ValueError` as `host_pattern`."""
+    return "(?i)" + ".*".join(map(re2.escape, host_pattern(pattern).split("*")))
+
+
+@cache
+def host_patterns(patterns: tuple[str, ...]) -> "re2._Regexp[str]":
+    """One expression for several host patterns, to be matched in full."""
+    return compiled("|".join(map(host_regex, patterns)))

@@ -11,6 +11,7 @@ from extproc.call import CHAT, COMPLETIONS, EMBEDDINGS, MODELS, RESPONSES, Targe
 from extproc.config import Config, Match, Route, Step
 from extproc.errors import InvalidParameter, MissingParameter, ModelNotFound, NoRoute
 from extproc.jsontext import NULL, Fields, NotJson, dump, load
+from extproc.patterns import host_patterns
 from extproc.providers import Provider
 
 TAKES_MODEL = frozenset({CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, "images/generations", "audio/speech"})
@@ -40,12 +41,12 @@ def _matches(match: Match, headers: Mapping[str, str], attributes: Mapping[str, 
     )
 
 
-def _host_in(hosts: Iterable[str], authority: str) -> bool:
-    host = authority.lower()
+def _host_in(hosts: tuple[str, ...], authority: str) -> bool:
+    host = authority
     if not host.endswith("]"):  # a bracketed IPv6 address without a port
         name, colon, port = host.rpartition(":")
         host = name if colon and port.isdecimal() else host
-    return any(host == h or (h.startswith("*.") and host.endswith(h[1:])) for h in hosts)
+    return host_patterns(hosts).fullmatch(host) is not None
 
 
 def _named(names: Iterable[str], headers: Mapping[str, str], route: str) -> bool:

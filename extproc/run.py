@@ -26,7 +26,7 @@ from extproc.keys import Keys
 from extproc.load import Loaded
 from extproc.placement import Placement, objection
 
-__all__ = ["Address", "EnvoyError", "PartDied", "RunOptions", "on_loop", "run", "serve", "until_stopped"]
+__all__ = ["Address", "EnvoyError", "PartDied", "RunOptions", "check_free", "on_loop", "run", "serve", "until_stopped"]
 
 log = structlog.get_logger("extproc.run")
 
@@ -77,7 +77,8 @@ async def sidecar(
 
 
 class _Life:
-    """Where a program stands, as `/readyz` tells it. SIGTERM and SIGINT set `stop`; a start they break off."""
+    """Where a program stands, as `/readyz` tells it. SIGTERM and SIGINT set `stop`; a start they break
+    off, and the second one a stop."""
 
     def __init__(self) -> None:
         self.stop = asyncio.Event()
@@ -94,13 +95,13 @@ class _Life:
         self.not_ready, self._started = not_ready, True
 
     def on_signal(self) -> None:
-        self.stop.set()
-        if not self._started and self._task is not None:
+        if self._task is not None and (self.stop.is_set() or not self._started):
             self._task.cancel()
+        self.stop.set()
 
     def broken_off(self) -> bool:
         """Whether a cancellation was ours."""
-        if self._started or not self.stop.is_set() or self._task is None:
+        if not self.stop.is_set() or self._task is None:
             return False
         self._task.uncancel()
         return True
@@ -119,7 +120,8 @@ async def _living() -> AsyncIterator[_Life]:
 
 
 async def serve(loaded: Loaded, address: Address, admin_address: Address, grace: float) -> None:
-    """The sidecar alone, until SIGTERM or SIGINT."""
+    """The sidecar alone, until SIGTERM or SIGINT. Raises `OSError` when an address is taken."""
+    check_free(address, admin_address)
     async with (
         _living() as life,
         admin.serving(admin_address.host, admin_address.port, life.reason) as admin_port,
@@ -128,7 +130,7 @@ async def serve(loaded: Loaded, address: Address, admin_address: Address, grace:
         life.started(not_ready)
         log.info("serving", grpc=str(Address(address.host, port)), admin=_url(Address(admin_address.host, admin_port)))
         await life.stop.wait()
-        log.info("stopping: open exchanges may finish", seconds=grace)
+        log.info("stopping: open exchanges may finish (again to stop now)", seconds=grace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,7 @@ async def run(load: Callable[[str | None], Loaded], options: RunOptions, *, simu
     """
     loaded = load("http://127.0.0.1:1" if simulate else None)  # a wrong configuration is said before anything starts
     check_placement(options.placement, envoy_process.version(), loaded)
-    _check_free(options.listen)
+    check_free(options.listen, options.admin)
     async with _living() as life, AsyncExitStack() as stack:
         admin_port = await stack.enter_async_context(admin.serving(options.admin.host, options.admin.port, life.reason))
         parts: dict[str, Awaitable[int]] = {}
@@ -174,7 +176,7 @@ async def run(load: Callable[[str | None], Loaded], options: RunOptions, *, simu
         life.stop.set()
         if died is not None:
             raise PartDied(f"{died} stopped unexpectedly, so everything stops")
-        log.info("stopping: open exchanges may finish", seconds=options.grace)
+        log.info("stopping: open exchanges may finish (again to stop now)", seconds=options.grace)
 
 
 def check_placement(placement: Placement, envoy: tuple[int, ...], loaded: Loaded) -> None:
@@ -242,8 +244,12 @@ def _log_envoy(line: str) -> None:
     write("envoy", line=line)
 
 
-def _check_free(address: Address) -> None:
-    """Raises `OSError` in one line where Envoy would say it in ten."""
+def check_free(address: Address, admin_address: Address | None = None) -> None:
+    """Raises `OSError` in one line where Envoy or gRPC would say it in ten."""
+    if admin_address and address.port == admin_address.port != 0:
+        hosts = {address.host, admin_address.host}
+        if len(hosts) == 1 or hosts & {"0.0.0.0", "::"}:
+            raise OSError(f"--listen {address} and --admin {admin_address}: each needs a port of its own")
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

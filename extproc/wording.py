@@ -51,13 +51,15 @@ def block_at(location: Location) -> type[Block] | None:
     return block
 
 
-def found_text(value: object) -> str:
-    """A value of a file in words, for messages: never longer than a line."""
+def found_text(value: object, *, secret: bool = False) -> str:
+    """A value of a file in words, for messages: never longer than a line. `secret`: only its kind."""
     match value:
         case None:
             return "nothing"
         case bool():
             return "true" if value else "false"
+        case int() | float() | str() if secret:
+            return "text" if isinstance(value, str) else "a number"
         case int() | float():
             return f"the number {value}"
         case str():
@@ -84,7 +86,7 @@ _WANTED = {
 def worded(detail: Mapping[str, Any], key: str, block: type[Block] | None, *, secret: bool) -> str:
     """What one of pydantic's errors means for whoever wrote the file. `secret`: the value must not be shown."""
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
-    found = "something else" if secret else found_text(value)
+    found = found_text(value, secret=secret)
     match kind:
         case "value_error":
             return str(context["error"])
@@ -97,6 +99,8 @@ def worded(detail: Mapping[str, Any], key: str, block: type[Block] | None, *, se
         case "literal_error":
             allowed = re.findall(r"'([^']*)'", context["expected"])
             return f"found {found}{did_you_mean(value, allowed)}; allowed: {', '.join(allowed)}"
+        case "string_pattern_mismatch":  # only ids have a pattern
+            return f"found {found}; allowed: letters, digits and . _ - (first a letter or digit)"
         case "string_too_short" | "too_short":
             return "must not be empty"
         case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":

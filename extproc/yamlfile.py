@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 import re
 from typing import Any, Self
+import warnings
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from extproc.config import ConfigError, Problem
 from extproc.higress import Location
+from extproc.masking import is_secret
 
 
 class Map(dict[str, Any]):
@@ -69,6 +71,16 @@ def locate(data: object, location: Location) -> tuple[int, str]:
     return line, path
 
 
+def _without_names(message: str) -> str:
+    """A complaint of the parser without the aliases and tags that it quotes, since a key that begins with `*`, `&` or
+    `!` is one; characters and its own words (`<stream end>`) stay."""
+
+    def one(quoted: re.Match[str]) -> str:
+        return quoted[0] if len(quoted[2]) < 2 or quoted[2].startswith("<") else f"{quoted[1]}…{quoted[1]}"
+
+    return re.sub(r"""(['"])(.*?)\1""", one, message)
+
+
 _TAG = "tag:yaml.org,2002:"
 _MERGE = f"{_TAG}merge"
 
@@ -84,12 +96,13 @@ class _Documents:
     def read(self, text: str) -> Seq:
         documents = Seq("", 1)
         try:
-            for node in YAML(typ="safe", pure=True).compose_all(text):
-                documents.append(self._value(node, ""))
-                documents.lines.append(node.start_mark.line + 1)
+            with warnings.catch_warnings(action="ignore", category=ReusedAnchorWarning):
+                for node in YAML(typ="safe", pure=True).compose_all(text):
+                    documents.append(self._value(node, ""))
+                    documents.lines.append(node.start_mark.line + 1)
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            message = " ".join(filter(None, (error.context, error.problem)))
+            message = _without_names(" ".join(filter(None, (error.context, error.problem))))
             self._problem(mark.line + 1 if mark else 0, "", f"not YAML: {message}")
         except YAMLError as error:
             self._problem(0, "", f"not YAML: {type(error).__name__}")
@@ -161,7 +174,8 @@ class _Documents:
                     return float(plain.replace(".inf", "inf").replace(".nan", "nan"))
         except ValueError:
             pass
-        self._problem(node.start_mark.line + 1, path, f"the YAML tag {node.tag} is not known here")
+        tag = "this YAML tag" if is_secret(path) else f"the YAML tag {node.tag}"
+        self._problem(node.start_mark.line + 1, path, f"{tag} is not known here")
         return None
 
 

@@ -28,6 +28,7 @@ from extproc.bootstrap.parts import packed, regex, string_match
 from extproc.bootstrap.processor import FILTER, LOCAL_FILTER, processing_mode
 from extproc.call import JSON_APIS
 from extproc.config import Chain, Config, Match, Retry, Route
+from extproc.patterns import host_regex
 
 BODY: Final = "ai_proxy_body"
 """Dynamic metadata: `model` and `stream` of the request's body."""
@@ -282,10 +283,8 @@ def _head_conditions(match: Match) -> Iterator[route_v3.HeaderMatcher]:
     for name, value in match.headers.items():
         yield route_v3.HeaderMatcher(name=name, string_match=matcher.StringMatcher(exact=value))
     if match.hosts:
-        hosts = "|".join(
-            ".*" + re.escape(host[1:]) if host.startswith("*.") else re.escape(host) for host in match.hosts
-        )
-        yield route_v3.HeaderMatcher(name=":authority", string_match=regex(rf"(?i)({hosts})(:\d+)?"))
+        hosts = "|".join(map(host_regex, match.hosts))
+        yield route_v3.HeaderMatcher(name=":authority", string_match=regex(rf"({hosts})(:\d+)?"))
     for names in (match.ingress, match.services):
         if names:
             said = {n for name in names for n in (name, name.rpartition("/")[2], name.partition(":")[0])}

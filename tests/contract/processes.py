@@ -87,11 +87,16 @@ class Process:
 
     def children(self) -> dict[str, int]:
         """Process ids of the children by program: `envoy`, `simulate`."""
-        found = {}
-        for line in Path(f"/proc/{self.popen.pid}/task/{self.popen.pid}/children").read_text().split():
-            words = Path(f"/proc/{line}/cmdline").read_bytes().decode(errors="replace").split("\0")
-            found["simulate" if "simulate" in words else Path(words[0]).name] = int(line)
-        return found
+        return children(self.popen.pid)
+
+
+def children(parent: int) -> dict[str, int]:
+    """Process ids of a process' children by program: `envoy`, `simulate`."""
+    found = {}
+    for line in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+        words = Path(f"/proc/{line}/cmdline").read_bytes().decode(errors="replace").split("\0")
+        found["simulate" if "simulate" in words else Path(words[0]).name] = int(line)
+    return found
 
 
 @dataclass

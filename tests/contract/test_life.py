@@ -8,6 +8,8 @@ from pathlib import Path
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -139,10 +141,83 @@ def test_a_stop_is_bounded(config: Path, tmp_path: Path) -> None:
         assert time.monotonic() - started < 10
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_the_drain(config: Path, tmp_path: Path, number: signal.Signals) -> None:
+    with processes.gateway(tmp_path, "--config", str(config), "--simulate") as gateway:
+        children = gateway.process.children()
+        connection, rest, _ = stream(gateway, 2000)
+        gateway.process.popen.send_signal(number)
+        until(lambda: "(again to stop now)" in gateway.process.errors, "the stop is said")
+        next(rest)
+        started = time.monotonic()
+        gateway.process.popen.send_signal(number)
+        with pytest.raises(EOFError):
+            list(rest)
+        connection.close()
+        assert gateway.process.wait() == 0
+        assert time.monotonic() - started < 10
+        assert not any(map(alive, children.values()))
+        assert "Traceback" not in gateway.process.errors
+
+
+def test_a_second_signal_ends_the_drain_of_the_sidecar_alone(config: Path, tmp_path: Path) -> None:
+    listen = processes.free_port()
+    options = ("--config", str(config), "--listen", f"127.0.0.1:{listen}", "--admin", "127.0.0.1:0")
+    environ = processes.environment(NOT_SET_ANYWHERE="sk-sim-PLANTED")
+    with processes.command(tmp_path, "serve", *options, environ=environ) as serve:
+        until(lambda: "serving" in serve.errors, "the sidecar serves")
+        with grpc.insecure_channel(f"127.0.0.1:{listen}", options=[("grpc.enable_http_proxy", 0)]) as channel:
+            watching = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())  # an open stream
+            next(watching)
+            serve.popen.send_signal(signal.SIGTERM)
+            until(lambda: "(again to stop now)" in serve.errors, "the stop is said")
+            with pytest.raises(subprocess.TimeoutExpired):
+                serve.wait(1)
+            serve.popen.send_signal(signal.SIGTERM)
+            assert serve.wait(5) == 0
+        assert serve.errors.splitlines()[-1].count("again to stop now") == 1
+
+
 def test_sigint_stops_too(config: Path, tmp_path: Path) -> None:
     with processes.gateway(tmp_path, "--config", str(config), "--simulate") as gateway:
         gateway.process.popen.send_signal(signal.SIGINT)
         assert gateway.process.wait() in (0, 130)
+
+
+# make run
+
+
+def make_run(arguments: str, *flags: str) -> list[str]:
+    """`make run` with this Python's installation, whatever its age."""
+    return ["make", *flags, "-o", "install", f"BIN={Path(sys.executable).parent}", "run", f"ARGS={arguments}"]
+
+
+def test_what_ends_make_ends_everything(tmp_path: Path) -> None:
+    arguments = "--listen 127.0.0.1:0 --admin 127.0.0.1:0 --log-format json"
+    with (tmp_path / "err").open("wb") as errors:
+        make = subprocess.Popen(
+            make_run(arguments), cwd=processes.ROOT, env=processes.environment(), stdout=errors, stderr=errors
+        )
+    running = Process(make, tmp_path / "err", tmp_path / "err")
+    parts: list[int] = []
+    try:
+        until(lambda: '"event": "ready"' in running.errors, "ready")
+        parts += running.children().values()
+        parts += processes.children(parts[0]).values()
+        assert len(parts) == 3
+        running.end()
+        until(lambda: not any(map(alive, parts)), "the sidecar, Envoy and the simulator end with make")
+    finally:
+        running.end()
+        for pid in filter(alive, parts):
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(("arguments", "named"), [("--listen 127.0.0.1:1", True), ("--config my.yaml", False)])
+def test_make_run_chooses_a_service_only_where_there_is_no_configuration(arguments: str, named: bool) -> None:
+    shown = subprocess.run(make_run(arguments, "-n"), cwd=processes.ROOT, capture_output=True, text=True, check=True)
+    assert ("DEFAULT_AI_SERVICE=" in shown.stdout) is named
+    assert shown.stdout.rstrip().endswith(arguments)
 
 
 # Dying
@@ -206,6 +281,49 @@ def test_a_taken_port_is_said_plainly(config: Path, tmp_path: Path, flag: str) -
             assert process.wait() == 1
             assert str(port) in process.errors
             assert "Traceback" not in process.errors
+
+
+@pytest.mark.parametrize("command", ["run", "serve", "simulate"])
+def test_a_taken_port_is_one_line(config: Path, tmp_path: Path, command: str) -> None:
+    options = () if command == "simulate" else ("--config", str(config), "--admin", "127.0.0.1:0")
+    environ = processes.environment(NOT_SET_ANYWHERE="sk-sim-PLANTED")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with processes.command(tmp_path, command, *options, "--listen", address, environ=environ) as process:
+            assert process.wait() == 1
+    assert process.errors == f"extproc: cannot listen on {address} (--listen): Address already in use\n"
+
+
+@pytest.mark.parametrize("command", ["run", "serve"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_one_port_for_two_is_one_line(config: Path, tmp_path: Path, command: str, host: str) -> None:
+    listen, admin = f"{host}:{(port := processes.free_port())}", f"127.0.0.1:{port}"
+    options = ("--config", str(config), "--listen", listen, "--admin", admin)
+    environ = processes.environment(NOT_SET_ANYWHERE="sk-sim-PLANTED")
+    with processes.command(tmp_path, command, *options, environ=environ) as process:
+        assert process.wait() == 1
+    assert process.errors == f"extproc: --listen {listen} and --admin {admin}: each needs a port of its own\n"
+
+
+@pytest.mark.parametrize("command", ["run", "envoy"])
+def test_what_envoy_refuses_is_one_sentence(config: Path, tmp_path: Path, command: str) -> None:
+    options = ("--config", str(config), "--listen", "127.0.0.1:0", "--access-log", "/nowhere/access.log")
+    options += ("--admin", "127.0.0.1:0") if command == "run" else ()
+    environ = processes.environment(NOT_SET_ANYWHERE="sk-sim-PLANTED")
+    with processes.command(tmp_path, command, *options, environ=environ) as process:
+        assert process.wait() == 1
+    said = "Envoy ended at start with code 1" if command == "run" else "Envoy refuses its configuration"
+    lines = process.errors.splitlines()
+    assert lines[0] == f"extproc: {said}: unable to open file '/nowhere/access.log': No such file or directory"
+    assert lines[1:] == ([] if command == "run" else ["(if it names paths of another machine: --no-validate)"])
+
+
+def test_an_empty_access_log_is_none(config: Path, tmp_path: Path) -> None:
+    with processes.gateway(tmp_path, "--config", str(config), "--simulate", "--access-log", "") as gateway:
+        assert ask(gateway.port, body=chat("x")).status == 200
+    with processes.command(tmp_path / "envoy", "envoy", "--config", str(config), "--access-log", "") as process:
+        assert process.wait() == 0, process.errors
+    assert "StdoutAccessLog" not in process.stdout.read_text()
 
 
 # What is written

@@ -19,6 +19,20 @@ def read(folder: Path, text: str) -> Loaded:
     return load(path, {})
 
 
+def test_what_it_quotes_is_one_line_and_no_key(tmp_path: Path) -> None:
+    loaded = read(
+        tmp_path,
+        f"""\
+        provider:
+          type: openai
+          modelMapping: {{"a\\nProviders\\u001b[31m": 模型, {KEY}: x}}
+        """,
+    )
+    lines = describe(loaded).splitlines()
+    assert r"    mapping   a\nProviders\x1b[31m -> 模型, sk-… -> x" in lines
+    assert lines.count("Providers") == 1
+
+
 def test_describe(tmp_path: Path) -> None:
     loaded = read(
         tmp_path,

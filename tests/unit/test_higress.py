@@ -117,6 +117,35 @@ def test_default_service_of_the_environment(tmp_path: Path) -> None:
     assert routes(loaded)[4:] == [("default", {}, "azure")]
     assert NO_DEFAULT not in loaded.notes
 
+    note = "DEFAULT_AI_SERVICE is azure-openai: azure takes what no rule takes, although defaultConfigDisable is set"
+    assert note in loaded.notes
+
+
+def test_default_service_whose_rule_is_switched_off(tmp_path: Path) -> None:
+    text = plugin(
+        """\
+        matchRules:
+        - {ingress: [off, both], configDisable: true}
+        - {ingress: [on, both], config: {provider: {type: openai}}}
+        """
+    )
+    loaded = read(tmp_path, text, {"DEFAULT_AI_SERVICE": "off"})
+    assert loaded.notes == (
+        "rule off: configDisable, so its traffic is refused",
+        "DEFAULT_AI_SERVICE is off, whose rule is switched off, so there is no default",
+        NO_DEFAULT,
+    )
+    loaded = read(tmp_path, text, {"DEFAULT_AI_SERVICE": "both"})
+    assert routes(loaded)[-1] == ("default", {}, "openai")
+    assert loaded.notes == ("rule off: configDisable, so its traffic is refused",)
+
+
+def test_a_rule_switched_off_leaves_its_traffic_to_the_default(tmp_path: Path) -> None:
+    spec = "defaultConfig: {provider: {type: openai}}\nmatchRules: [{ingress: [off], configDisable: true}]"
+    assert read(tmp_path, plugin(spec)).notes == ("rule off: configDisable, so its traffic falls to defaultConfig",)
+    loaded = read(tmp_path, plugin(f"{spec}\ndefaultConfigDisable: true\n").replace("}]", "}, {ingress: [i]}]"))
+    assert loaded.notes[0] == "rule off: configDisable, so its traffic is refused"
+
 
 def test_default_service_that_no_rule_names(tmp_path: Path) -> None:
     loaded = read(tmp_path, IMAGE, {"DEFAULT_AI_SERVICE": "azure-opnai"})
@@ -194,6 +223,39 @@ SPECS = [
         - {ingress: [j], configDisable: true}
         """,
         [("i", {"ingress": ("i",)}, "p"), ("j", {"ingress": ("j",)}, None)],
+    ),
+    (
+        "configDisable with a default that takes over, and another rule before it",
+        """\
+        defaultConfig: {provider: {type: openai, id: p}}
+        matchRules:
+        - {ingress: [j], configDisable: true}
+        - {ingress: [i, j], config: {provider: {type: openai, id: q}}}
+        """,
+        [("i", {"ingress": ("i", "j")}, "q"), ("default", {}, "p")],
+    ),
+    (
+        "configDisable without a default: other rules come first",
+        """\
+        matchRules:
+        - {domain: [a.com], configDisable: true}
+        - {domain: ["*.com"], config: {provider: {type: openai, id: q}}}
+        """,
+        [("*.com", {"hosts": ("*.com",)}, "q"), ("a.com", {"hosts": ("a.com",)}, None)],
+    ),
+    (
+        "ids made of domains",
+        """\
+        matchRules:
+        - {domain: [a.com], config: {provider: {type: openai, apiToken: x}}}
+        - {domain: ["*"], config: {provider: {type: openai, apiToken: y}}}
+        - {domain: ["*.b.com"], config: {provider: {type: openai, apiToken: z}}}
+        """,
+        [
+            ("a.com", {"hosts": ("a.com",)}, "openai"),
+            ("*", {}, "openai-2"),
+            ("*.b.com", {"hosts": ("*.b.com",)}, "openai-b.com"),
+        ],
     ),
     (
         "same id, different blocks; identical blocks are shared",
@@ -341,8 +403,7 @@ WRONG = [
         "unknown key of a configuration",
         "defaultConfig:\n  provder: {type: openai}\n  provider: {type: openai}",
         [
-            "5: spec.defaultConfig.provder: unknown key (did you mean provider?); allowed: provider, providers, "
-            "activeProviderId"
+            "5: spec.defaultConfig.provder: unknown key (did you mean provider?)",
         ],
     ),
     (
@@ -354,6 +415,80 @@ WRONG = [
         "a rule that does nothing",
         "matchRules:\n- {ingress: [a], config: {providers: []}}",
         ["5: spec.matchRules[0].config: has neither provider nor activeProviderId, so it does nothing"],
+    ),
+    (
+        "unknown keys of the plugin and of a rule",
+        """\
+        matchRule: []
+        phse: AUTHN
+        bogus: 3
+        url: oci://x
+        priority: 100
+        failStrategy: FAIL_OPEN
+        imagePullPolicy: Always
+        imagePullSecret: x
+        sha256: x
+        selector: {}
+        targetRef: {}
+        targetRefs: []
+        type: HTTP
+        match: []
+        verificationKey: x
+        vmConfig: {}
+        pluginName: x
+        pluginConfig: {}
+        phase: AUTHN
+        matchRules:
+        - {ingres: [a], ingress: [b], routeType: HTTP, config: {provider: {type: openai}}}
+        - {ingress: [c], configDisabled: true, config: {provider: {type: openai}}}
+        - {domains: [a.com]}
+        """,
+        [
+            "4: spec.matchRule: unknown key (did you mean matchRules?)",
+            "5: spec.phse: unknown key (did you mean phase?)",
+            "6: spec.bogus: unknown key; allowed: defaultConfig, defaultConfigDisable, matchRules, url, phase, "
+            "priority, failStrategy, imagePullPolicy, imagePullSecret, sha256, selector, targetRef, targetRefs, type, "
+            "match, verificationKey, vmConfig, pluginName, pluginConfig",
+            "24: spec.matchRules[0].ingres: unknown key (did you mean ingress?)",
+            "25: spec.matchRules[1].configDisabled: unknown key (did you mean configDisable?)",
+            "26: spec.matchRules[2].domains: unknown key (did you mean domain?)",
+            "26: spec.matchRules[2]: a rule must say whose traffic it is for: a list under ingress, domain or service",
+        ],
+    ),
+    (
+        "the configuration under Istio's key",
+        "pluginConfig: {provider: {type: openai}}",
+        ["4: spec.pluginConfig: not supported; move it to defaultConfig"],
+    ),
+    (
+        "a flag of the wrong type, and nothing to switch off",
+        "defaultConfigDisable: 'true'\nmatchRules: [{ingress: [a], config: {provider: {type: openai}}}]",
+        ["4: spec.defaultConfigDisable: must be true or false"],
+    ),
+    (
+        "two providers with one id beside activeProviderId",
+        """\
+        defaultConfig:
+          providers:
+          - {id: a, type: openai, apiToken: x}
+          - {id: a, type: openai, apiToken: y}
+          activeProviderId: a
+        matchRules:
+        - {ingress: [i], config: {providers: [{type: openai}, {type: openai}], activeProviderId: openai}}
+        """,
+        [
+            "7: spec.defaultConfig.providers[1].id: two providers have the id 'a': give each an id of its own",
+            "10: spec.matchRules[0].config.providers[1].type: two providers have the id 'openai': give each an id of "
+            "its own",
+        ],
+    ),
+    (
+        "a domain that can never match",
+        "matchRules:\n- domain: [a.com, 'https://b.com']\n  config: {provider: {type: openai}}",
+        [
+            "5: spec.matchRules[0].domain[1]: no host can match 'https://b.com'; allowed: api.example.com, "
+            "*.example.com, example.*, *, [::1]"
+        ],
     ),
     (
         "wrong shapes",

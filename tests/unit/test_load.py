@@ -117,7 +117,7 @@ WRONG = [
             "config.yaml:2: corsOrigins: found the text '*'; wanted a list",
             "config.yaml:5: providers[0].models[1]: found the number 4; wanted text (put it in quotes)",
             "config.yaml:6: providers[0].recordUsage: found the text 'perhaps'; wanted true or false",
-            "config.yaml:7: providers[0].modelMapping: must be a mapping from model name to model name",
+            "config.yaml:7: providers[0].modelMapping: found a list; wanted a mapping",
             "config.yaml:8: providers[0].id: found nothing; wanted text",
             "config.yaml:9: providers[0].context.refresh: found the text 'soon'; wanted a number of seconds, or text "
             "such as 500ms, 30s, 5m, 1h",
@@ -199,6 +199,53 @@ WRONG = [
         "duplicate key",
         "providers:\n  - type: openai\n    id: a\n    type: openai\n",
         ["config.yaml:4: providers[0].type: said twice; it is already on line 2"],
+    ),
+    (
+        "an id with a space, keys and names that are numbers",
+        """\
+        providers:
+          - type: openai
+            id: my provider
+            apiTokens: [a, 12345678]
+            modelMapping:
+              gpt-4: 4
+              gpt-5: [x]
+          - {id: b, type: qwen, apiToken: 12345678}
+          - {id: c, type: qwen, apiToken: {a: b}, streamOnlyModels: ["q*", ""]}
+        """,
+        [
+            "config.yaml:3: providers[0].id: found the text 'my provider'; allowed: letters, digits and . _ - (first a "
+            "letter or digit)",
+            "config.yaml:4: providers[0].apiTokens[1]: found a number; wanted text (put it in quotes)",
+            "config.yaml:6: providers[0].modelMapping.gpt-4: found the number 4; wanted text (put it in quotes)",
+            "config.yaml:7: providers[0].modelMapping.gpt-5: found a list; wanted text",
+            "config.yaml:8: providers[1].apiToken: found a number; wanted text (put it in quotes)",
+            "config.yaml:9: providers[2].apiToken: found a mapping; wanted a list",
+            "config.yaml:9: providers[2].streamOnlyModels: a model name pattern must not be empty",
+        ],
+    ),
+    (
+        "conditions that no request can meet",
+        """\
+        providers: [{type: openai}]
+        routes:
+          - {name: a, provider: openai, match: {pathPrefix: v1/}}
+          - {name: b, provider: openai, match: {headers: {"x team": a}}}
+          - {name: c, provider: openai, match: {headers: {x-a: "a\\nb"}}}
+          - {name: d, provider: openai, match: {headers: {x-a: "a "}}}
+          - {name: e, provider: openai, match: {headers: {x-a: a, X-A: b}}}
+          - {name: f, provider: openai, match: {models: [""]}}
+        """,
+        [
+            "config.yaml:3: routes[0].match.pathPrefix: no path begins with 'v1/': the first character must be /",
+            "config.yaml:4: routes[1].match.headers: no header has the name 'x team'",
+            "config.yaml:5: routes[2].match.headers: x-a: no header has such a value: a control character in it, or "
+            "white space around it",
+            "config.yaml:6: routes[3].match.headers: x-a: no header has such a value: a control character in it, or "
+            "white space around it",
+            "config.yaml:7: routes[4].match.headers: two names differ in case only, so they are the same header",
+            "config.yaml:8: routes[5].match.models: a model name pattern must not be empty",
+        ],
     ),
     (
         "not YAML",
@@ -299,6 +346,24 @@ WRONG = [
         ],
     ),
     (
+        "a host that can never match",
+        "providers: [{type: openai}]\nroutes:\n- name: a\n  provider: openai\n  match: {hosts: [a.com,\n    https://b.com]}",
+        [
+            "config.yaml:6: routes[0].match.hosts[1]: no host can match 'https://b.com'; allowed: api.example.com, "
+            "*.example.com, example.*, *, [::1]"
+        ],
+    ),
+    (
+        "two providers with one id beside activeProviderId",
+        "providers:\n- {id: a, type: openai}\n- {id: a, type: qwen, apiToken: x}\nactiveProviderId: a\n",
+        ["config.yaml:3: providers[1].id: two providers have the id 'a': give each an id of its own"],
+    ),
+    (
+        "activeProviderId alone",
+        "activeProviderId: a\n",
+        ["config.yaml:1: activeProviderId: no provider has the id 'a'; there are no providers"],
+    ),
+    (
         "provider and routes",
         "provider: {type: openai}\nroutes: [{name: a, provider: openai}]\n",
         ["config.yaml:1: provider: takes everything, so there can be no routes beside it; use providers and routes"],
@@ -347,6 +412,43 @@ SECRET = "sk-do-not-print-me"
 )
 def test_secrets_stay_secret(tmp_path: Path, text: str) -> None:
     assert SECRET not in "\n".join(problems(tmp_path, text))
+
+
+HEXADECIMAL = "0123456789abcdef0123456789ABCDEF"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"providers: [{{type: {SECRET}}}]",
+        f"providers: [{{type: {HEXADECIMAL}}}]",
+        f"providers: [{{type: qwen, id: '{SECRET} ', apiToken: x}}]",
+        f"providers: [{{type: openai, {SECRET}: a, {SECRET}: b}}]",
+        f"providers: [{{type: openai, modelMapping: {SECRET}}}]",
+        f"providers: [{{type: openai, tls: Bearer {SECRET}}}]",
+        f"providers: [{{type: openai}}]\nroutes: [{{name: a, provider: {SECRET}}}]",
+        f"providers:\n- type: qwen\n  apiTokens:{SECRET}",
+        f"providers:\n- apiTokens:{SECRET}",
+        f"{SECRET}\n",
+        "providers: [{type: qwen, apiTokens: {plain-secret: 1, plain-secret: 2}}]",
+        "providers: [{type: qwen, apiTokens: [*plain-secret]}]",
+        "providers: [{type: qwen, apiTokens: [!plain-secret x]}]",
+        "providers: [{type: qwen, apiTokens: [!plain-secret!x y]}]",
+        "providers: [{type: qwen, apiTokens: [&plain-secret 1, &plain-secret 2]}]",
+        "providers: [{type: qwen, apiTokens:plain-secret}]",
+        "apiTokens:plain-secret\n",
+    ],
+)
+def test_secrets_where_none_belongs_stay_secret(
+    tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> None:
+    found = "\n".join([*problems(tmp_path, text), *(str(w.message) for w in recwarn), *capsys.readouterr()])
+    assert [secret for secret in (SECRET, HEXADECIMAL, "plain-secret") if secret in found] == []
+
+
+def test_secrets_in_notes_stay_secret(tmp_path: Path) -> None:
+    text = f"providers: [{{type: openai, id: x}}, {{type: openai, id: {SECRET}}}]\nactiveProviderId: x"
+    assert read(tmp_path, text).notes == ("provider sk-…: listed, but not active, so it is left out",)
 
 
 def test_smallest(tmp_path: Path) -> None:
@@ -521,7 +623,7 @@ def test_stand_in(tmp_path: Path, provider: str, stands_in: bool, endpoint: str 
 
 
 def test_stand_in_does_not_hide_mistakes(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="must be a list of strings"):
+    with pytest.raises(ConfigError, match=r"apiTokens\[0\]: found a number; wanted text"):
         read(tmp_path, "providers: [{type: qwen, apiTokens: [5]}]", stand_in=STAND_IN)
     with pytest.raises(ConfigError, match="cannot be read"):
         read(tmp_path, "providers: [{type: qwen, apiTokens: ['file:none']}]", stand_in=STAND_IN)
@@ -554,7 +656,7 @@ ADVICE = [
     ),
     (
         "never reached",
-        "providers: [{type: openai}]\nroutes: [{name: a, provider: openai, match: {pathPrefix: /}}, "
+        "providers: [{type: openai}]\nroutes: [{name: a, provider: openai, match: {pathPrefix: /, hosts: ['*:80']}}, "
         "{name: b, provider: openai, match: {models: [x]}}]",
         ["route b: never reached, since route a before it takes everything"],
     ),

@@ -3,8 +3,9 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 import pytest
+import re2
 
-from extproc.patterns import ModelMapping, NamePatterns
+from extproc.patterns import ModelMapping, NamePatterns, host_pattern, host_regex
 
 EVERYTHING = {
     "gpt-4": "exact",
@@ -149,3 +150,45 @@ def test_patterns(patterns: list[str], name: str, expected: bool) -> None:
 def test_a_pattern_that_is_no_expression_is_refused() -> None:
     with pytest.raises(ValueError, match="RE2"):
         NamePatterns(["~("])
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "",
+        " ",
+        "https://a.com",
+        "a.com/x",
+        "a*b.com",
+        "*a*",
+        "**",
+        "*.",
+        ".*",
+        ".a.com",
+        "a b",
+        "a:b",
+        "::1",
+        ":80",
+        "例子.cn",
+    ],
+)
+def test_a_host_pattern_that_can_never_match_is_an_error(pattern: str) -> None:
+    with pytest.raises(ValueError, match="no host can match"):
+        host_pattern(pattern)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "hosts"),
+    [
+        ("*", ["", "a", "[::1]"]),
+        ("*:8080", ["a"]),
+        ("A.Example.com:8080", ["a.example.COM"]),
+        ("*oo.cn", ["foo.cn", "a.OO.cn", "oo.cn"]),
+        ("foo*", ["foo", "FOO.a.b"]),
+        ("[::1]:80", ["[::1]"]),
+    ],
+)
+def test_the_expression_of_a_host_pattern(pattern: str, hosts: list[str]) -> None:
+    for host in hosts:
+        assert re2.fullmatch(host_regex(pattern), host), host
+        assert re2.fullmatch(host_regex(pattern) + "(?::[0-9]+)?", f"{host}:8080"), host
