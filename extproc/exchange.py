@@ -191,7 +191,7 @@ class Exchange:
             return event.headers
         sent = jsontext.load(state.encode())
         kept = {name: value for name, value in event.headers.items() if name not in CLIENT_HEADERS}
-        return kept | {name: sent[name] for name in CLIENT_HEADERS if sent.get(name)}
+        return kept | {name: sent[name].encode().decode("latin-1") for name in CLIENT_HEADERS if sent.get(name)}
 
     def _placed(self, event: RequestHeaders, headers: Mapping[str, str], target: Target) -> Headed:
         """Envoy chose route and provider."""
