@@ -7,7 +7,7 @@ pair is JSON (RFC 8259, 8.2) and common: clients cut texts inside an emoji. msgs
 no others, are read by the standard library.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 import json
 import math
 import re
@@ -67,21 +67,19 @@ def _decode(decoder: "msgspec.json.Decoder[T]", text: bytes | Raw, loosely: Call
         raise NotJson(str(error)) from None
 
 
-def _split(text: str, kind: type) -> list[tuple[Any, Raw]]:
+def _split(text: str, kind: type) -> Iterator[tuple[Any, Raw]]:
     """The values one level down, read and as they stand; an object's names are among them."""
     if not isinstance(_unread.decode(text), kind):
         raise ValueError("another type")
-    found = []
     at = text.index("{" if kind is dict else "[") + 1
     while (match := _VALUE.search(text, at)) and match[0] not in "}]":
         value, at = _unread.raw_decode(text, match.start())
-        found.append((value, Raw(text[match.start() : at].encode())))
-    return found
+        yield value, Raw(text[match.start() : at].encode())
 
 
 def _split_object(text: str) -> Fields:
-    names_and_values = _split(text, dict)
-    return {name: raw for (name, _), (_, raw) in zip(names_and_values[::2], names_and_values[1::2], strict=True)}
+    parts = _split(text, dict)
+    return {name: raw for (name, _), (_, raw) in zip(parts, parts, strict=True)}
 
 
 def _split_array(text: str) -> list[Raw]:

@@ -18,8 +18,8 @@ PATIENCE = 20.0
 
 
 def environment(**more: str) -> dict[str, str]:
-    """This process' environment without proxies and without anything that configures the gateway."""
-    ours = ("_API_KEY", "_SERVICE_URL", "DEFAULT_AI_SERVICE", "_PROXY")
+    """This process' environment without proxies, without anything that configures the gateway, and without `make`."""
+    ours = ("_API_KEY", "_SERVICE_URL", "DEFAULT_AI_SERVICE", "_PROXY", "MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
     return {k: v for k, v in os.environ.items() if not k.upper().endswith(ours)} | more
 
 

@@ -108,6 +108,7 @@ RULES = [
     ("Bearer moonshot", "nobody.test", "Kimi"),
     ("Bearer kimi", "nobody.test", "Kimi"),
     ("Bearer whatever", "nobody.test", "通义千问"),
+    ("Bearer switched-off", "nobody.test", "通义千问"),
     ("", "nobody.test", "通义千问"),
     ("Bearer whatever", "a.openai.test", "GPT"),
     ("Bearer whatever", "gpt.test", "GPT"),
@@ -121,8 +122,15 @@ def test_a_wasm_plugin_s_rules_are_routes(from_plugin: Gateway, authorization: s
     assert f"我是{name}（模拟）" in answer.json["choices"][0]["message"]["content"]
 
 
-def test_a_rule_that_is_switched_off_reaches_no_vendor(from_plugin: Gateway) -> None:
-    answer = ask(from_plugin.port, body=chat("x"), headers={"authorization": "Bearer switched-off"})
+def test_a_rule_that_is_switched_off_reaches_no_vendor(simulator: Simulator, tmp_path: Path) -> None:
+    path = tmp_path / "wasmplugin.yaml"
+    path.write_text(
+        PLUGIN.replace("SIM}", f"'{simulator.url}'}}").replace("spec:", "spec:\n  defaultConfigDisable: true")
+    )
+    environ = processes.environment(DEFAULT_AI_SERVICE="moonshot")
+    with processes.gateway(tmp_path, "--config", str(path), environ=environ) as running:
+        assert ask(running.port, body=chat("x")).status == 200
+        answer = ask(running.port, body=chat("x"), headers={"authorization": "Bearer switched-off"})
     assert answer.status == 404
     assert answer.error["type"] == "invalid_request_error"
 

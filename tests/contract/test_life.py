@@ -215,7 +215,8 @@ def test_what_ends_make_ends_everything(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("arguments", "named"), [("--listen 127.0.0.1:1", True), ("--config my.yaml", False)])
 def test_make_run_chooses_a_service_only_where_there_is_no_configuration(arguments: str, named: bool) -> None:
-    shown = subprocess.run(make_run(arguments, "-n"), cwd=processes.ROOT, capture_output=True, text=True, check=True)
+    command, environ = make_run(arguments, "-n"), processes.environment()
+    shown = subprocess.run(command, cwd=processes.ROOT, env=environ, capture_output=True, text=True, check=True)
     assert ("DEFAULT_AI_SERVICE=" in shown.stdout) is named
     assert shown.stdout.rstrip().endswith(arguments)
 
