@@ -35,21 +35,22 @@ Resolve = Callable[[str], list[str]]
 """Turns one entry of `apiTokens` (a literal, `${NAME}` or `file:PATH`) into tokens; `ValueError` says why not."""
 
 
-def _tokens(value: Any, info: ValidationInfo) -> Any:
+def tokens(value: Any, info: ValidationInfo) -> list[str]:
+    """The secrets that an entry or a list of them stands for. Raises `ValueError`, which never quotes one."""
     resolve: Resolve = (info.context or {}).get("resolve", lambda text: [text.strip()])
     entries = [value] if isinstance(value, str) else value
     if not isinstance(entries, list) or not all(isinstance(e, str) for e in entries):
-        raise ValueError("must be a list of strings")
-    tokens = [token for entry in entries for token in resolve(entry)]
-    for token in tokens:
+        raise ValueError("must be text or a list of texts")
+    found = [token for entry in entries for token in resolve(entry)]
+    for token in found:
         if not token or not token.isascii() or not token.isprintable() or " " in token:
             raise ValueError("a token is empty or has characters that an HTTP header cannot carry")
-    return tokens
+    return found
 
 
 Tokens = Annotated[
     tuple[SecretStr, ...],
-    BeforeValidator(_tokens, json_schema_input_type=str | list[str]),
+    BeforeValidator(tokens, json_schema_input_type=str | list[str]),
 ]
 """Secrets, stripped and resolved when loaded. Never printed: their `repr` is stars."""
 

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from extproc.agreed import SIDECAR_CLUSTER
 from extproc.blocks import Block, Patterns
+from extproc.clients import Client
 from extproc.providers import AnyProvider, Provider
 
 LowerCase = Annotated[str, AfterValidator(str.lower)]
@@ -46,12 +47,13 @@ class Route(Block):
 
 class Config(Block):
     """One configuration file. `maxBodyBytes`: the longest JSON body read. `corsOrigins`: origins that browsers may
-    call from; Envoy answers their preflights."""
+    call from; Envoy answers their preflights. `clients`: who may come in; without any, everybody."""
 
     providers: tuple[AnyProvider, ...] = Field(min_length=1)
     routes: tuple[Route, ...] = ()
     max_body_bytes: int = Field(default=32 << 20, ge=1024, le=1 << 30)
     cors_origins: tuple[str, ...] = ()
+    clients: Annotated[tuple[Client, ...], Field(min_length=1)] = ()
 
     @model_validator(mode="after")
     def _references(self) -> Self:
@@ -69,6 +71,12 @@ class Config(Block):
                 raise ValueError(f"route {route.name!r} names provider {route.provider!r}; there are: {known}")
         if not self.routes and len(ids) > 1:
             raise ValueError("there are several providers, so routes must say which takes what")
+        clients = [c.name for c in self.clients]
+        if twice := sorted({n for n in clients if clients.count(n) > 1}):
+            raise ValueError(f"two clients have the name {twice[0]!r}")
+        for client in self.clients:
+            if unknown := [name for name in client.routes if name not in {r.name for r in self.effective_routes}]:
+                raise ValueError(f"client {client.name!r} names route {unknown[0]!r}, which is not there")
         return self
 
     @cached_property

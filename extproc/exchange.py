@@ -14,6 +14,7 @@ from typing import assert_never
 from extproc import compression, jsontext, outgoing, routing, sse
 from extproc.agreed import envoy_buffer
 from extproc.call import JSON_APIS, Call, Target, parse_path
+from extproc.clients import ANYONE, admit, without_keys
 from extproc.compression import Decompressor, Undecodable
 from extproc.config import Route
 from extproc.errors import (
@@ -62,6 +63,7 @@ class Exchange:
         self._state: State = Start()
         self._answer_headers: Mapping[str, str] = {}
         self._token: str | None = None
+        self._client = ANYONE
         self._counts = True
         self.record = Record()
 
@@ -124,16 +126,20 @@ class Exchange:
         target = parse_path(headers.get(":path", ""))
         self.record.method, self.record.path = headers.get(":method", ""), target.path
         self.record.request_id = headers.get("x-request-id")
+        self._client = admit(self._config.clients, headers)
+        self.record.client = self._client.name or None
         if self.record.method not in _METHODS:
             raise MethodNotAllowed(f"the method {self.record.method[:20]!r} is not supported")
-        routes = routing.candidates(self._config, headers, event.attributes)
+        candidates = routing.candidates(self._config, headers, event.attributes)
+        routes = [route for route in candidates if self._client.may_use(route.name)]
         providers = [self._config.by_id[r.provider] for r in routes if r.provider is not None]
         if target.api is None and not any(p.protocol == "original" for p in providers):
             raise UnknownPath("there is no API at this path; the OpenAI API is under /v1/")
-        self._state = Headed(headers, target, routes)
+        self._state = Headed(without_keys(self._config.clients, headers), target, routes)
         if event.end_of_stream:
             return self._without_body(self._state)
         if not _reads_body(target, headers):
+            self._client.check_unread()
             return self._without_body(self._state, streamed=True)
         if headers.get("content-encoding", "identity").lower() != "identity":
             raise UnsupportedEncoding("compressed request bodies are not supported")
@@ -162,6 +168,7 @@ class Exchange:
         except NotJson as error:
             raise BadJson(f"the request body is not a JSON object: {error}") from None
         model = routing.requested_model(given)
+        self._client.check_model(state.target, given, model)
         route = routing.choose(state.routes, model)
         provider = self._provider(route)
         body = provider.settled(given)
@@ -171,7 +178,8 @@ class Exchange:
             body=body,
             text=event.body,
             model=model,
-            settled=body != given,
+            # A member named twice might be another model for the vendor: what was checked is what is sent.
+            settled=body != given or self._client.limited,
             upstream_model=routing.upstream_model(provider, state.target, routing.requested_model(body)),
             stream=body.get("stream") == jsontext.TRUE,
         )
@@ -183,8 +191,8 @@ class Exchange:
         if method == "POST" and state.target.api in JSON_APIS:
             raise BadJson("the request has no body")
         routes = [r for r in state.routes if r.match.models is None]
-        if routing.is_model_list(state.target, method):
-            names = routing.listed_models(self._config, state.routes)
+        if state.routes and routing.is_model_list(state.target, method):
+            names = self._client.listed(routing.listed_models(self._config, state.routes))
             if names is not None:
                 return self._answer(routing.models_answer(names, state.target, self._moment.now))
             routes = routes or state.routes[:1]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from extproc.agreed import CLUSTER_HEADER, INTERNAL_PREFIX
 from extproc.call import Call
+from extproc.clients import CREDENTIALS
 from extproc.compression import READABLE
 from extproc.events import BodyMode, Forward
 from extproc.providers import Provider
@@ -15,7 +16,6 @@ from extproc.states import Record
 
 Metadata = Mapping[str, str | int | float]
 
-_CREDENTIALS = ("authorization", "x-api-key", "api-key")
 _NEVER = frozenset(
     "cookie keep-alive proxy-authorization proxy-connection te trailer upgrade x-authorization x-hi-original-auth "
     "x-mse-consumer x-forwarded-for x-real-ip forwarded".split()
@@ -66,9 +66,9 @@ def request(
             sets["content-type"] = "application/json"
     drop = [name for name in call.headers if name in _NEVER or name.startswith(_INTERNAL)]
     drop.extend(upstream.remove)
-    if call.token is not None:
-        drop.extend(_CREDENTIALS)
-    elif "authorization" in sets:  # the client's own key, in another header than it came in
+    # With a key of ours none of the client's leaves, and none that the call was not given: it was shown to us.
+    drop.extend(name for name in CREDENTIALS if call.token is not None or name not in call.headers)
+    if call.token is None and "authorization" in sets:  # the client's own key, in another header than it came in
         drop.extend(("x-api-key", "api-key"))
     if accepted := _accept_encoding(call.headers.get("accept-encoding", ""), read=read):
         sets["accept-encoding"] = accepted
@@ -105,6 +105,7 @@ def error_headers(headers: Mapping[str, str]) -> dict[str, str]:
 def metadata(record: Record) -> dict[str, str | int | float]:
     """The access log's values, those that are known."""
     values: dict[str, str | int | None] = {
+        "client": record.client,
         "route": record.route,
         "provider": record.provider,
         "model": record.model,

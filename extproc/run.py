@@ -265,7 +265,8 @@ async def _until_routing(base: str) -> None:
         for _ in range(200):
             try:
                 async with session.get(f"{base}{server.PROBE_PATH}") as answer:
-                    if answer.status == 404 and "unknown_url" in await answer.text():
+                    text = await answer.text()
+                    if "unknown_url" in text or "invalid_api_key" in text:  # the latter where clients are configured
                         return
             except aiohttp.ClientError:
                 pass

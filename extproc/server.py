@@ -90,6 +90,7 @@ def _account(record: Record, clock: _Clock) -> None:
     fields = {
         "method": record.method,
         "path": record.path,
+        "client": record.client,
         "route": record.route,
         "provider": record.provider,
         "model": record.model,

@@ -33,12 +33,14 @@ class Moment:
 @dataclass(slots=True)
 class Record:
     """What is known about an exchange, for one line in the log. `error`: the code of the error that ended it.
-    `request_id`: Envoy's or the client's; `upstream_request_id`: the vendor's."""
+    `request_id`: Envoy's or the client's; `upstream_request_id`: the vendor's.
+    `client`: the name of the client whose key was shown."""
 
     method: str = ""
     path: str = ""
     request_id: str | None = None
     upstream_request_id: str | None = None
+    client: str | None = None
     route: str | None = None
     provider: str | None = None
     model: str | None = None

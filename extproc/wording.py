@@ -37,6 +37,15 @@ OWNERS = {key: name for name, block in TYPES.items() for key in keys(block) if k
 
 TOKEN_KEYS = ("apiTokens", "apiToken")
 
+_SECRET = frozenset({*TOKEN_KEYS, "clients", "key", "keyFile", "context", "fileUrl", "headers", "value"})
+"""Keys whose value, or whatever stands in its place, is not for messages: keys, URLs that may be signed."""
+
+
+def may_be_secret(location: Location) -> bool:
+    """Whether what stands there must not be quoted."""
+    names = [step for step in location if isinstance(step, str)]
+    return not _SECRET.isdisjoint((*names[-1:], *(n for n in names if n in (*TOKEN_KEYS, "key", "headers"))))
+
 
 def block_at(location: Location) -> type[Block] | None:
     """The model of what pydantic's location leads to; it holds the tag of a provider as a step of its own."""
@@ -84,7 +93,7 @@ _WANTED = {
 def worded(detail: Mapping[str, Any], key: str, block: type[Block] | None, *, secret: bool) -> str:
     """What one of pydantic's errors means for whoever wrote the file. `secret`: the value must not be shown."""
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
-    found = "something else" if secret else found_text(value)
+    found = "something else" if secret and value is not None else found_text(value)
     match kind:
         case "value_error":
             return str(context["error"])
