@@ -301,8 +301,8 @@ WRONG = [
         "empty",
         "# nothing\n",
         [
-            "config.yaml: there is no configuration in it; allowed: providers, routes, maxBodyBytes, corsOrigins, clients, "
-            "or a Higress WasmPlugin of ai-proxy"
+            "config.yaml: there is no configuration in it; allowed: providers, routes, maxBodyBytes, corsOrigins, "
+            "clients, or a Higress WasmPlugin of ai-proxy"
         ],
     ),
     (
