@@ -20,9 +20,10 @@ from extproc.agreed import envoy_buffer
 from extproc.bootstrap.clusters import provider_cluster, sidecar_cluster
 from extproc.bootstrap.listener import Options, gateway_listener
 from extproc.bootstrap.parts import packed, socket_address
+from extproc.bootstrap.sidecar_tls import SidecarTls, secrets
 from extproc.config import Config
 
-__all__ = ["SYSTEM_CA_FILES", "Options", "as_yaml", "bootstrap", "sample"]
+__all__ = ["SYSTEM_CA_FILES", "Options", "SidecarTls", "as_yaml", "bootstrap", "sample", "secrets"]
 
 SYSTEM_CA_FILES: Final = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine, Arch
@@ -43,7 +44,7 @@ def bootstrap(config: Config, options: Options) -> str:
         static_resources=bootstrap_v3.BootstrapStaticResources(
             listeners=[gateway_listener(config, options, limit)],
             clusters=[
-                sidecar_cluster(options.sidecars),
+                sidecar_cluster(options),
                 *(provider_cluster(provider, options, limit) for provider in config.providers),
             ],
         ),

@@ -1,6 +1,6 @@
 """The clusters: the sidecar, and one per provider."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import timedelta
 
 from envoy_data_plane.envoy.config.cluster import v3 as cluster_v3
@@ -14,27 +14,30 @@ from envoy_data_plane.google import protobuf
 from extproc.agreed import SIDECAR_CLUSTER
 from extproc.bootstrap.listener import Options
 from extproc.bootstrap.parts import is_ip, packed, socket_address
+from extproc.bootstrap.sidecar_tls import transport_socket
 from extproc.providers import Provider
 
 _UNLIMITED = 1_000_000
+_PIPE = "unix:"
 
 
-def sidecar_cluster(sidecars: Sequence[str]) -> cluster_v3.Cluster:
-    addresses = [_host_port(sidecar) for sidecar in sidecars]
+def sidecar_cluster(options: Options) -> cluster_v3.Cluster:
+    hosts = [host for host, _ in map(_host_port, options.sidecars) if host]
     http2 = core.Http2ProtocolOptions(
         max_concurrent_streams=_UNLIMITED,  # one stream per exchange, held as long as the answer lasts
         connection_keepalive=core.KeepaliveSettings(interval=timedelta(seconds=60), timeout=timedelta(seconds=10)),
     )
     return cluster_v3.Cluster(
         name=SIDECAR_CLUSTER,
-        type=_discovery([host for host, _ in addresses], cluster_v3.ClusterDiscoveryType.STRICT_DNS),
+        type=_discovery(hosts, cluster_v3.ClusterDiscoveryType.STRICT_DNS),
         dns_lookup_family=cluster_v3.ClusterDnsLookupFamily.V4_PREFERRED,
         connect_timeout=timedelta(seconds=5),
         circuit_breakers=_no_breakers(),
-        load_assignment=_endpoints(SIDECAR_CLUSTER, addresses),
+        load_assignment=_endpoints(SIDECAR_CLUSTER, map(_address, options.sidecars)),
         typed_extension_protocol_options=_http(
             explicit_http_config=upstream_http.HttpProtocolOptionsExplicitHttpConfig(http2_protocol_options=http2)
         ),
+        transport_socket=transport_socket(options.sidecar_tls) if options.sidecar_tls else None,
     )
 
 
@@ -52,7 +55,7 @@ def provider_cluster(provider: Provider, options: Options, limit: int) -> cluste
         connect_timeout=timedelta(seconds=10),
         per_connection_buffer_limit_bytes=limit,
         circuit_breakers=_no_breakers(),
-        load_assignment=_endpoints(provider.id, [(upstream.address, upstream.port)]),
+        load_assignment=_endpoints(provider.id, [socket_address(upstream.address, upstream.port)]),
         upstream_connection_options=cluster_v3.UpstreamConnectionOptions(
             tcp_keepalive=core.TcpKeepalive(keepalive_time=30, keepalive_interval=10, keepalive_probes=3)
         ),
@@ -93,14 +96,13 @@ def _discovery(hosts: Iterable[str], by_name: cluster_v3.ClusterDiscoveryType) -
     return cluster_v3.ClusterDiscoveryType.STATIC if all(map(is_ip, hosts)) else by_name
 
 
-def _endpoints(name: str, addresses: Iterable[tuple[str, int]]) -> endpoint_v3.ClusterLoadAssignment:
+def _endpoints(name: str, addresses: Iterable[core.Address]) -> endpoint_v3.ClusterLoadAssignment:
     return endpoint_v3.ClusterLoadAssignment(
         cluster_name=name,
         endpoints=[
             endpoint_v3.LocalityLbEndpoints(
                 lb_endpoints=[
-                    endpoint_v3.LbEndpoint(endpoint=endpoint_v3.Endpoint(address=socket_address(host, port)))
-                    for host, port in addresses
+                    endpoint_v3.LbEndpoint(endpoint=endpoint_v3.Endpoint(address=address)) for address in addresses
                 ]
             )
         ],
@@ -119,6 +121,16 @@ def _http(
     return {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": packed(options)}
 
 
+def _address(text: str) -> core.Address:
+    """Of `host:port` or `unix:PATH`."""
+    if text.startswith(_PIPE):
+        return core.Address(pipe=core.Pipe(path=text.removeprefix(_PIPE)))
+    return socket_address(*_host_port(text))
+
+
 def _host_port(text: str) -> tuple[str, int]:
+    """No host for a Unix socket."""
+    if text.startswith(_PIPE):
+        return "", 0
     host, _, port = text.rpartition(":")
     return host.strip("[]"), int(port)

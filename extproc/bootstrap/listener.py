@@ -27,6 +27,7 @@ from envoy_data_plane.google import protobuf
 from extproc.agreed import CLUSTER_HEADER, INTERNAL_PREFIX, NAMESPACE, SIDECAR_CLUSTER
 from extproc.bootstrap.parts import packed, regex, socket_address, text_format
 from extproc.bootstrap.replies import access_logs, local_replies
+from extproc.bootstrap.sidecar_tls import SidecarTls
 from extproc.call import JSON_APIS
 from extproc.config import Config
 
@@ -42,7 +43,9 @@ _IDLE = timedelta(minutes=10)
 class Options:
     """What the bootstrap needs beside the configuration: addresses and paths of this installation.
 
-    `sidecars`: `host:port` of each gRPC server. `access_log`: None turns it off. `ca_file`: the system's CA bundle.
+    `sidecars`: `host:port` or `unix:PATH` of each gRPC server;
+    `sidecar_tls`: how they are met, None: in the clear. `access_log`: None turns it off.
+    `ca_file`: the system's CA bundle.
     `exclusive_port`: refuse to start where another Envoy listens already (else Linux lets both share the port).
     """
 
@@ -51,6 +54,7 @@ class Options:
     admin_host: str = "127.0.0.1"
     admin_port: int = 9901
     sidecars: tuple[str, ...] = ("127.0.0.1:9000",)
+    sidecar_tls: SidecarTls | None = None
     access_log: str | None = "/dev/stdout"
     ca_file: str = "/etc/ssl/certs/ca-certificates.crt"
     idle_timeout: timedelta = _IDLE
