@@ -71,5 +71,9 @@ class Azure(Provider):
             raise MissingParameter("model is missing: the deployment is chosen by it", param="model")
         return f"{resource}/deployments/{quote(call.upstream_model, safe='')}"
 
+    @property
+    def original_prefixes(self) -> tuple[str, ...]:
+        return ("/openai/",)
+
     def credentials(self, call: Call) -> Mapping[str, str]:
         return {"api-key": call.token or ""}

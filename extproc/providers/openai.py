@@ -2,16 +2,25 @@
 
 from collections.abc import Mapping
 from functools import cached_property
+import re
 from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import unquote
 
 from pydantic import AfterValidator
 
 from extproc import jsontext
-from extproc.call import CHAT, Call
+from extproc.call import CHAT, ROOTS, Call, first_segment
 from extproc.errors import UnsupportedApi
 from extproc.jsontext import Fields
 from extproc.providers.base import Provider, with_query
 from extproc.providers.urls import BaseUrl, merge_query, parse_base_url
+
+_ACCOUNT = frozenset("billing dashboard organization organizations usage".split())
+
+
+def _is_account(segment: str) -> bool:
+    """Also as a server might read it that decodes twice or takes `;` for the beginning of parameters."""
+    return re.split(r"[/\\;]", unquote(unquote(segment)), maxsplit=1)[0].strip().lower() in _ACCOUNT
 
 
 def _base_url(text: str) -> str:
@@ -20,8 +29,8 @@ def _base_url(text: str) -> str:
 
 
 class OpenAI(Provider):
-    """Every `/v1/*` API passes, except the account's administration (`organization`): nobody reaches that through
-    a gateway with the gateway's key."""
+    """Every `/v1/*` API passes, except the account's administration (`organization`, `dashboard`, …): nobody reaches
+    that through a gateway with the gateway's key."""
 
     tokens_required: ClassVar[bool] = False
     knows_developer: ClassVar[bool] = True
@@ -35,14 +44,28 @@ class OpenAI(Provider):
         return parse_base_url(self.openai_custom_url)
 
     @property
+    def _base(self) -> str:
+        """A bare host keeps /v1; any other base path stands in its place."""
+        return self._url.base or ("" if self._url.endpoint else "/v1")
+
+    @property
+    def original_prefixes(self) -> tuple[str, ...]:
+        return (f"{self._base}/",)
+
+    def check_original(self, call: Call) -> None:
+        super().check_original(call)
+        first = first_segment(call.target.path, f"{self._base}/") or ""
+        if _is_account(first) or (not self._base and first not in ROOTS):
+            raise UnsupportedApi("this path is not served here")
+
+    @property
     def vendor_url(self) -> str:
         return self._url.origin
 
     def path(self, call: Call) -> str:
-        if call.api is None or call.target.root == "organization":
+        if call.api is None or _is_account(call.target.root):
             raise UnsupportedApi("this path is not served here")
-        # A bare host keeps /v1; any other base path stands in its place.
-        path = f"{self._url.base or ('' if self._url.endpoint else '/v1')}/{call.api}"
+        path = f"{self._base}/{call.api}"
         return with_query(path, merge_query(call.target, self._url.query))
 
     def credentials(self, call: Call) -> Mapping[str, str]:

@@ -128,9 +128,9 @@ class Qwen(Provider):
     def error(self, status: int, body: bytes) -> UpstreamError:
         return dashscope.error(status, body)
 
-    def check_original(self, call: Call) -> None:
-        if not call.target.path.startswith(_ORIGINAL_PREFIXES):
-            raise UnsupportedApi("this provider speaks DashScope's own API (protocol: original)")
+    @property
+    def original_prefixes(self) -> tuple[str, ...]:
+        return _ORIGINAL_PREFIXES
 
     def takes_context(self, call: Call) -> bool:
         if self.protocol == "original":
