@@ -99,19 +99,20 @@ class Call:
     `model`: the name the client asked for; `upstream_model`: the vendor's; both None where the API has none.
     `stream`: the client wants server-sent events. `token`: the vendor key chosen for this call, None without one.
     `context`: the system text to insert. `now`: seconds since 1970. `nonce`: 96 random bits for minted ids.
+    Headers, bodies and keys are not in its `repr`.
     """
 
     target: Target
     method: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: Fields | None = None
-    text: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: Fields | None = field(default=None, repr=False)
+    text: bytes = field(default=b"", repr=False)
     model: str | None = None
     upstream_model: str | None = None
     settled: bool = False
     stream: bool = False
-    token: str | None = None
-    context: str | None = None
+    token: str | None = field(default=None, repr=False)
+    context: str | None = field(default=None, repr=False)
     now: int = 0
     nonce: int = 0
 

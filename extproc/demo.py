@@ -9,12 +9,20 @@ from extproc.config import Config
 _QUESTION = "用一句话介绍你自己。"
 
 
-def _key(config: Config) -> str:
-    """A bearer token that the last route takes, which is the default one where there is any."""
+def _key(config: Config, *, shown: bool = False) -> str:
+    """A bearer token that the last route takes, which is the default one where there is any. `shown`: a secret that
+    it may be is not for the screen."""
     if config.clients:
         return "YOUR_CLIENT_KEY"
     match = config.effective_routes[-1].match
-    return match.headers.get("authorization", "").removeprefix("Bearer ") or (*match.ingress, "any-key")[0]
+    wanted = match.headers.get("authorization", "").removeprefix("Bearer ")
+    if (
+        shown
+        and wanted
+        and wanted not in {name for route in config.effective_routes for name in (route.name, route.provider)}
+    ):
+        return "YOUR_KEY"
+    return wanted or (*match.ingress, "any-key")[0]
 
 
 def _model(config: Config) -> str:
@@ -27,7 +35,7 @@ def _model(config: Config) -> str:
 
 def banner(base: str, config: Config) -> str:
     """Ready-to-paste lines for a gateway at `base` (`http://host:port`)."""
-    key, model = _key(config), _model(config)
+    key, model = _key(config, shown=True), _model(config)
     return f"""
 Base URL: {base}/v1        (Ctrl-C stops)
 

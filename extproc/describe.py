@@ -4,6 +4,7 @@ Rule: pure, and no secret: of a key at most the last four characters.
 """
 
 from collections.abc import Iterator
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -68,9 +69,12 @@ def _rights(client: Client) -> Iterator[str]:
     yield f"route {' or '.join(client.routes)}" if client.routes else "any route"
 
 
+_SECRET_HEADER = re.compile("auth|key|cookie|token|secret|passw|credential|signature", re.I)
+
+
 def _header_value(name: str, value: str, shown: set[str]) -> str:
     """A credential that is a client's key, not the name of a service, is a secret too."""
-    if name.lower() not in ("authorization", "x-api-key", "api-key", "cookie", "proxy-authorization"):
+    if not _SECRET_HEADER.search(name):
         return value
     scheme, _, credential = value.rpartition(" ")
     return value if credential in shown else f"{scheme} {redact(credential)}".strip()
@@ -98,7 +102,7 @@ def _facts(provider: Provider, *, clients: bool) -> Iterator[tuple[str, str]]:
     sni = f", SNI {upstream.sni}" if upstream.tls else ""
     yield "upstream", f"{scheme}://{host}:{upstream.port} (Host {upstream.authority}{sni})"
     if isinstance(provider, Azure):
-        yield "address", provider.azure_service_url
+        yield "address", _public(provider.azure_service_url, "api-version")
     elif isinstance(provider, OpenAI):
         yield "address", _public(provider.openai_custom_url)
     if provider.tls.ca_file:
@@ -125,11 +129,12 @@ def _facts(provider: Provider, *, clients: bool) -> Iterator[tuple[str, str]]:
         yield "setting", f"{setting.name} = {value}{fills}"
 
 
-def _public(url: str) -> str:
-    """A URL without user, password and query, any of which may be a secret."""
+def _public(url: str, *known: str) -> str:
+    """A URL without user, password and query, any of which may be a secret; of the query the `known` parameters."""
     parts = urlsplit(url)
-    hidden = "?…" if parts.query else ""
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl() + hidden
+    pairs = [pair if pair.partition("=")[0] in known else "…" for pair in parts.query.split("&") if pair]
+    shown = f"?{'&'.join(dict.fromkeys(pairs))}" if pairs else ""
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl() + shown
 
 
 def _size(count: int) -> str:

@@ -70,15 +70,15 @@ class Exchange:
     def handle(self, event: Event) -> Reply:
         """The reply to one event; never raises for anything that came over the wire."""
         try:
-            return self._handle(event)
+            reply = self._handle(event)
         except ProxyError as error:
-            return self.fail(error)
+            reply = self.fail(error)
+        return outgoing.without_key(reply, self._token) if isinstance(event, ResponseBody) else reply
 
     def fail(self, error: ProxyError) -> Reply:
         """End the exchange with an error, in the form that still fits."""
         state, self._state = self._state, Done(mute=True)
-        self.record.error = error.code or error.type
-        self.record.complete = True
+        self._note(error)
         if isinstance(state, Streaming):
             return Forward(body=sse.encode(sse.Event(self._body_of(error))), metadata=self._metadata())
         if isinstance(state, Done):  # the answer's head is out, and nothing of it is ours
@@ -94,6 +94,11 @@ class Exchange:
     def _body_of(self, error: ProxyError) -> bytes:
         """Vendors quote the key that they refuse."""
         return outgoing.redact(error.body(), self._token)
+
+    def _note(self, error: ProxyError) -> None:
+        """A vendor's code may be anything, our key too."""
+        self.record.error = outgoing.redact_text(error.code or error.type, self._token)
+        self.record.complete = True
 
     def _metadata(self) -> outgoing.Metadata:
         return outgoing.metadata(self.record)
@@ -371,7 +376,7 @@ class Exchange:
         if state.sent is not None and state.sent.provider.protocol == "original" and self._from_vendor():
             return self._original_refusal(state, body)
         error = self._error(state, body)
-        self.record.error, self.record.complete = error.code or error.type, True
+        self._note(error)
         return outgoing.whole(self._body_of(error), self._metadata())
 
     def _original_refusal(self, state: Failed, body: bytes) -> Forward:

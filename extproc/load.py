@@ -17,7 +17,7 @@ from extproc.clients import KeyHash
 from extproc.config import Config, ConfigError, Match, Problem, did_you_mean
 from extproc.higress import Location
 from extproc.providers import Qwen
-from extproc.wording import OWNERS, TOKEN_KEYS, TYPES, block_at, found_text, keys, may_be_secret, worded
+from extproc.wording import OWNERS, TOKEN_KEYS, TYPES, block_at, keys, kind_of, may_be_secret, worded
 from extproc.yamlfile import Map, Seq, locate, reason
 
 __all__ = ["ConfigError", "Loaded", "Problem", "StandIn", "load"]
@@ -59,6 +59,8 @@ def load(
 # Native documents to a Config
 
 
+_ODD_KEY = re.compile(r"(?<=\w)[^\w.\[\]][^.]*$")
+
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -74,6 +76,8 @@ class _Loading:
 
     def _fault(self, data: object, location: Location, message: str) -> None:
         line, key = locate(data, location)
+        if message.startswith("unknown key"):  # `{apiToken:sk-…}`, without the blank, is one
+            key = _ODD_KEY.sub("…", key)
         problem = Problem(self.file, line, key, message)
         if problem not in self.problems:
             self.problems.append(problem)
@@ -89,7 +93,7 @@ class _Loading:
         plugins: list[Map] = []
         for document, line in self._flat(documents):
             if not isinstance(document, Map):
-                message = f"a document must be a mapping with {', '.join(keys(Config))}; found {found_text(document)}"
+                message = f"a document must be a mapping with {', '.join(keys(Config))}; found {kind_of(document)}"
                 self.problems.append(Problem(self.file, line, "", message))
             elif "kind" not in document:
                 natives.append(document)

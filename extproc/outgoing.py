@@ -4,12 +4,16 @@ Rule: every header that leaves in either direction because of us is decided here
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 
+from extproc import jsontext
 from extproc.agreed import CLUSTER_HEADER, INTERNAL_PREFIX
 from extproc.call import Call
 from extproc.clients import CREDENTIALS
 from extproc.compression import READABLE
-from extproc.events import BodyMode, Forward
+from extproc.events import BodyMode, Forward, Reply
+from extproc.jsontext import NotJson
 from extproc.providers import Provider
 from extproc.providers.base import UpstreamRequest
 from extproc.states import Record
@@ -47,7 +51,37 @@ def token(provider: Provider, nonce: int) -> str | None:
 
 def redact(body: bytes, token: str | None) -> bytes:
     """An error body in which a vendor quotes our key, without it."""
-    return body.replace(token.encode(), b"***") if token else body
+    if not token:
+        return body
+    key = token.encode()
+    if b"\\" in body:  # \u002d is a hyphen too
+        with suppress(NotJson):
+            plain = jsontext.dump(jsontext.load(body))
+            body = plain if plain.count(key) > body.count(key) else body
+    return body.replace(key, b"***")
+
+
+_LONGEST_CODE = 100
+
+
+def redact_text(code: str, token: str | None) -> str:
+    """An error's code, for logs, without our key and not too long."""
+    return (code.replace(token, "***") if token else code)[:_LONGEST_CODE]
+
+
+_REAL_KEY = 16
+"""Characters from which a key cannot be a word of an answer: for servers of one's own people put `ollama`, `EMPTY`."""
+
+
+def without_key(reply: Reply, token: str | None) -> Reply:
+    """A reply to a piece of an answer that was read here, in which a vendor might say our key."""
+    if token is None or len(token) < _REAL_KEY or not isinstance(reply, Forward) or not reply.body:
+        return reply
+    body = reply.body.replace(token.encode(), b"***")
+    if len(body) == len(reply.body):
+        return reply
+    sets = {k: str(len(body)) if k == "content-length" else v for k, v in reply.set_headers.items()}
+    return replace(reply, body=body, set_headers=sets)
 
 
 def request(

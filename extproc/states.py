@@ -19,7 +19,7 @@ class Snapshot:
     """What an exchange may know, unchanged for its life. `contexts`: context texts by provider id."""
 
     config: Config
-    contexts: Mapping[str, str]
+    contexts: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Start:
 class Headed:
     """The head is judged, the body is awaited."""
 
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     target: Target
     routes: list[Route]
 
@@ -81,7 +81,7 @@ class Whole:
     """A 200 answer is awaited whole. `streams`: it is an event stream, to be gathered."""
 
     translator: Translator
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     streams: bool
 
 
@@ -100,7 +100,7 @@ class Failed:
 
     sent: Sent | None
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,9 @@ OWNERS = {key: name for name, block in TYPES.items() for key in keys(block) if k
 
 TOKEN_KEYS = ("apiTokens", "apiToken")
 
-_SECRET = frozenset({*TOKEN_KEYS, "clients", "key", "keyFile", "context", "fileUrl", "headers", "value"})
+_SECRET = frozenset(
+    {*TOKEN_KEYS, "provider", "providers", "clients", "key", "keyFile", "context", "fileUrl", "headers", "value"}
+)
 """Keys whose value, or whatever stands in its place, is not for messages: keys, URLs that may be signed."""
 
 
@@ -77,6 +79,11 @@ def found_text(value: object) -> str:
             return "a list"
 
 
+def kind_of(value: object) -> str:
+    """The same without what may be a secret."""
+    return "text" if isinstance(value, str) else found_text(value)
+
+
 _WANTED = {
     "string": "text",
     "bool": "true or false",
@@ -93,7 +100,7 @@ _WANTED = {
 def worded(detail: Mapping[str, Any], key: str, block: type[Block] | None, *, secret: bool) -> str:
     """What one of pydantic's errors means for whoever wrote the file. `secret`: the value must not be shown."""
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
-    found = "something else" if secret and value is not None else found_text(value)
+    found = kind_of(value) if secret else found_text(value)
     match kind:
         case "value_error":
             return str(context["error"])
@@ -112,6 +119,8 @@ def worded(detail: Mapping[str, Any], key: str, block: type[Block] | None, *, se
             (limit,) = context.values()
             return f"found {found}; must be {kind.replace('_', ' ').replace('than equal', 'than or equal to')} {limit}"
     wanted = _WANTED.get(kind.partition("_")[0])
+    if wanted == "a mapping" and isinstance(value, str):
+        found = kind_of(value)  # `- apiToken:sk-…`, without the blank, is one
     hint = " (put it in quotes)" if kind == "string_type" and isinstance(value, (bool, int, float)) else ""
     return f"found {found}; wanted {wanted}{hint}" if wanted else str(detail["msg"])
 

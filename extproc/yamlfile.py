@@ -69,6 +69,9 @@ def locate(data: object, location: Location) -> tuple[int, str]:
     return line, path
 
 
+_QUOTED = re.compile(r"(['\"])(?!<).{4,}\1")
+"""A piece of the file in one of the parser's messages; a character or two are of YAML, more may be of a key."""
+
 _TAG = "tag:yaml.org,2002:"
 _MERGE = f"{_TAG}merge"
 
@@ -89,7 +92,7 @@ class _Documents:
                 documents.lines.append(node.start_mark.line + 1)
         except MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            message = " ".join(filter(None, (error.context, error.problem)))
+            message = _QUOTED.sub("…", " ".join(filter(None, (error.context, error.problem))))
             self._problem(mark.line + 1 if mark else 0, "", f"not YAML: {message}")
         except YAMLError as error:
             self._problem(0, "", f"not YAML: {type(error).__name__}")

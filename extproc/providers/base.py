@@ -42,8 +42,8 @@ class UpstreamRequest:
     """The vendor's request. `body` None: the client's body goes unchanged. `remove`: further headers to drop."""
 
     path: str
-    headers: Mapping[str, str]
-    body: bytes | None = None
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes | None = field(default=None, repr=False)
     remove: tuple[str, ...] = ()
 
 

@@ -117,7 +117,7 @@ WRONG = [
             "config.yaml:8: providers[0].id: found nothing; wanted text",
             "config.yaml:9: providers[0].context.refresh: found the text 'soon'; wanted a number of seconds, or text "
             "such as 500ms, 30s, 5m, 1h",
-            "config.yaml:10: providers[0].tls: found the text 'x'; wanted a mapping",
+            "config.yaml:10: providers[0].tls: found text; wanted a mapping",
             "config.yaml:11: providers[0].customSettings: found a mapping; wanted a list",
         ],
     ),
@@ -164,7 +164,7 @@ WRONG = [
             "config.yaml:12: clients[9].routes: must not be empty",
             "config.yaml:13: clients[10].name: must not be empty",
             "config.yaml:13: clients[10].kye: unknown key (did you mean key?)",
-            "config.yaml:14: clients[11]: found something else; wanted a mapping",
+            "config.yaml:14: clients[11]: found text; wanted a mapping",
             "config.yaml:15: clients[12].name: found the number 5; wanted text (put it in quotes)",
             "config.yaml:16: clients[13].name: must be printable: it goes into logs",
             "config.yaml:16: clients[13].key: a token is empty or has characters that an HTTP header cannot carry",
@@ -206,10 +206,10 @@ WRONG = [
           - {name: b, provider: openai, match: {headers: [Bearer SECRET]}}
         """,
         [
-            "config.yaml:3: providers[0].context: found something else; wanted a mapping",
+            "config.yaml:3: providers[0].context: found text; wanted a mapping",
             "config.yaml:4: providers[0].customSettings[0].overwrite: found the text 'SECRET0'; wanted true or false",
-            "config.yaml:6: routes[0].match.headers: found something else; wanted a mapping",
-            "config.yaml:7: routes[1].match.headers: found something else; wanted a mapping",
+            "config.yaml:6: routes[0].match.headers: found text; wanted a mapping",
+            "config.yaml:7: routes[1].match.headers: found a list; wanted a mapping",
         ],
     ),
     (
@@ -318,7 +318,7 @@ WRONG = [
         "providers: [{type: openai}]\n---\ntext\n",
         [
             "config.yaml:3: a document must be a mapping with providers, routes, maxBodyBytes, corsOrigins, clients; "
-            "found the text 'text'"
+            "found text"
         ],
     ),
     (
