@@ -1,6 +1,6 @@
 """The programs under test as users start them: `python -m extproc …`, on ports of their own, ended by process id."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 from dataclasses import dataclass, field
 import json
@@ -42,13 +42,18 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def command(directory: Path, *arguments: str, environ: Mapping[str, str] | None = None) -> Iterator["Process"]:
+def command(
+    directory: Path,
+    *arguments: str,
+    environ: Mapping[str, str] | None = None,
+    program: Sequence[str] = ("-m", "extproc"),
+) -> Iterator["Process"]:
     """`python -m extproc ARGUMENTS` with its output in files under `directory`; ended with the block."""
     directory.mkdir(parents=True, exist_ok=True)
     out, err = directory / "stdout", directory / "stderr"
     with out.open("wb") as stdout, err.open("wb") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "extproc", *arguments],
+            [sys.executable, *program, *arguments],
             cwd=ROOT,
             env=dict(environment() if environ is None else environ),
             stdin=subprocess.DEVNULL,

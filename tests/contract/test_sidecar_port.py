@@ -260,7 +260,15 @@ def test_admin_ports_and_the_sidecar_are_on_loopback_unless_told_otherwise(confi
 
 
 def listening(pid: int) -> set[str]:
-    """The addresses, without ports, on which a process listens for TCP (Linux)."""
+    """The addresses on which a process listens for TCP, as Linux writes them."""
+    return {address.partition(":")[0] for address in _listening(pid)}
+
+
+def listening_ports(pid: int) -> set[int]:
+    return {int(address.partition(":")[2], 16) for address in _listening(pid)}
+
+
+def _listening(pid: int) -> set[str]:
     inodes = set()
     for link in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(OSError):
@@ -270,7 +278,7 @@ def listening(pid: int) -> set[str]:
         for row in Path(f"/proc/{pid}/net/{kind}").read_text().splitlines()[1:]:
             local, state, inode = row.split()[1], row.split()[3], row.split()[9]
             if state == "0A" and inode in inodes:
-                found.add(local.partition(":")[0])
+                found.add(local)
     return found
 
 
