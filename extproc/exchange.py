@@ -65,15 +65,17 @@ class Exchange:
         self._token: str | None = None
         self._client = ANYONE
         self._counts = True
+        self._answering = False
         self.record = Record()
 
     def handle(self, event: Event) -> Reply:
         """The reply to one event; never raises for anything that came over the wire."""
+        self._answering = isinstance(event, ResponseBody)
         try:
             reply = self._handle(event)
         except ProxyError as error:
             reply = self.fail(error)
-        return outgoing.without_key(reply, self._token) if isinstance(event, ResponseBody) else reply
+        return outgoing.without_key(reply, self._token) if self._answering else reply
 
     def fail(self, error: ProxyError) -> Reply:
         """End the exchange with an error, in the form that still fits."""
@@ -81,11 +83,11 @@ class Exchange:
         self._note(error)
         if isinstance(state, Streaming):
             return Forward(body=sse.encode(sse.Event(self._body_of(error))), metadata=self._metadata())
-        if isinstance(state, Done):  # the answer's head is out, and nothing of it is ours
+        if isinstance(state, Done) and self._answering:  # the answer's head is out, and nothing of it is ours
             return Forward(body=b"" if state.mute else None)
-        self.record.status = error.status
+        status = self.record.status = error.status if error.status < 600 else BadUpstreamResponse.status
         headers = self._request_id() | outgoing.error_headers(self._answer_headers)
-        return Answer(error.status, self._body_of(error), headers, self._metadata())
+        return Answer(status, self._body_of(error), headers, self._metadata())
 
     def _request_id(self) -> dict[str, str]:
         """What a client can quote and the log can find; a vendor's own id wins."""

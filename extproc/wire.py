@@ -63,7 +63,7 @@ def decode(message: pb.ProcessingRequest, phase: str) -> Event | None:
 def _headers(message: pb.HttpHeaders) -> dict[str, str]:
     headers: dict[str, str] = {}
     for header in message.headers.headers:
-        value = header.raw_value.decode("latin-1") or header.value
+        value = (header.raw_value or header.value.encode()).decode("latin-1")
         headers[header.key] = f"{headers[header.key]}, {value}" if header.key in headers else value
     return headers
 
