@@ -141,17 +141,25 @@ ANYONE: Final = Client.model_construct(name="")
 """Who comes in where no clients are configured."""
 
 
-def admit(clients: Sequence[Client], headers: Mapping[str, str]) -> Client:
-    """The client whose key a request shows. Raises `InvalidApiKey`."""
-    if not clients:
+Book = Sequence[tuple[bytes, Client]]
+"""The digest of every key there is, and whose it is."""
+
+
+def book(clients: Sequence[Client]) -> Book:
+    return tuple((key.digest, client) for client in clients for key in client.keys)
+
+
+def admit(known: Book, headers: Mapping[str, str]) -> Client:
+    """The client whose key a request shows; anyone where there are no keys. Raises `InvalidApiKey`."""
+    if not known:
         return ANYONE
+    same = hmac.compare_digest
     shown = [KeyHash.of(key).digest for key in _shown(headers)]
     found: Client | None = None
-    for client in clients:
-        for key in client.keys:
-            for digest in shown:  # all of them, always: how long it takes must not depend on which one it is
-                if hmac.compare_digest(key.digest, digest) and found is None:
-                    found = client
+    for digest in shown:
+        for key, client in known:  # all of them, always: how long it takes must not depend on which one it is
+            if same(key, digest) and found is None:
+                found = client
     if found is None:
         raise InvalidApiKey(
             "the API key is not valid here" if shown else "an API key is needed: send it as Authorization: Bearer KEY"

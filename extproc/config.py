@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from extproc.agreed import SIDECAR_CLUSTER
 from extproc.blocks import Block, Patterns
-from extproc.clients import Client
+from extproc.clients import Book, Client, book
 from extproc.providers import AnyProvider, Provider
 
 LowerCase = Annotated[str, AfterValidator(str.lower)]
@@ -83,6 +83,11 @@ class Config(Block):
     def by_id(self) -> dict[str, Provider]:
         """Providers by id."""
         return {p.id: p for p in self.providers}
+
+    @cached_property
+    def client_keys(self) -> Book:
+        """Every key of every client."""
+        return book(self.clients)
 
     @cached_property
     def effective_routes(self) -> tuple[Route, ...]:

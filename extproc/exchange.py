@@ -133,7 +133,7 @@ class Exchange:
         target = parse_path(headers.get(":path", ""))
         self.record.method, self.record.path = headers.get(":method", ""), target.path
         self.record.request_id = headers.get("x-request-id")
-        self._client = admit(self._config.clients, headers)
+        self._client = admit(self._config.client_keys, headers)
         self.record.client = self._client.name or None
         if self.record.method not in _METHODS:
             raise MethodNotAllowed(f"the method {self.record.method[:20]!r} is not supported")

@@ -90,14 +90,14 @@ SHOWN = {
     "a key known by its hash": (bearer(BOB), "bob"),
     "the older of two keys": (bearer("an older one"), "carol"),
     "a bearer token that is something else": ({**bearer("moonshot"), "x-api-key": ALICE}, "alice"),
-    "two keys, the first wins": ({**bearer(CAROL), "x-api-key": ALICE}, "alice"),
+    "two keys, of which the bearer token wins": ({**bearer(CAROL), "x-api-key": ALICE}, "carol"),
 }
 
 
 @pytest.mark.parametrize("case", SHOWN)
 def test_a_key_lets_its_client_in(case: str) -> None:
     headers, name = SHOWN[case]
-    assert admit(CONFIG.clients, headers).name == name
+    assert admit(CONFIG.client_keys, headers).name == name
 
 
 STRANGERS: dict[str, dict[str, str]] = {
@@ -164,9 +164,9 @@ def test_every_key_is_compared_whoever_it_is(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr("extproc.clients.hmac.compare_digest", compare)
     for key in (ALICE, DAVE):
-        admit(CONFIG.clients, bearer(key))
+        admit(CONFIG.client_keys, bearer(key))
     with pytest.raises(InvalidApiKey):
-        admit(CONFIG.clients, bearer("nobody"))
+        admit(CONFIG.client_keys, bearer("nobody"))
     assert len(compared) == 3 * 5
     assert set(compared[:5]) == set(compared[5:10]) == set(compared[10:])
 
@@ -200,13 +200,13 @@ def test_a_key_may_be_written_in_many_places(tmp_path: Path, written: str) -> No
     path.write_text(f"providers: [{{type: openai}}]\nclients:\n  - name: a\n    {where}\n")
     environ = {"KEY": " sk-file-0001, sk-file-0003 ", "HASH": hashed("sk-file-0001")}
     loaded = load(path, environ)
-    assert admit(loaded.config.clients, bearer("sk-file-0001")).name == "a"
+    assert admit(loaded.config.client_keys, bearer("sk-file-0001")).name == "a"
     for key, valid in (("sk-file-0002", "keys.txt" in where), ("sk-file-0003", "{KEY}" in where)):
         if valid:
-            admit(loaded.config.clients, bearer(key))
+            admit(loaded.config.client_keys, bearer(key))
         else:
             with pytest.raises(InvalidApiKey):
-                admit(loaded.config.clients, bearer(key))
+                admit(loaded.config.client_keys, bearer(key))
 
 
 def test_envoy_s_side_needs_no_client_keys(tmp_path: Path) -> None:
