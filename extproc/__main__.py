@@ -63,7 +63,7 @@ class _DoorType(click.ParamType[Address | str]):
             return self._address.convert(value, param, ctx)
         if not value.startswith(f"{UNIX}/"):
             self.fail(f"{value!r} is not unix: and an absolute path", param, ctx)
-        return UNIX + value.removeprefix(UNIX).replace("//", "/", 1)
+        return f"{UNIX}/{value.removeprefix(UNIX).lstrip('/')}"  # unix:///path is another way to write it
 
 
 class _ModeType(click.ParamType[int]):

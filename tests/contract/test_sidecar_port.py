@@ -84,6 +84,12 @@ def test_the_mode_of_a_unix_socket_can_be_said(config: Path, tmp_path: Path) -> 
         assert stat.S_IMODE(path.stat().st_mode) == 0o660
 
 
+def test_a_unix_socket_may_be_written_as_a_url(config: Path, tmp_path: Path) -> None:
+    path = tmp_path / "sidecar.sock"
+    with serve(tmp_path, config, "--listen", f"unix://{path}"):
+        assert socket_answers(path)
+
+
 def test_a_socket_that_a_killed_process_left_is_taken_over(config: Path, tmp_path: Path) -> None:
     path = tmp_path / "sidecar.sock"
     with serve(tmp_path, config, "--listen", f"unix:{path}") as first:
