@@ -186,7 +186,7 @@ def envoy(directory: Path, *options: str) -> Iterator[Envoy]:
     bootstrap, admin, log, access_log = (directory / n for n in ("envoy.json", "admin", "envoy.log", "access.log"))
     places = ("--listen", "127.0.0.1:0", "--envoy-admin", "127.0.0.1:0", "--format", "json")
     with command(directory / "rendering", "envoy", *places, "--access-log", str(access_log), *options) as rendering:
-        assert rendering.wait() == 0, rendering.errors
+        assert rendering.wait(60) == 0, rendering.errors
         bootstrap.write_text(rendering.stdout.read_text())
     command_line = [find_envoy(), "--config-path", str(bootstrap), "--admin-address-path", str(admin)]
     with log.open("wb") as out:

@@ -52,7 +52,7 @@ def refused(directory: Path, config: Path, *options: str) -> str:
     """Why `extproc serve` does not start."""
     places = ("--config", str(config), "--admin", "127.0.0.1:0")
     with processes.command(directory, "serve", *places, *options) as process:
-        assert process.wait() == 1
+        assert process.wait(60) == 1
         return process.errors
 
 
@@ -249,7 +249,7 @@ HALVES = [
 def test_half_of_it_is_a_mistake(config: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     given = [str(config) if a == "FILE" else a for a in arguments]
     with processes.command(tmp_path, *given, "--config", str(config)) as process:
-        assert process.wait() == 2
+        assert process.wait(60) == 2
         assert "Error" in process.errors
 
 
@@ -258,7 +258,7 @@ def test_half_of_it_is_a_mistake(config: Path, tmp_path: Path, arguments: tuple[
 
 def test_admin_ports_and_the_sidecar_are_on_loopback_unless_told_otherwise(config: Path, tmp_path: Path) -> None:
     with processes.command(tmp_path, "envoy", "--config", str(config), "--format", "json") as rendering:
-        assert rendering.wait() == 0
+        assert rendering.wait(60) == 0
         bootstrap = json.loads(rendering.stdout.read_text())
     assert bootstrap["admin"]["address"]["socket_address"]["address"] == "127.0.0.1"
     (sidecar, _) = bootstrap["static_resources"]["clusters"]
