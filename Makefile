@@ -1,6 +1,6 @@
 # One obvious command each; `make help` lists them. Everything is installed into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-unit check format stubs bootstrap lock clean
+.PHONY: help install run test test-unit fuzz check format stubs bootstrap lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -25,7 +25,10 @@ test: install ## run all tests (ARGS="-k name")
 	@$(BIN)/pytest -n auto --dist loadfile $(ARGS)
 
 test-unit: install ## run the tests that need no Envoy
-	@$(BIN)/pytest tests/unit tests/simulate tests/docs $(ARGS)
+	@$(BIN)/pytest tests/unit tests/fuzz tests/simulate tests/docs $(ARGS)
+
+fuzz: install ## look for bodies, frames and messages that break something (FUZZ=5000 examples per test)
+	@FUZZ=$${FUZZ:-5000} $(BIN)/pytest -n auto --dist worksteal tests/fuzz $(ARGS)
 
 check: install ## format, lint, types, fresh stubs and bootstrap
 	@$(BIN)/ruff format --check

@@ -6,6 +6,7 @@ to this package, which decides provider, key and model and translates bodies and
     server      I/O   one gRPC stream per exchange
     wire        pure  protobuf ⇄ events and replies; the only file that touches messages
     exchange    pure  typed state (`states`) + event → reply
+    clients     pure  who may come in, and what for
     routing     pure  request → route, model
     providers/  pure  one vendor per file: configuration, paths, translator
     sse         pure  bytes → events → bytes, incremental
@@ -14,8 +15,8 @@ to this package, which decides provider, key and model and translates bodies and
 
 Around it: `config`, `blocks`, `patterns` (what a configuration means), `load`, `yamlfile`, `higress`, `environment`
 (where it comes from), `wording`, `masking` (what is said of it), `bootstrap/`, `envoy_process`, `agreed` (Envoy's
-side), `contexts`, `admin`, `logs`, `run` (the processes) and `simulate` (stand-in vendors, which share no code with
-the rest).
+side), `listening`, `contexts`, `admin`, `logs`, `run` (the processes) and `simulate` (stand-in vendors, which share no
+code with the rest).
 """
 
 from importlib.metadata import version

@@ -18,6 +18,7 @@ import click
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 from extproc import __version__, envoy_process, logs, run
+from extproc.listening import UNIX, Tls
 from extproc.load import ConfigError, Loaded, StandIn, load
 from extproc.placement import LEAST_ENVOY, Placement
 from extproc.run import Address
@@ -49,6 +50,39 @@ class _AddressType(click.ParamType[Address]):
         except OSError:
             self.fail(f"{host!r} is neither an address nor a name that resolves to one", param, ctx)
 
+
+class _DoorType(click.ParamType[Address | str]):
+    """`HOST:PORT`, or `unix:PATH` as it stands."""
+
+    name = "HOST:PORT|unix:PATH"
+
+    def __init__(self, *, listens: bool) -> None:
+        self._address = _AddressType(listens=listens)
+
+    def convert(self, value: str | Address, param: click.Parameter | None, ctx: click.Context | None) -> Address | str:
+        if not isinstance(value, str) or not value.startswith(UNIX):
+            return self._address.convert(value, param, ctx)
+        if not value.startswith(f"{UNIX}/"):
+            self.fail(f"{value!r} is not unix: and an absolute path", param, ctx)
+        return f"{UNIX}/{value.removeprefix(UNIX).lstrip('/')}"  # unix:///path is another way to write it
+
+
+class _ModeType(click.ParamType[int]):
+    name = "MODE"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        try:
+            mode = int(value, 8)
+        except ValueError:
+            mode = -1
+        if not 0 <= mode <= 0o777:
+            self.fail(f"{value!r} is not a file mode such as 600 or 660", param, ctx)
+        return mode
+
+
+_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 _config = click.option(
     "--config",
@@ -93,18 +127,42 @@ def cli() -> None:
 
 @cli.command()
 @_config
-@_address("--listen", "127.0.0.1:9000", "Where Envoy reaches the sidecar (gRPC).")
+@click.option(
+    "--listen",
+    type=_DoorType(listens=True),
+    default="127.0.0.1:9000",
+    show_default=True,
+    help="Where Envoy reaches the sidecar (gRPC).",
+)
+@click.option(
+    "--socket-mode", type=_ModeType(), default="600", show_default=True, help="Who may use a Unix socket, in octal."
+)
+@click.option("--tls-cert", type=_file, help="Certificate chain (PEM); with --tls-key and --tls-client-ca: mutual TLS.")
+@click.option("--tls-key", type=_file, help="Its key.")
+@click.option("--tls-client-ca", type=_file, help="Who signs Envoy's certificate; without one Envoy is refused.")
 @_address("--admin", "127.0.0.1:8081", "/healthz, /readyz, /version.")
 @_log_format
 @_log_level
 @_grace
 def serve(
-    path: Path | None, listen: Address, admin: Address, log_format: logs.Format, log_level: str, grace: float
+    path: Path | None,
+    listen: Address | str,
+    socket_mode: int,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    tls_client_ca: Path | None,
+    admin: Address,
+    log_format: logs.Format,
+    log_level: str,
+    grace: float,
 ) -> None:
     """The sidecar alone, for an Envoy that runs elsewhere."""
     logs.configure(log_format, log_level)
+    tls = Tls(tls_cert, tls_key, tls_client_ca) if tls_cert and tls_key and tls_client_ca else None
+    if tls is None and (tls_cert or tls_key or tls_client_ca):
+        raise click.UsageError("--tls-cert, --tls-key and --tls-client-ca belong together")
     loaded = _load(path)
-    run.on_loop(lambda: run.serve(loaded, listen, admin, grace))
+    run.on_loop(lambda: run.serve(loaded, run.Door(listen, tls, socket_mode), admin, grace))
 
 
 @cli.command("run")
@@ -144,11 +202,19 @@ def run_command(
 @_address("--envoy-admin", "127.0.0.1:9901", "Envoy's own admin interface.")
 @click.option(
     "--sidecar",
-    type=_AddressType(listens=False),
+    type=_DoorType(listens=False),
     multiple=True,
     default=["127.0.0.1:9000"],
     show_default=True,
-    help="HOST:PORT of the sidecar; may be repeated, requests then go to each in turn.",
+    help="HOST:PORT or unix:PATH of the sidecar; may be repeated, requests then go to each in turn.",
+)
+@click.option("--sidecar-tls-ca", help="Who signs the sidecar's certificate (PEM file on Envoy's machine).")
+@click.option("--sidecar-tls-cert", help="Envoy's own certificate.")
+@click.option("--sidecar-tls-key", help="Its key.")
+@click.option("--sidecar-tls-name", help="The name in the sidecar's certificate; by default the host of --sidecar.")
+@click.option(
+    "--sidecar-tls-secrets",
+    help="Directory for two files that tell Envoy to watch these three. The bootstrap names it: Envoy needs it there.",
 )
 @_placement
 @click.option("--access-log", default="/dev/stdout", show_default=True, help=f"{_ACCESS_LOG}; empty for none.")
@@ -159,7 +225,12 @@ def envoy(
     path: Path | None,
     listen: Address,
     envoy_admin: Address,
-    sidecar: tuple[Address, ...],
+    sidecar: tuple[Address | str, ...],
+    sidecar_tls_ca: str | None,
+    sidecar_tls_cert: str | None,
+    sidecar_tls_key: str | None,
+    sidecar_tls_name: str | None,
+    sidecar_tls_secrets: str | None,
     placement: Placement,
     access_log: str,
     ca_file: str | None,
@@ -169,12 +240,25 @@ def envoy(
     """Print the Envoy bootstrap for a configuration, checked by `envoy --mode validate` where there is an Envoy."""
     from extproc import bootstrap  # slow to import
 
+    tls = None
+    files = (sidecar_tls_ca, sidecar_tls_cert, sidecar_tls_key, sidecar_tls_secrets)
+    if any(files) or sidecar_tls_name:
+        names = (sidecar_tls_name,) if sidecar_tls_name else tuple(s.host for s in sidecar if isinstance(s, Address))
+        if not all(files) or not names:
+            wanted = "--sidecar-tls-ca, --sidecar-tls-cert, --sidecar-tls-key and --sidecar-tls-secrets"
+            raise click.UsageError(f"{wanted} belong together, with --sidecar-tls-name where --sidecar is unix:")
+        ca, certificate, key, secrets = (str(Path(file or "").absolute()) for file in files)
+        tls = bootstrap.SidecarTls(ca, certificate, key, names, secrets)
+        Path(secrets).mkdir(parents=True, exist_ok=True)
+        for name, text in bootstrap.secrets(tls).items():
+            Path(secrets, name).write_text(text)
     options = bootstrap.Options(
         host=listen.host,
         port=listen.port,
         admin_host=envoy_admin.host,
         admin_port=envoy_admin.port,
         sidecars=tuple(map(str, sidecar)),
+        sidecar_tls=tls,
         access_log=access_log or None,
         placement=placement,
         ca_file=ca_file or run.system_ca_file(bootstrap.SYSTEM_CA_FILES),

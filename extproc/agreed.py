@@ -33,6 +33,9 @@ MODEL_ATTRIBUTE: Final = f"{_HOST}['model']"
 ROUTE_ATTRIBUTE: Final = "xds.route_name"
 CLIENT_ATTRIBUTE: Final = f"filter_state['{CLIENT_STATE}']"
 
+DOOR_ATTRIBUTE: Final = "xds.virtual_host_name"
+"""Sent by the filter that only asks whether a client may come in, and by no other."""
+
 SIDECAR_CLUSTER: Final = "ai_proxy_extproc"
 """The cluster that is the sidecar itself; no provider may have this id."""
 

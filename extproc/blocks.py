@@ -42,19 +42,20 @@ _TEXT, _TEXTS, _TEXT_BY_TEXT = TypeAdapter(str), TypeAdapter(list[str]), TypeAda
 # What these find wrong is an error of pydantic's at the entry that is wrong.
 
 
-def _tokens(value: Any, info: ValidationInfo) -> Any:
+def tokens(value: Any, info: ValidationInfo) -> list[str]:
+    """The secrets that an entry or a list of them stands for. Raises `ValueError`, which never quotes one."""
     resolve: Resolve = (info.context or {}).get("resolve", lambda text: [text.strip()])
     entries = _TEXTS.validate_python(value) if isinstance(value, list | Mapping) else [_TEXT.validate_python(value)]
-    tokens = [token for entry in entries for token in resolve(entry)]
-    for token in tokens:
+    found = [token for entry in entries for token in resolve(entry)]
+    for token in found:
         if not token or not token.isascii() or not token.isprintable() or " " in token:
             raise ValueError("a token is empty or has characters that an HTTP header cannot carry")
-    return tokens
+    return found
 
 
 Tokens = Annotated[
     tuple[SecretStr, ...],
-    BeforeValidator(_tokens, json_schema_input_type=str | list[str]),
+    BeforeValidator(tokens, json_schema_input_type=str | list[str]),
 ]
 """Secrets, stripped and resolved when loaded. Never printed: their `repr` is stars."""
 

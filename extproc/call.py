@@ -20,7 +20,7 @@ MODELS = "models"
 JSON_APIS = frozenset({CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES})
 """APIs whose request is JSON whatever its content-type says, and whose answer is never anything else."""
 
-_ROOTS = frozenset(
+ROOTS = frozenset(
     "assistants audio batches chat completions containers conversations embeddings evals files fine_tuning images "
     "models moderations realtime responses threads uploads vector_stores videos".split()
 )
@@ -36,11 +36,13 @@ class Target:
 
     `path`: the client's path without its query. `query`: without `?`, possibly empty.
     `api`: the path behind `/v1/`, cleaned (`chat/completions`, `files/abc/content`); None where it has no `/v1/`.
+    `plain`: nobody on the way could read the path as another one (dot segments, control characters).
     """
 
     path: str
     query: str
     api: str | None
+    plain: bool = True
 
     @property
     def root(self) -> str:
@@ -48,15 +50,41 @@ class Target:
         return (self.api or "").partition("/")[0]
 
 
+_ENCODED_TOO_OFTEN = 4
+
+
+def _is_plain(segment: str) -> bool:
+    """Whether a decoded segment is what it seems. Servers decode twice (`%252e`), take `\\` for `/`, and some drop what
+    stands behind a `;` (`..;` is `..` for Tomcat) or blanks."""
+    for _ in range(_ENCODED_TOO_OFTEN):
+        if not segment.isprintable() and any(c < " " or "\x7f" <= c <= "\x9f" for c in segment):
+            return False
+        if any(part.partition(";")[0].strip() in (".", "..") for part in re.split(r"[/\\]", segment)):
+            return False
+        decoded = unquote(segment)
+        if decoded == segment:
+            return True
+        segment = decoded
+    return False
+
+
+def first_segment(path: str, prefix: str) -> str | None:
+    """What stands first behind a prefix that ends with `/`, decoded; None where the path begins otherwise."""
+    if not path.startswith(prefix):
+        return None
+    return next((unquote(s) for s in path.removeprefix(prefix).split("/") if s), "")
+
+
 def parse_path(raw: str) -> Target:
     """A raw request path, read leniently: any prefix, doubled slashes and a doubled `/v1` (a common BASE_URL
-    mistake) are forgiven. Dot segments are not, however they are written: such a path names no API."""
+    mistake) are forgiven. Dot segments and control characters are not, however they are written: such a path names no
+    API."""
     path, _, query = raw.partition("?")
     segments = [unquote(s) for s in path.split("/") if s]
-    if any(part in (".", "..") for s in segments for part in re.split(r"[/\\]", s)):
-        return Target(path, query, None)
+    if not all(map(_is_plain, segments)):
+        return Target(path, query, None, plain=False)
     behind = [list(itertools.dropwhile("v1".__eq__, segments[i:])) for i, s in enumerate(segments) if s == "v1"]
-    known = [b for b in behind if b and b[0] in _ROOTS] or [b for b in behind if b]
+    known = [b for b in behind if b and b[0] in ROOTS] or [b for b in behind if b]
     if not known or "/" in known[0][0]:
         return Target(path, query, None)
     return Target(path, query, "/".join(quote(s, safe=_SAFE) for s in known[0]))
@@ -71,19 +99,20 @@ class Call:
     `model`: the name the client asked for; `upstream_model`: the vendor's; both None where the API has none.
     `stream`: the client wants server-sent events. `token`: the vendor key chosen for this call, None without one.
     `context`: the system text to insert. `now`: seconds since 1970. `nonce`: 96 random bits for minted ids.
+    Headers, bodies and keys are not in its `repr`.
     """
 
     target: Target
     method: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: Fields | None = None
-    text: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: Fields | None = field(default=None, repr=False)
+    text: bytes = field(default=b"", repr=False)
     model: str | None = None
     upstream_model: str | None = None
     settled: bool = False
     stream: bool = False
-    token: str | None = None
-    context: str | None = None
+    token: str | None = field(default=None, repr=False)
+    context: str | None = field(default=None, repr=False)
     now: int = 0
     nonce: int = 0
 

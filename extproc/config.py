@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from extproc.agreed import SIDECAR_CLUSTER
 from extproc.blocks import Block, Headers, HostPattern, PathPrefix, Patterns, Seconds
+from extproc.clients import Book, Client, book
 from extproc.masking import mask, mask_path
 from extproc.providers import AnyProvider, Provider
 
@@ -138,7 +139,8 @@ def _orders(group: Group) -> Iterator[tuple[int, Chain]]:
 class Config(Block):
     """One configuration file. `maxBodyBytes`: the longest JSON body read. `corsOrigins`: origins that browsers may
     call from; Envoy answers their preflights. `streamIdleTimeout`: how long an exchange may be silent.
-    `answerHeaders`: whether answers say in `x-ai-provider` and `x-ai-attempts` who gave them."""
+    `answerHeaders`: whether answers say in `x-ai-provider` and `x-ai-attempts` who gave them. `clients`: who may come
+    in; without any, everybody."""
 
     providers: tuple[AnyProvider, ...] = Field(min_length=1)
     routes: tuple[Route, ...] = ()
@@ -146,6 +148,7 @@ class Config(Block):
     cors_origins: tuple[str, ...] = ()
     stream_idle_timeout: Seconds = 600.0
     answer_headers: bool = True
+    clients: Annotated[tuple[Client, ...], Field(min_length=1)] = ()
 
     @model_validator(mode="after")
     def _references(self) -> Self:
@@ -166,12 +169,23 @@ class Config(Block):
                 raise ValueError(f"route {route.name!r} has groups with more than {_MOST_CHAINS} orders together")
         if not self.routes and len(ids) > 1:
             raise ValueError("there are several providers, so routes must say which takes what")
+        clients = [c.name for c in self.clients]
+        if twice := sorted({n for n in clients if clients.count(n) > 1}):
+            raise ValueError(f"two clients have the name {twice[0]!r}")
+        for client in self.clients:
+            if unknown := [name for name in client.routes if name not in {r.name for r in self.effective_routes}]:
+                raise ValueError(f"client {client.name!r} names route {unknown[0]!r}, which is not there")
         return self
 
     @cached_property
     def by_id(self) -> dict[str, Provider]:
         """Providers by id."""
         return {p.id: p for p in self.providers}
+
+    @cached_property
+    def client_keys(self) -> Book:
+        """Every key of every client."""
+        return book(self.clients)
 
     @cached_property
     def effective_routes(self) -> tuple[Route, ...]:

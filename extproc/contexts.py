@@ -40,10 +40,17 @@ async def fetch(source: ContextSource, session: aiohttp.ClientSession) -> str:
         value = jsontext.load(text.encode())[source.field]
     except TimeoutError:
         raise ContextError(f"no answer within {source.timeout:g} s") from None
-    except (OSError, aiohttp.ClientError) as error:
-        raise ContextError(str(error) or type(error).__name__) from None
+    except (aiohttp.ClientConnectorError, FileNotFoundError, PermissionError) as error:
+        raise ContextError(str(error)) from None
+    except (
+        OSError,
+        aiohttp.ClientError,
+    ) as error:  # some quote the whole URL, which may hold a password or a signature
+        raise ContextError(type(error).__name__) from None
     except UnicodeDecodeError:
         raise ContextError("the text is not UTF-8") from None
+    except UnicodeError:
+        raise ContextError("the host name cannot be looked up") from None
     except (jsontext.NotJson, LookupError, TypeError):
         raise ContextError(f"the answer is not JSON with a member {source.field!r}") from None
     if not isinstance(value, str):

@@ -9,10 +9,20 @@ from extproc.config import Config
 _QUESTION = "用一句话介绍你自己。"
 
 
-def _key(config: Config) -> str:
-    """A bearer token that the last route takes, which is the default one where there is any."""
+def _key(config: Config, *, shown: bool = False) -> str:
+    """A bearer token that the last route takes, which is the default one where there is any. `shown`: a secret that
+    it may be is not for the screen."""
+    if config.clients:
+        return "YOUR_CLIENT_KEY"
     match = config.effective_routes[-1].match
-    return match.headers.get("authorization", "").removeprefix("Bearer ") or (*match.ingress, "any-key")[0]
+    wanted = match.headers.get("authorization", "").removeprefix("Bearer ")
+    if (
+        shown
+        and wanted
+        and wanted not in {name for route in config.effective_routes for name in (route.name, route.provider)}
+    ):
+        return "YOUR_KEY"
+    return wanted or (*match.ingress, "any-key")[0]
 
 
 def _model(config: Config) -> str:
@@ -26,7 +36,7 @@ def _model(config: Config) -> str:
 def banner(base: str, config: Config) -> str:
     """Lines for a gateway at `base` (`http://host:port`), ready to paste: a Python prompt wants them at the left edge,
     and an empty line where a `for` ends."""
-    key, model = _key(config), _model(config)
+    key, model = _key(config, shown=True), _model(config)
     return f"""
 Base URL: {base}/v1        (Ctrl-C stops)
 
@@ -45,6 +55,9 @@ for chunk in client.chat.completions.create(
 
 async def chat(base: str, config: Config) -> None:
     """Print one streamed chat through the gateway, piece by piece as it arrives; an error is printed, not raised."""
+    if config.clients:
+        print("\nNo demo chat: clients are configured, and of their keys only hashes are kept here.", flush=True)
+        return
     body = {"model": _model(config), "stream": True, "messages": [{"role": "user", "content": _QUESTION}]}
     print(f"\nPOST {base}/v1/chat/completions\n> {_QUESTION}\n< ", end="", flush=True)
     decoder = sse.Decoder()

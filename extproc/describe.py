@@ -4,11 +4,13 @@ Rule: pure, and no secret: of a key at most the last four characters.
 """
 
 from collections.abc import Iterator
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic.json_schema import GenerateJsonSchema
 
+from extproc.clients import Client
 from extproc.config import Config, Group, Route, Step
 from extproc.load import Loaded
 from extproc.masking import mask
@@ -31,8 +33,12 @@ def describe(loaded: Loaded) -> str:
     lines += ["", "Providers"]
     for provider in config.providers:
         lines.append(f"  {provider.id}: {_kind(provider)}")
-        facts = list(_facts(provider))
+        facts = list(_facts(provider, clients=bool(config.clients)))
         lines += [f"    {name:<9} {value}" for name, value in facts]
+    if config.clients:
+        lines += ["", "Clients (without a valid key of one of them: 401)"]
+        width = max(len(client.name) for client in config.clients)
+        lines += [f"  {client.name:<{width}}  {'; '.join(_rights(client))}" for client in config.clients]
     lines += ["", "Limits", f"  JSON body up to {_size(config.max_body_bytes)}"]
     if config.cors_origins:
         lines.append(f"  browsers may call from {', '.join(config.cors_origins)}")
@@ -75,9 +81,19 @@ def _conditions(route: Route, shown: set[str]) -> Iterator[str]:
         yield f"service {' or '.join(match.services)}"
 
 
+def _rights(client: Client) -> Iterator[str]:
+    hints = ", ".join(key.hint for key in client.keys)
+    yield f"{len(client.keys)} key{'s' if len(client.keys) > 1 else ''}: {hints}"
+    yield f"model {' or '.join(client.models.patterns) or '(none)'}" if client.limited else "any model"
+    yield f"route {' or '.join(client.routes)}" if client.routes else "any route"
+
+
+_SECRET_HEADER = re.compile("auth|key|cookie|token|secret|passw|credential|signature", re.I)
+
+
 def _header_value(name: str, value: str, shown: set[str]) -> str:
     """A credential that is a client's key, not the name of a service, is a secret too."""
-    if name.lower() not in ("authorization", "x-api-key", "api-key", "cookie", "proxy-authorization"):
+    if not _SECRET_HEADER.search(name):
         return value
     scheme, _, credential = value.rpartition(" ")
     return value if credential in shown else f"{scheme} {redact(credential)}".strip()
@@ -98,14 +114,14 @@ def _kind(provider: Provider) -> str:
     return provider.type
 
 
-def _facts(provider: Provider) -> Iterator[tuple[str, str]]:
+def _facts(provider: Provider, *, clients: bool) -> Iterator[tuple[str, str]]:
     upstream = provider.upstream
     scheme = "https" if upstream.tls else "http"
     host = f"[{upstream.address}]" if ":" in upstream.address else upstream.address
     sni = f", SNI {upstream.sni}" if upstream.tls else ""
     yield "upstream", f"{scheme}://{host}:{upstream.port} (Host {upstream.authority}{sni})"
     if isinstance(provider, Azure):
-        yield "address", provider.azure_service_url
+        yield "address", _public(provider.azure_service_url, "api-version")
     elif isinstance(provider, OpenAI):
         yield "address", _public(provider.openai_custom_url)
     if provider.tls.ca_file:
@@ -115,7 +131,7 @@ def _facts(provider: Provider) -> Iterator[tuple[str, str]]:
         keys = ", ".join(redact(token.get_secret_value()) for token in provider.tokens)
         yield "keys", f"{count}: {keys}"
     else:
-        yield "keys", "none: the client's own goes through"
+        yield "keys", "none: requests go without one" if clients else "none: the client's own goes through"
     yield "models", ", ".join(provider.names or ()) or "as the vendor lists them"
     if provider.model_mapping:
         pairs = provider.model_mapping.written.items()
@@ -132,11 +148,12 @@ def _facts(provider: Provider) -> Iterator[tuple[str, str]]:
         yield "setting", f"{setting.name} = {value}{fills}"
 
 
-def _public(url: str) -> str:
-    """A URL without user, password and query, any of which may be a secret."""
+def _public(url: str, *known: str) -> str:
+    """A URL without user, password and query, any of which may be a secret; of the query the `known` parameters."""
     parts = urlsplit(url)
-    hidden = "?…" if parts.query else ""
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl() + hidden
+    pairs = [pair if pair.partition("=")[0] in known else "…" for pair in parts.query.split("&") if pair]
+    shown = f"?{'&'.join(dict.fromkeys(pairs))}" if pairs else ""
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl() + shown
 
 
 def _size(count: int) -> str:
@@ -189,6 +206,7 @@ _DESCRIPTIONS = {
     "azureServiceUrl": "https://R/openai/deployments/D/chat/completions?api-version=V, "
     "https://R/openai/deployments/D?api-version=V, https://R?api-version=V or https://R/openai/v1.",
     "caFile": "A PEM bundle that replaces the system's certificate authorities; relative to this file.",
+    "clients": "Who may come in; without it everybody who reaches the port.",
     "context": "A text that goes into every chat as a system message before the first other message.",
     "corsOrigins": "Origins that browsers may call from; preflights are answered by Envoy.",
     "customSettings": "Values put into requests, in this order, before they are converted.",
@@ -199,6 +217,9 @@ _DESCRIPTIONS = {
     "hosts": "Host names without port, in any case; * at one end stands for any text: *.example.com, example.*, *.",
     "id": "What routes call this provider; its type if absent.",
     "ingress": "Names that a client puts in its bearer token, or Envoy's route names.",
+    "key": "The client's key, or several: the key itself, sha256: and the 64 hexadecimal digits of its hash, ${NAME} "
+    "from the environment or file:PATH of a secret file.",
+    "keyFile": "A file with the client's keys, one per line, each itself or as sha256:…; relative to this file.",
     "match": "What a request must have; everything that is said must hold. Without it: every request.",
     "maxBodyBytes": "The longest JSON body that is read.",
     "maxBytes": "The longest text that is taken, in bytes.",
@@ -209,6 +230,9 @@ _DESCRIPTIONS = {
     "Match.models": "Model names: exact, with * for any text, or ~regex.",
     "moonshotFileId": "An uploaded file whose text goes in as a system message.",
     "multimodalModels": "The vendor's names of models that answer on the multimodal endpoint; replaces the list.",
+    "Client.models": "The names that it may ask for: exact, with * for any text, or ~regex.",
+    "Client.name": "The client's name in logs and metadata.",
+    "Client.routes": "The names of the routes that it may use; all if absent.",
     "Route.name": "The route's name in logs and metrics.",
     "CustomSetting.name": "What to set: see mode.",
     "openaiCustomUrl": "Another server that speaks OpenAI's API: a base URL or the full URL of one API.",

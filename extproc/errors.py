@@ -3,7 +3,7 @@
     ProxyError
     ├── ClientError            4xx: the client can mend it
     │   ├── BadJson 400 · MissingParameter 400 · InvalidParameter 400 · MethodNotAllowed 405
-    │   ├── TooLarge 413 · UnsupportedEncoding 415
+    │   ├── InvalidApiKey 401 · ModelNotAllowed 403 · TooLarge 413 · UnsupportedEncoding 415
     │   └── UnknownPath 404 · NoRoute 404 · UnsupportedApi 404 · ModelNotFound 404
     ├── UpstreamError          the vendor said no; its status is kept
     ├── BadUpstreamResponse    502: the vendor's answer cannot be read
@@ -54,6 +54,19 @@ class MissingParameter(ClientError):
 
 class InvalidParameter(ClientError):
     code = "invalid_parameter"
+
+
+class InvalidApiKey(ClientError):
+    status = 401
+    type = "authentication_error"
+    code = "invalid_api_key"
+
+
+class ModelNotAllowed(ClientError):
+    status = 403
+    type = "permission_error"
+    code = "model_not_allowed"
+    param = "model"
 
 
 class TooLarge(ClientError):

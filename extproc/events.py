@@ -1,6 +1,7 @@
 """The vocabulary between the shell and the core: what Envoy says (`Event`) and what we answer (`Reply`).
 
 Rule: plain frozen data, no behaviour, nothing of protobuf, JSON or any vendor. Header names are lower case.
+Headers and bodies hold secrets, so no `repr` shows them.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ class BodyMode(Enum):
 class RequestHeaders:
     """The client's request head. `attributes` are the Envoy attributes that the filter was told to send."""
 
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     end_of_stream: bool
     attributes: Mapping[str, str] = field(default_factory=dict)
 
@@ -29,14 +30,14 @@ class RequestHeaders:
 class RequestBody:
     """The client's whole body: request bodies are only ever asked for BUFFERED."""
 
-    body: bytes
+    body: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseHeaders:
     """The answer's head: a vendor's, or one that Envoy made itself (`attributes["response.code_details"]`)."""
 
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     end_of_stream: bool
     attributes: Mapping[str, str] = field(default_factory=dict)
 
@@ -45,7 +46,7 @@ class ResponseHeaders:
 class ResponseBody:
     """A piece of the answer (STREAMED) or all of it (BUFFERED, `end_of_stream` set)."""
 
-    body: bytes
+    body: bytes = field(repr=False)
     end_of_stream: bool
 
 
@@ -60,15 +61,17 @@ class Forward:
     `response_mode` / `request_mode`: how the bodies that follow are wanted, None for not at all; only read on a headers
     event.
     `reroute`: choose the route again, since `set_headers` names the cluster.
+    `final`: nothing more of the exchange is wanted; only read on a headers event.
     `metadata`: values for the access log, in our dynamic-metadata namespace.
     """
 
-    set_headers: Mapping[str, str] = field(default_factory=dict)
+    set_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     remove_headers: tuple[str, ...] = ()
-    body: bytes | None = None
+    body: bytes | None = field(default=None, repr=False)
     request_mode: BodyMode | None = None
     response_mode: BodyMode | None = None
     reroute: bool = False
+    final: bool = False
     metadata: Mapping[str, str | int | float] = field(default_factory=dict)
 
 
@@ -77,8 +80,8 @@ class Answer:
     """Answer the client ourselves and forward nothing. `body` is JSON."""
 
     status: int
-    body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     metadata: Mapping[str, str | int | float] = field(default_factory=dict)
 
 

@@ -17,6 +17,7 @@ from extproc import compression, jsontext, outgoing, routing, sse
 from extproc.agreed import (
     CLIENT_ATTRIBUTE,
     CLIENT_HEADERS,
+    DOOR_ATTRIBUTE,
     LOCAL_ROUTE,
     MODEL_ATTRIBUTE,
     PROVIDER_ATTRIBUTE,
@@ -25,6 +26,7 @@ from extproc.agreed import (
 )
 from extproc.bystander import Watch
 from extproc.call import JSON_APIS, Call, Target, parse_path
+from extproc.clients import ANYONE, admit, without_keys
 from extproc.compression import Decompressor, Undecodable
 from extproc.config import Route
 from extproc.errors import (
@@ -91,40 +93,44 @@ class Exchange:
         self._answer_headers: Mapping[str, str] = {}
         self._chance = moment.nonce
         self._token: str | None = None
+        self._client = ANYONE
         self._counts = True
         self._may_forward = True
         self._placed_by_envoy = False
+        self._answering = False
         self.record = Record()
 
     def handle(self, event: Event) -> Reply:
         """The reply to one event; never raises for anything that came over the wire."""
+        self._answering = isinstance(event, ResponseBody)
         try:
-            return self._handle(event)
+            reply = self._handle(event)
         except ProxyError as error:
-            return self.fail(error)
+            reply = self.fail(error)
         except NotJson as error:  # inside of a value that was only skipped over at first
             if isinstance(event, RequestHeaders | RequestBody):
-                return self.fail(BadJson(f"the request cannot be read: {error}"))
-            return self.fail(BadUpstreamResponse(f"the vendor's answer cannot be read: {error}"))
+                reply = self.fail(BadJson(f"the request cannot be read: {error}"))
+            else:
+                reply = self.fail(BadUpstreamResponse(f"the vendor's answer cannot be read: {error}"))
+        return outgoing.without_key(reply, self._token) if self._answering else reply
 
     def fail(self, error: ProxyError) -> Reply:
         """End the exchange with an error, in the form that still fits."""
         state, self._state = self._state, Done(mute=True)
-        self.record.error = error.code or error.type
-        self.record.complete = True
+        self._note(error)
         if isinstance(state, Streaming):
             return Forward(body=sse.encode(sse.Event(self._body_of(error))), metadata=self._metadata())
         if isinstance(state, Watching):
             self._state = Done()
             return Forward()
-        if isinstance(state, Done):  # the answer's head is out, and nothing of it is ours
+        if isinstance(state, Done) and self._answering:  # the answer's head is out, and nothing of it is ours
             return Forward(body=b"" if state.mute else None)
-        self.record.status = error.status
+        status = self.record.status = error.status if error.status < 600 else BadUpstreamResponse.status
         if self._placed_by_envoy and isinstance(state, Whole | Unreadable):
             # As if the vendor had said so: Envoy may try the next one. An answer of ours would be the last word.
-            return outgoing.whole(self._body_of(error), self._answer_headers, self._metadata(), status=error.status)
+            return outgoing.whole(self._body_of(error), self._answer_headers, self._metadata(), status=status)
         headers = self._request_id() | outgoing.error_headers(self._answer_headers) | self._about()
-        return Answer(error.status, self._body_of(error), headers, self._metadata())
+        return Answer(status, self._body_of(error), headers, self._metadata())
 
     def _request_id(self) -> dict[str, str]:
         """What a client can quote and the log can find; a vendor's own id wins."""
@@ -133,6 +139,11 @@ class Exchange:
     def _body_of(self, error: ProxyError) -> bytes:
         """Vendors quote the key that they refuse."""
         return outgoing.redact(error.body(), self._token)
+
+    def _note(self, error: ProxyError) -> None:
+        """A vendor's code may be anything, our key too."""
+        self.record.error = outgoing.redact_text(error.code or error.type, self._token)
+        self.record.complete = True
 
     def _metadata(self) -> outgoing.Metadata:
         return outgoing.metadata(self.record)
@@ -167,6 +178,11 @@ class Exchange:
         target = parse_path(headers.get(":path", ""))
         self.record.method, self.record.path = headers.get(":method", ""), target.path
         self.record.request_id = headers.get("x-request-id")
+        self._client = admit(self._config.client_keys, headers)
+        if DOOR_ATTRIBUTE in event.attributes:  # asked again further on, where there is more to decide and to log
+            self._state, self.record.path = Done(), ""
+            return Forward(final=True)
+        self.record.client = self._client.name or None
         if self.record.method not in _METHODS:
             raise MethodNotAllowed(f"the method {self.record.method[:20]!r} is not supported")
         state = self._placed(event, headers, target) if placed else self._routed(event, headers, target)
@@ -174,6 +190,7 @@ class Exchange:
         if event.end_of_stream:
             return self._without_body(state)
         if not _reads_body(target, headers):
+            self._client.check_unread()
             return self._without_body(state, streamed=True)
         if headers.get("content-encoding", "identity").lower() != "identity":
             raise UnsupportedEncoding("compressed request bodies are not supported")
@@ -200,16 +217,24 @@ class Exchange:
             provider, route = config.by_id.get(id), config.by_name.get(name)
             if provider is not None and route is not None:
                 self._config = config
+                if not self._client.may_use(name):
+                    raise NoRoute("no route takes this request")
                 _check_path(target, [provider])
-                return Headed(headers, target, [route], Place(provider, event.attributes.get(MODEL_ATTRIBUTE) or None))
+                place = Place(provider, event.attributes.get(MODEL_ATTRIBUTE) or None)
+                return Headed(without_keys(config.clients, headers), target, [route], place)
         raise InternalError("no configuration has what Envoy chose")
 
     def _routed(self, event: RequestHeaders, headers: Mapping[str, str], target: Target) -> Headed:
         """The choice is ours, as far as it can be made without the body."""
         self._may_forward = event.attributes.get(ROUTE_ATTRIBUTE) != LOCAL_ROUTE
-        routes = routing.candidates(self._config, headers, event.attributes)
+        routes = self._candidates(headers, event.attributes)
         _check_path(target, [self._config.by_id[step.provider] for route in routes for step in route.first])
-        return Headed(headers, target, routes, None)
+        return Headed(without_keys(self._config.clients, headers), target, routes, None)
+
+    def _candidates(self, headers: Mapping[str, str], attributes: Mapping[str, str]) -> list[Route]:
+        """The routes that may take a request with this head, and that its client may use."""
+        found = routing.candidates(self._config, headers, attributes)
+        return [route for route in found if self._client.may_use(route.name)]
 
     def _place(self, state: Headed, route: Route) -> Place:
         if state.place is not None:
@@ -237,6 +262,7 @@ class Exchange:
         except NotJson as error:
             raise BadJson(f"the request body is not a JSON object: {error}") from None
         model = routing.requested_model(given)
+        self._client.check_model(state.target, given, model)
         route = state.routes[0] if state.place is not None else routing.choose(state.routes, model)
         place = self._place(state, route)
         provider = place.provider
@@ -247,7 +273,8 @@ class Exchange:
             body=body,
             text=event.body,
             model=model,
-            settled=body != given,
+            # A member named twice might be another model for the vendor: what was checked is what is sent.
+            settled=body != given or self._client.limited,
             upstream_model=routing.upstream_model(provider, state.target, body, place.model),
             stream=body.get("stream") == jsontext.TRUE,
         )
@@ -259,9 +286,9 @@ class Exchange:
         if method == "POST" and state.target.api in JSON_APIS:
             raise BadJson("the request has no body")
         routes = [r for r in state.routes if r.match.models is None or state.place is not None]
-        if routing.is_model_list(state.target, method):
-            every = routing.candidates(self._config, state.headers, {}) if state.place is not None else state.routes
-            names = routing.listed_models(self._config, every)
+        if state.routes and routing.is_model_list(state.target, method):
+            every = self._candidates(state.headers, {}) if state.place is not None else state.routes
+            names = self._client.listed(routing.listed_models(self._config, every))
             if names is not None:
                 return self._answer(routing.models_answer(names, state.target, self._moment.now))
             routes = routes or state.routes[:1]
@@ -482,7 +509,7 @@ class Exchange:
         if state.sent is not None and state.sent.provider.protocol == "original" and self._from_vendor():
             return self._ended(self._original_refusal(state, body))
         error = self._error(state, body)
-        self.record.error = error.code or error.type
+        self._note(error)
         return self._ended(outgoing.whole(self._body_of(error), state.headers, self._metadata()))
 
     def _original_refusal(self, state: Failed, body: bytes) -> Forward:

@@ -13,11 +13,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from extproc import environment, higress, yamlfile
+from extproc.clients import KeyHash
 from extproc.config import Config, ConfigError, Match, Problem, did_you_mean
 from extproc.higress import Location
 from extproc.masking import mask
 from extproc.providers import Qwen
-from extproc.wording import OWNERS, TOKEN_KEYS, TYPES, block_at, found_text, keys, worded
+from extproc.wording import OWNERS, TOKEN_KEYS, TYPES, block_at, keys, kind_of, may_be_secret, worded
 from extproc.yamlfile import Map, Seq, locate, reason
 
 __all__ = ["ConfigError", "Loaded", "Problem", "StandIn", "load"]
@@ -59,6 +60,8 @@ def load(
 # Native documents to a Config
 
 
+_ODD_KEY = re.compile(r"(?<=\w)[^\w.\[\]][^.]*$")
+
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -74,6 +77,8 @@ class _Loading:
 
     def _fault(self, data: object, location: Location, message: str) -> None:
         line, key = locate(data, location)
+        if message.startswith("unknown key"):  # `{apiToken:sk-…}`, without the blank, is one
+            key = _ODD_KEY.sub("…", key)
         problem = Problem(self.file, line, key, message)
         if problem not in self.problems:
             self.problems.append(problem)
@@ -89,7 +94,7 @@ class _Loading:
         plugins: list[Map] = []
         for document, line in self._flat(documents):
             if not isinstance(document, Map):
-                message = f"a document must be a mapping with {', '.join(keys(Config))}; found {found_text(document)}"
+                message = f"a document must be a mapping with {', '.join(keys(Config))}; found {kind_of(document)}"
                 self.problems.append(Problem(self.file, line, "", message))
             elif "kind" not in document:
                 natives.append(document)
@@ -179,12 +184,15 @@ class _Loading:
             providers = native["providers"]
             providers[:] = [self._provider(providers, index) for index in range(len(providers))]
         self._references(native)
+        self._client_references(native)
         config: Config | None = None
         try:
             config = Config.model_validate(native, context={"resolve": self._resolve})
         except ValidationError as error:
             for detail in error.errors(include_url=False):
                 self._explain(native, detail)
+        if config is not None and not self.keyless:
+            self._same_keys(config, native)
         if config is None or self.problems:
             raise ConfigError(sorted(self.problems, key=lambda p: p.line)) from None
         return Loaded(config, tuple(dict.fromkeys(map(mask, [*self.notes, *_advice(config)]))), self.file)
@@ -293,6 +301,33 @@ class _Loading:
                     message = f"there is no provider {id!r}{did_you_mean(id, ids)}; there are: {known}"
                     self._fault(native, place, message)
 
+    def _client_references(self, native: Mapping[str, Any]) -> None:
+        """The same between clients and routes."""
+        routes, clients = native.get("routes"), native.get("clients")
+        routes = routes if isinstance(routes, list) and routes else [{"name": "default"}]
+        known = [str(route.get("name")) for route in routes if isinstance(route, dict)]
+        names: set[object] = set()
+        for index, client in enumerate(clients if isinstance(clients, list) else ()):
+            if not isinstance(client, dict):
+                continue
+            name, wanted = client.get("name"), client.get("routes")
+            if isinstance(name, str) and name in names:
+                self._fault(native, ("clients", index, "name"), f"two clients have the name {name!r}")
+            names.add(name if isinstance(name, str) else None)
+            for place, route in enumerate(wanted if isinstance(wanted, list) else ()):
+                if isinstance(route, str) and route not in known:
+                    message = f"there is no route {route!r}{did_you_mean(route, known)}; there are: {', '.join(known)}"
+                    self._fault(native, ("clients", index, "routes", place), message)
+
+    def _same_keys(self, config: Config, native: Mapping[str, Any]) -> None:
+        """Whose request would it be?"""
+        owners: dict[KeyHash, str] = {}
+        for index, client in enumerate(config.clients):
+            for other in dict.fromkeys(owners[key] for key in client.keys if key in owners):
+                where = ("clients", index, "key" if client.key else "keyFile")
+                self._fault(native, where, f"client {other!r} has the same key")
+            owners |= dict.fromkeys(client.keys, client.name)
+
     def _explain(self, native: Mapping[str, Any], detail: Mapping[str, Any]) -> None:
         """One of pydantic's findings in our own words."""
         tagged: Location = detail["loc"]
@@ -310,7 +345,7 @@ class _Loading:
         if kind in ("missing", "too_short") and location == ("providers",) and self.problems:
             return  # likewise
         last = str(location[-1]) if location else ""
-        message = worded(detail, last, block_at(tagged[:-1]), secret=any(k in location for k in TOKEN_KEYS))
+        message = worded(detail, last, block_at(tagged[:-1]), secret=may_be_secret(location))
         if kind == "value_error" and message.startswith("apiTokens is missing"):
             message = message.removeprefix("apiTokens is ")
             location = (*location, "apiTokens")

@@ -4,22 +4,27 @@ Rule: every header that leaves in either direction because of us is decided here
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
+from extproc import jsontext
 from extproc.agreed import CLIENT_HEADERS, CLUSTER_HEADER, INTERNAL_PREFIX
 from extproc.call import Call
+from extproc.clients import CREDENTIALS
 from extproc.compression import READABLE
-from extproc.events import BodyMode, Forward
+from extproc.events import BodyMode, Forward, Reply
+from extproc.jsontext import NotJson
 from extproc.providers import Provider
 from extproc.providers.base import UpstreamRequest
 from extproc.states import Record
 
 Metadata = Mapping[str, str | int | float]
 
-_CREDENTIALS = ("authorization", "x-api-key", "api-key")
 _NEVER = frozenset(
     "cookie keep-alive proxy-authorization proxy-connection te trailer upgrade x-authorization x-hi-original-auth "
-    "x-mse-consumer x-forwarded-for x-real-ip forwarded".split()
+    "x-mse-consumer x-forwarded-for x-real-ip forwarded "
+    # A server that believes these would serve another path or method than the one that was judged here.
+    "x-original-url x-rewrite-url x-original-host x-http-method x-http-method-override x-method-override".split()
 )
 _INTERNAL = (INTERNAL_PREFIX, "x-higress-", "x-envoy-")
 
@@ -40,7 +45,37 @@ _KEPT_WITH_ERRORS = ("retry-after", "x-request-id", "x-ratelimit-")
 
 def redact(body: bytes, token: str | None) -> bytes:
     """An error body in which a vendor quotes our key, without it."""
-    return body.replace(token.encode(), b"***") if token else body
+    if not token:
+        return body
+    key = token.encode()
+    if b"\\" in body:  # \u002d is a hyphen too
+        with suppress(NotJson):
+            plain = jsontext.dump(jsontext.load(body))
+            body = plain if plain.count(key) > body.count(key) else body
+    return body.replace(key, b"***")
+
+
+_LONGEST_CODE = 100
+
+
+def redact_text(code: str, token: str | None) -> str:
+    """An error's code, for logs, without our key and not too long."""
+    return (code.replace(token, "***") if token else code)[:_LONGEST_CODE]
+
+
+_REAL_KEY = 16
+"""Characters from which a key cannot be a word of an answer: for servers of one's own people put `ollama`, `EMPTY`."""
+
+
+def without_key(reply: Reply, token: str | None) -> Reply:
+    """A reply to a piece of an answer that was read here, in which a vendor might say our key."""
+    if token is None or len(token) < _REAL_KEY or not isinstance(reply, Forward) or not reply.body:
+        return reply
+    body = reply.body.replace(token.encode(), b"***")
+    if len(body) == len(reply.body):
+        return reply
+    sets = {k: str(len(body)) if k == "content-length" else v for k, v in reply.set_headers.items()}
+    return replace(reply, body=body, set_headers=sets)
 
 
 def request(
@@ -61,9 +96,9 @@ def request(
             sets["content-type"] = "application/json"
     drop = [name for name in call.headers if name in _NEVER or name.startswith(_INTERNAL)]
     drop.extend(upstream.remove)
-    if call.token is not None:
-        drop.extend(_CREDENTIALS)
-    elif "authorization" in sets:  # the client's own key, in another header than it came in
+    # With a key of ours none of the client's leaves, and none that the call was not given: it was shown to us.
+    drop.extend(name for name in CREDENTIALS if call.token is not None or name not in call.headers)
+    if call.token is None and "authorization" in sets:  # the client's own key, in another header than it came in
         drop.extend(("x-api-key", "api-key"))
     if accepted := _accept_encoding(call.headers.get("accept-encoding", ""), read=read):
         sets["accept-encoding"] = accepted
@@ -120,6 +155,7 @@ def error_headers(headers: Mapping[str, str]) -> dict[str, str]:
 def metadata(record: Record) -> dict[str, str | int | float]:
     """The access log's values, those that are known."""
     values: dict[str, str | int | None] = {
+        "client": record.client,
         "route": record.route,
         "provider": record.provider,
         "model": record.model,

@@ -23,10 +23,22 @@ from extproc.config import Config, ConfigError, Problem
 from extproc.envoy_process import EnvoyError, EnvoyProcess, die_with_parent
 from extproc.exchange import Snapshot
 from extproc.keys import Keys
+from extproc.listening import OWNER_ONLY, Tls
 from extproc.load import Loaded
 from extproc.placement import Placement, objection
 
-__all__ = ["Address", "EnvoyError", "PartDied", "RunOptions", "check_free", "on_loop", "run", "serve", "until_stopped"]
+__all__ = [
+    "Address",
+    "Door",
+    "EnvoyError",
+    "PartDied",
+    "RunOptions",
+    "check_free",
+    "on_loop",
+    "run",
+    "serve",
+    "until_stopped",
+]
 
 log = structlog.get_logger("extproc.run")
 
@@ -47,6 +59,15 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where Envoy reaches the sidecar: an address or `unix:PATH`, with mutual TLS or without."""
+
+    address: Address | str
+    tls: Tls | None = None
+    socket_mode: int = OWNER_ONLY
+
+
 def _snapshots(config: Config, texts: contexts.Contexts) -> Callable[[], Snapshot]:
     keys = Keys()
     return lambda: Snapshot(config, texts.texts, keys)
@@ -62,9 +83,7 @@ def _not_ready(config: Config, texts: contexts.Contexts) -> str | None:
 
 
 @asynccontextmanager
-async def sidecar(
-    loaded: Loaded, address: Address, grace: float
-) -> AsyncIterator[tuple[int, Callable[[], str | None]]]:
+async def sidecar(loaded: Loaded, door: Door, grace: float) -> AsyncIterator[tuple[int, Callable[[], str | None]]]:
     """The gRPC server with its context texts; yields its port and what tells why it is not ready."""
     config = loaded.config
     for note in loaded.notes:
@@ -72,7 +91,14 @@ async def sidecar(
     sources = {p.id: source for p in config.providers if (source := p.context_source) is not None}
     async with contexts.kept(sources) as texts:
         snapshots = _snapshots(config, texts)
-        async with server.serving(str(address), snapshots, max_body_bytes=config.max_body_bytes, grace=grace) as port:
+        async with server.serving(
+            str(door.address),
+            snapshots,
+            max_body_bytes=config.max_body_bytes,
+            grace=grace,
+            tls=door.tls,
+            socket_mode=door.socket_mode,
+        ) as port:
             yield port, lambda: _not_ready(config, texts)
 
 
@@ -119,16 +145,20 @@ async def _living() -> AsyncIterator[_Life]:
             raise
 
 
-async def serve(loaded: Loaded, address: Address, admin_address: Address, grace: float) -> None:
+async def serve(loaded: Loaded, door: Door, admin_address: Address, grace: float) -> None:
     """The sidecar alone, until SIGTERM or SIGINT. Raises `OSError` when an address is taken."""
-    check_free(address, admin_address)
+    if isinstance(door.address, Address):
+        check_free(door.address, admin_address)
     async with (
         _living() as life,
         admin.serving(admin_address.host, admin_address.port, life.reason) as admin_port,
-        sidecar(loaded, address, grace) as (port, not_ready),
+        sidecar(loaded, door, grace) as (port, not_ready),
     ):
         life.started(not_ready)
-        log.info("serving", grpc=str(Address(address.host, port)), admin=_url(Address(admin_address.host, admin_port)))
+        address = door.address if isinstance(door.address, str) else Address(door.address.host, port)
+        log.info(
+            "serving", grpc=str(address), tls=door.tls is not None, admin=_url(Address(admin_address.host, admin_port))
+        )
         await life.stop.wait()
         log.info("stopping: open exchanges may finish (again to stop now)", seconds=grace)
 
@@ -161,7 +191,7 @@ async def run(load: Callable[[str | None], Loaded], options: RunOptions, *, simu
         if simulate:
             url, parts["the simulated vendors"] = await _simulator(stack)
             loaded = load(url)
-        port, not_ready = await stack.enter_async_context(sidecar(loaded, Address("127.0.0.1", 0), options.grace))
+        port, not_ready = await stack.enter_async_context(sidecar(loaded, Door(Address("127.0.0.1", 0)), options.grace))
         envoy = await _envoy(stack, loaded.config, port, options)
         parts["Envoy"] = envoy.exited
         base = _url(Address(_reachable(options.listen.host), envoy.listener_port))
@@ -284,7 +314,8 @@ async def _until_routing(base: str) -> None:
         for _ in range(200):
             try:
                 async with session.get(f"{base}{server.PROBE_PATH}") as answer:
-                    if answer.status == 404 and "unknown_url" in await answer.text():
+                    text = await answer.text()
+                    if "unknown_url" in text or "invalid_api_key" in text:  # the latter where clients are configured
                         return
             except aiohttp.ClientError:
                 pass

@@ -19,6 +19,7 @@ from extproc._pb import extproc_pb2 as pb
 from extproc.agreed import envoy_buffer
 from extproc.events import Event, Forward, Reply, ResponseBody, ResponseHeaders
 from extproc.exchange import Exchange, Moment, Record, Snapshot
+from extproc.listening import OWNER_ONLY, Tls, bind
 
 log = structlog.get_logger("extproc")
 
@@ -99,6 +100,7 @@ def _account(record: Record, clock: _Clock) -> None:
     fields = {
         "method": record.method,
         "path": record.path,
+        "client": record.client,
         "route": record.route,
         "provider": record.provider,
         "attempt": record.attempt if record.attempt > 1 else None,
@@ -120,9 +122,15 @@ def _account(record: Record, clock: _Clock) -> None:
 
 @asynccontextmanager
 async def serving(
-    address: str, snapshot: Callable[[], Snapshot], *, max_body_bytes: int, grace: float
+    address: str,
+    snapshot: Callable[[], Snapshot],
+    *,
+    max_body_bytes: int,
+    grace: float,
+    tls: Tls | None = None,
+    socket_mode: int = OWNER_ONLY,
 ) -> AsyncIterator[int]:
-    """Serve ext_proc and gRPC health on `address` (`host:port`, port 0 for any); yields the port.
+    """Serve ext_proc and gRPC health on `address` (`host:port`, port 0 for any, or `unix:PATH`); yields the port.
 
     On leaving, open streams get `grace` seconds to finish. Raises `OSError` when the address is taken.
     """
@@ -145,10 +153,7 @@ async def serving(
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
     health_servicer = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
-    try:
-        port = server.add_insecure_port(address)
-    except RuntimeError as error:
-        raise OSError(f"cannot listen on {address}: {error}") from None
+    port = bind(server, address, tls=tls, socket_mode=socket_mode)
     await server.start()
     for name in ("", service):
         await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)

@@ -23,7 +23,7 @@ class Snapshot:
     the providers' keys may be used. `former`: earlier configurations, latest first, by which Envoy may still choose."""
 
     config: Config
-    contexts: Mapping[str, str]
+    contexts: Mapping[str, str] = field(repr=False)
     keys: Keys = field(default_factory=Keys)
     former: tuple[Config, ...] = ()
 
@@ -40,12 +40,14 @@ class Moment:
 class Record:
     """What is known about an exchange, for one line in the log. `error`: the code of the error that ended it.
     `request_id`: Envoy's or the client's; `upstream_request_id`: the vendor's. `attempt`: which one of the request's.
-    `token`: the key that was used, never to be shown. `retry_after`: as the vendor said it."""
+    `token`: the key that was used, never to be shown. `retry_after`: as the vendor said it.
+    `client`: the name of the client whose key was shown."""
 
     method: str = ""
     path: str = ""
     request_id: str | None = None
     upstream_request_id: str | None = None
+    client: str | None = None
     route: str | None = None
     provider: str | None = None
     model: str | None = None
@@ -79,7 +81,7 @@ class Headed:
     """The head is judged, the body is awaited. `place`: where Envoy has sent this attempt already, so that `routes`
     is the one route that it took; None where the choice is ours."""
 
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     target: Target
     routes: list[Route]
     place: Place | None
@@ -99,7 +101,7 @@ class Whole:
     """A 200 answer is awaited whole. `streams`: it is an event stream, to be gathered."""
 
     translator: Translator
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     streams: bool
 
 
@@ -125,7 +127,7 @@ class Failed:
 
     sent: Sent | None
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ def decode(message: pb.ProcessingRequest, phase: str) -> Event | None:
 def _headers(message: pb.HttpHeaders) -> dict[str, str]:
     headers: dict[str, str] = {}
     for header in message.headers.headers:
-        value = header.raw_value.decode("latin-1") or header.value
+        value = (header.raw_value or header.value.encode()).decode("latin-1")
         headers[header.key] = f"{headers[header.key]}, {value}" if header.key in headers else value
     return headers
 
@@ -87,7 +87,7 @@ def encode(reply: Reply | None, phase: str) -> pb.ProcessingResponse:
         getattr(response, phase).SetInParent()
     if reply is not None and reply.metadata:
         response.dynamic_metadata.update({NAMESPACE: dict(reply.metadata)})
-    if isinstance(reply, Forward) and phase.endswith("headers"):
+    if isinstance(reply, Forward) and phase.endswith("headers") and not reply.final:
         _override(response.mode_override, reply)
     return response
 

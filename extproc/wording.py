@@ -37,6 +37,17 @@ OWNERS = {key: name for name, block in TYPES.items() for key in keys(block) if k
 
 TOKEN_KEYS = ("apiTokens", "apiToken")
 
+_SECRET = frozenset(
+    {*TOKEN_KEYS, "provider", "providers", "clients", "key", "keyFile", "context", "fileUrl", "headers", "value"}
+)
+"""Keys whose value, or whatever stands in its place, is not for messages: keys, URLs that may be signed."""
+
+
+def may_be_secret(location: Location) -> bool:
+    """Whether what stands there must not be quoted."""
+    names = [step for step in location if isinstance(step, str)]
+    return not _SECRET.isdisjoint((*names[-1:], *(n for n in names if n in (*TOKEN_KEYS, "key", "headers"))))
+
 
 def block_at(location: Location) -> type[Block] | None:
     """The model of what pydantic's location leads to; it holds the tag of a provider as a step of its own."""
@@ -68,6 +79,11 @@ def found_text(value: object, *, secret: bool = False) -> str:
             return "a mapping"
         case _:
             return "a list"
+
+
+def kind_of(value: object) -> str:
+    """The same without what may be a secret."""
+    return "text" if isinstance(value, str) else found_text(value)
 
 
 _WANTED = {
@@ -107,6 +123,8 @@ def worded(detail: Mapping[str, Any], key: str, block: type[Block] | None, *, se
             (limit,) = context.values()
             return f"found {found}; must be {kind.replace('_', ' ').replace('than equal', 'than or equal to')} {limit}"
     wanted = _WANTED.get(kind.partition("_")[0])
+    if wanted == "a mapping" and isinstance(value, str):
+        found = kind_of(value)  # `- apiToken:sk-…`, without the blank, is one
     hint = " (put it in quotes)" if kind == "string_type" and isinstance(value, (bool, int, float)) else ""
     return f"found {found}; wanted {wanted}{hint}" if wanted else str(detail["msg"])
 

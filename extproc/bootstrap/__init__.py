@@ -22,9 +22,10 @@ from extproc.bootstrap.clusters import provider_clusters, sidecar_cluster
 from extproc.bootstrap.listener import gateway_listener
 from extproc.bootstrap.options import Options
 from extproc.bootstrap.parts import packed, socket_address
+from extproc.bootstrap.sidecar_tls import SidecarTls, secrets
 from extproc.config import Config
 
-__all__ = ["SYSTEM_CA_FILES", "Options", "as_yaml", "bootstrap", "sample"]
+__all__ = ["SYSTEM_CA_FILES", "Options", "SidecarTls", "as_yaml", "bootstrap", "sample", "secrets"]
 
 SYSTEM_CA_FILES: Final = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine, Arch
@@ -45,7 +46,7 @@ def bootstrap(config: Config, options: Options) -> str:
         static_resources=bootstrap_v3.BootstrapStaticResources(
             listeners=[gateway_listener(config, options, limit)],
             clusters=[
-                sidecar_cluster(options.sidecars),
+                sidecar_cluster(options),
                 *provider_clusters(config, options, limit),
             ],
         ),

@@ -24,30 +24,33 @@ from extproc.bootstrap.chains import chain_name, member_name
 from extproc.bootstrap.options import Options
 from extproc.bootstrap.parts import is_ip, packed, socket_address
 from extproc.bootstrap.processor import FILTER, upstream_processor
+from extproc.bootstrap.sidecar_tls import transport_socket
 from extproc.config import Chain, Config, Step
 from extproc.providers import Provider
 
 _UNLIMITED = 1_000_000
 _NO_LIMITS = CircuitBreakers()
 _CONNECT_TIMEOUT = timedelta(seconds=10)
+_PIPE = "unix:"
 
 
-def sidecar_cluster(sidecars: Sequence[str]) -> cluster_v3.Cluster:
-    addresses = [_host_port(sidecar) for sidecar in sidecars]
+def sidecar_cluster(options: Options) -> cluster_v3.Cluster:
+    hosts = [host for host, _ in map(_host_port, options.sidecars) if host]
     http2 = core.Http2ProtocolOptions(
         max_concurrent_streams=_UNLIMITED,  # one stream per exchange, held as long as the answer lasts
         connection_keepalive=core.KeepaliveSettings(interval=timedelta(seconds=60), timeout=timedelta(seconds=10)),
     )
     return cluster_v3.Cluster(
         name=SIDECAR_CLUSTER,
-        type=_discovery([host for host, _ in addresses], cluster_v3.ClusterDiscoveryType.STRICT_DNS),
+        type=_discovery(hosts, cluster_v3.ClusterDiscoveryType.STRICT_DNS),
         dns_lookup_family=cluster_v3.ClusterDnsLookupFamily.V4_PREFERRED,
         connect_timeout=timedelta(seconds=5),
         circuit_breakers=_breakers(),
-        load_assignment=_endpoints(SIDECAR_CLUSTER, addresses),
+        load_assignment=_endpoints(SIDECAR_CLUSTER, map(_address, options.sidecars)),
         typed_extension_protocol_options=_http(
             explicit_http_config=upstream_http.HttpProtocolOptionsExplicitHttpConfig(http2_protocol_options=http2)
         ),
+        transport_socket=transport_socket(options.sidecar_tls) if options.sidecar_tls else None,
     )
 
 
@@ -106,7 +109,7 @@ def _member(
         per_connection_buffer_limit_bytes=limit,
         circuit_breakers=_breakers(provider.circuit_breakers),
         outlier_detection=_outliers(provider.outlier_detection) if filters else None,
-        load_assignment=_endpoints(name, [(upstream.address, upstream.port)], known),
+        load_assignment=_endpoints(name, [socket_address(upstream.address, upstream.port)], known),
         upstream_connection_options=cluster_v3.UpstreamConnectionOptions(
             tcp_keepalive=core.TcpKeepalive(keepalive_time=30, keepalive_interval=10, keepalive_probes=3)
         ),
@@ -169,7 +172,7 @@ def _discovery(hosts: Iterable[str], by_name: cluster_v3.ClusterDiscoveryType) -
 
 
 def _endpoints(
-    name: str, addresses: Iterable[tuple[str, int]], known: dict[str, str] | None = None
+    name: str, addresses: Iterable[core.Address], known: dict[str, str] | None = None
 ) -> endpoint_v3.ClusterLoadAssignment:
     """`known`: what the sidecar is told of whoever takes an attempt."""
     metadata = core.Metadata(filter_metadata={NAMESPACE: protobuf.Struct.from_dict(known)}) if known else None
@@ -178,10 +181,8 @@ def _endpoints(
         endpoints=[
             endpoint_v3.LocalityLbEndpoints(
                 lb_endpoints=[
-                    endpoint_v3.LbEndpoint(
-                        endpoint=endpoint_v3.Endpoint(address=socket_address(host, port)), metadata=metadata
-                    )
-                    for host, port in addresses
+                    endpoint_v3.LbEndpoint(endpoint=endpoint_v3.Endpoint(address=address), metadata=metadata)
+                    for address in addresses
                 ]
             )
         ],
@@ -202,6 +203,16 @@ def _http(
     return {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": packed(options)}
 
 
+def _address(text: str) -> core.Address:
+    """Of `host:port` or `unix:PATH`."""
+    if text.startswith(_PIPE):
+        return core.Address(pipe=core.Pipe(path=text.removeprefix(_PIPE)))
+    return socket_address(*_host_port(text))
+
+
 def _host_port(text: str) -> tuple[str, int]:
+    """No host for a Unix socket."""
+    if text.startswith(_PIPE):
+        return "", 0
     host, _, port = text.rpartition(":")
     return host.strip("[]"), int(port)

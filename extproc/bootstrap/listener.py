@@ -20,7 +20,14 @@ from envoy_data_plane.google import protobuf
 from extproc.agreed import CLIENT_HEADERS, CLIENT_STATE, INTERNAL_PREFIX, NAMESPACE
 from extproc.bootstrap.options import Options
 from extproc.bootstrap.parts import packed, socket_address, text_format
-from extproc.bootstrap.processor import FILTER, LOCAL_FILTER, listener_processor, local_processor
+from extproc.bootstrap.processor import (
+    DOOR_FILTER,
+    FILTER,
+    LOCAL_FILTER,
+    door_processor,
+    listener_processor,
+    local_processor,
+)
 from extproc.bootstrap.replies import access_logs, local_replies
 from extproc.bootstrap.routes import BODY, BODY_FILTER, route_configuration
 from extproc.config import Config
@@ -96,7 +103,9 @@ def _filters_listener(config: Config) -> list[hcm.HttpFilter]:
 def _filters_upstream(config: Config) -> list[hcm.HttpFilter]:
     """Envoy chooses, knowing model and stream from the body; the sidecar sees each attempt in the provider's cluster,
     and here only what no provider is to get."""
+    door = [_http_filter(DOOR_FILTER, door_processor())] if config.clients else []
     return [
+        *door,
         _http_filter("envoy.filters.http.set_filter_state", _remember(_path(), _client())),
         _http_filter(BODY_FILTER, _read_body()),
         _http_filter(LOCAL_FILTER, local_processor(config)),

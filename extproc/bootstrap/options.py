@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
+from extproc.bootstrap.sidecar_tls import SidecarTls
 from extproc.placement import Placement
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`sidecars`: `host:port` of each gRPC server. `access_log`: None turns it off. `ca_file`: the system's CA bundle.
+    """`sidecars`: `host:port` or `unix:PATH` of each gRPC server. `sidecar_tls`: how they are met, None: in the clear.
+    `access_log`: None turns it off. `ca_file`: the system's CA bundle.
     `exclusive_port`: refuse to start where another Envoy listens already (else Linux lets both share the port).
     """
 
@@ -16,6 +18,7 @@ class Options:
     admin_host: str = "127.0.0.1"
     admin_port: int = 9901
     sidecars: tuple[str, ...] = ("127.0.0.1:9000",)
+    sidecar_tls: SidecarTls | None = None
     access_log: str | None = "/dev/stdout"
     ca_file: str = "/etc/ssl/certs/ca-certificates.crt"
     exclusive_port: bool = False

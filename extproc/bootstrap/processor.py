@@ -14,6 +14,7 @@ from envoy_data_plane.envoy.extensions.filters.http.ext_proc import v3 as ext_pr
 
 from extproc.agreed import (
     CLIENT_ATTRIBUTE,
+    DOOR_ATTRIBUTE,
     MODEL_ATTRIBUTE,
     NAMESPACE,
     PROVIDER_ATTRIBUTE,
@@ -25,6 +26,10 @@ from extproc.config import Config
 FILTER: Final = "envoy.filters.http.ext_proc"
 LOCAL_FILTER: Final = "ai_proxy.local"
 """In front of the routes, for what the sidecar answers itself while it sits in the providers' clusters."""
+
+DOOR_FILTER: Final = "ai_proxy.door"
+"""Before everything else where clients are configured: who has no key is refused before a body is read, and before a
+vendor is so much as connected to."""
 
 _TIMEOUT = timedelta(seconds=10)
 _DETAILS = ["response.code_details"]  # tells Envoy's own answers from the vendor's
@@ -41,6 +46,11 @@ def local_processor(config: Config) -> ext_proc.ExternalProcessor:
     return _processor([ROUTE_ATTRIBUTE], _DETAILS)
 
 
+def door_processor() -> ext_proc.ExternalProcessor:
+    """In front of the routes, for every request's head."""
+    return _processor([DOOR_ATTRIBUTE], [], ext_proc.ProcessingModeBodySendMode.NONE)
+
+
 def upstream_processor(config: Config) -> ext_proc.ExternalProcessor:
     """In a provider's cluster. What comes back there is always the vendor's."""
     models = any(step.model for route in config.effective_routes for step in route.steps)
@@ -48,13 +58,17 @@ def upstream_processor(config: Config) -> ext_proc.ExternalProcessor:
     return _processor(attributes, [])
 
 
-def _processor(request_attributes: Sequence[str], response_attributes: Sequence[str]) -> ext_proc.ExternalProcessor:
+def _processor(
+    request_attributes: Sequence[str],
+    response_attributes: Sequence[str],
+    body: ext_proc.ProcessingModeBodySendMode = ext_proc.ProcessingModeBodySendMode.BUFFERED,
+) -> ext_proc.ExternalProcessor:
     return ext_proc.ExternalProcessor(
         grpc_service=core.GrpcService(envoy_grpc=core.GrpcServiceEnvoyGrpc(cluster_name=SIDECAR_CLUSTER)),
         failure_mode_allow=False,
         allow_mode_override=True,
         message_timeout=_TIMEOUT,
-        processing_mode=processing_mode(ext_proc.ProcessingModeBodySendMode.BUFFERED),
+        processing_mode=processing_mode(body),
         # Without these `:authority` stays the client's, and `x-envoy-attempt-count` reaches the vendor.
         mutation_rules=mutation.HeaderMutationRules(allow_all_routing=True, allow_envoy=True),
         metadata_options=ext_proc.MetadataOptions(

@@ -20,6 +20,7 @@ from extproc.bootstrap.parts import packed, text_format
 from extproc.errors import type_of
 
 _METADATA_KEYS = (
+    "client",
     "route",
     "provider",
     "model",

@@ -73,5 +73,9 @@ class Azure(Provider):
             raise InvalidParameter("model is no deployment's name", param="model")
         return f"{resource}/deployments/{quote(call.upstream_model, safe='')}"
 
+    @property
+    def original_prefixes(self) -> tuple[str, ...]:
+        return ("/openai/",)
+
     def credentials(self, call: Call) -> Mapping[str, str]:
         return {"api-key": call.token or ""}

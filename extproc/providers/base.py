@@ -54,8 +54,8 @@ class UpstreamRequest:
     """The vendor's request. `body` None: the client's body goes unchanged. `remove`: further headers to drop."""
 
     path: str
-    headers: Mapping[str, str]
-    body: bytes | None = None
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes | None = field(default=None, repr=False)
     remove: tuple[str, ...] = ()
 
 
@@ -224,6 +224,11 @@ class Provider(Block):
     def path(self, call: Call) -> str:
         """The upstream path with query for an OpenAI API. Raises `UnsupportedApi`."""
 
+    @property
+    def original_prefixes(self) -> tuple[str, ...]:
+        """Under `protocol: original`: where the vendor's own API begins; the rest of its host is not for clients."""
+        return ("/v1/",)
+
     def credentials(self, call: Call) -> Mapping[str, str]:
         """The headers that carry the key of `call`."""
         return {"authorization": f"Bearer {call.token}"}
@@ -237,8 +242,8 @@ class Provider(Block):
 
     def check_original(self, call: Call) -> None:
         """Under `protocol: original`: raises `UnsupportedApi` for paths that are not the vendor's API."""
-        if call.api is None:
-            raise UnsupportedApi(f"{self.type} has no API at this path")
+        if not call.target.plain or not call.target.path.startswith(self.original_prefixes):
+            raise UnsupportedApi(f"{self.type} has no API of its own at this path (protocol: original)")
 
     def insert_context_original(self, fields: Fields, call: Call) -> None:
         """Under `protocol: original`: put the context text where the vendor keeps its messages."""

@@ -97,12 +97,34 @@ def _choices(output: Any, *, whole: bool) -> list[_Choice]:
     return choices
 
 
+_FRAMES_TO_SETTLE = 16
+_TEXT_TO_SETTLE = 1 << 14
+_MOST_HELD = 100
+"""Frames that wait for the next one that speaks of the same choice."""
+_MOST_INDEXES = 1024
+"""Choices of an answer, and tool calls of a choice; OpenAI takes an `n` of up to 128 (API reference, 2026)."""
+
+
 @dataclass(slots=True)
 class _Text:
-    """One text of a choice: all that the client was told, and what the last frame said."""
+    """One text of a choice: all that the client was told, and what the last frame said.
+
+    A cumulative stream shows itself with the second or third of its `frames`. One that did not is `settled`, and no
+    longer remembered: it may go on for ever, and to add to a long text costs as much as its length.
+    """
 
     all: str = ""
     last: str = ""
+    frames: int = 0
+    settled: bool = False
+
+    def add(self, text: str) -> None:
+        if self.settled:
+            return
+        self.all += text
+        self.frames += 1
+        if self.frames > _FRAMES_TO_SETTLE and len(self.all) > _TEXT_TO_SETTLE:
+            self.all, self.settled = "", True
 
 
 @dataclass(slots=True)
@@ -168,6 +190,8 @@ class _Reader:
 
     def _emit(self, choice: _Choice) -> _Choice:
         seen = self._seen.setdefault(choice.index, _Seen())
+        if len(self._seen) > _MOST_INDEXES or len(seen.arguments.keys() | choice.tools) > _MOST_INDEXES:
+            raise BadUpstreamResponse("the vendor's answer has too many choices or tool calls")
         choice.content = self._new(seen.content, choice.content)
         choice.reasoning = self._new(seen.reasoning, choice.reasoning)
         for index, tool in choice.tools.items():
@@ -187,7 +211,7 @@ class _Reader:
                     return text[len(base) :]
             if seen.all.startswith(text):
                 return ""
-        seen.all += text
+        seen.add(text)
         return text
 
 
@@ -263,14 +287,20 @@ class Chat(Translator):
         deltas = [delta for event in events for delta in self._deltas(event)]
         deltas += self._news(self._reader.close())
         whole: dict[int, _Choice] = {}
+        texts: dict[tuple[int, str, int], list[str]] = {}  # joined at the end: a sum of strings takes quadratic time
         for delta in deltas:
             choice = whole.setdefault(delta.index, _Choice(delta.index, "", "", {}, None, None))
-            choice.content += delta.content
-            choice.reasoning += delta.reasoning
+            texts.setdefault((delta.index, "content", 0), []).append(delta.content)
+            texts.setdefault((delta.index, "reasoning", 0), []).append(delta.reasoning)
             choice.finish = delta.finish or choice.finish
             choice.logprobs = _join_logprobs(choice.logprobs, delta.logprobs)
             for index, tool in delta.tools.items():
-                choice.tools.setdefault(index, _Tool()).add(tool)
+                known = choice.tools.setdefault(index, _Tool())
+                known.id, known.name = known.id or tool.id, known.name or tool.name
+                texts.setdefault((delta.index, "arguments", index), []).append(tool.arguments)
+        for (place, name, index), parts in texts.items():
+            owner = whole[place].tools[index] if name == "arguments" else whole[place]
+            setattr(owner, name, "".join(parts))
         if not any(choice.finish for choice in whole.values()):
             raise StreamTruncated("the vendor's stream ended before its answer was complete")
         return self._completion([self._whole(i, choice) for i, (_, choice) in enumerate(sorted(whole.items()))])
@@ -362,6 +392,8 @@ class Chat(Translator):
             return {"index": index, "function": {"arguments": tool.arguments}} if tool.arguments else None
         sent.ids[index] = sent.ids.get(index) or tool.id
         arguments = sent.unnamed.pop(index, "") + tool.arguments
+        if len(arguments) > sse.LIMIT:
+            raise BadUpstreamResponse("the vendor's answer has a tool call without a name and without an end")
         if not tool.name and not last:
             sent.unnamed[index] = arguments
             return None

@@ -7,7 +7,7 @@ from pydantic import model_validator
 
 from extproc import jsontext
 from extproc.blocks import Patterns
-from extproc.call import CHAT, Call
+from extproc.call import CHAT, Call, first_segment
 from extproc.errors import UnsupportedApi
 from extproc.jsontext import NULL, Fields, NotJson
 from extproc.patterns import NamePatterns
@@ -58,6 +58,11 @@ class Moonshot(Provider):
         if call.api is None or call.target.root not in _ROOTS:
             raise UnsupportedApi("moonshot has chat, models, files and embeddings only")
         return with_query(f"/v1/{call.api}", call.target.query)
+
+    def check_original(self, call: Call) -> None:
+        super().check_original(call)
+        if first_segment(call.target.path, "/v1/") not in _ROOTS:
+            raise UnsupportedApi("moonshot has chat, models, files and embeddings only")
 
     def edit(self, fields: Fields, call: Call) -> None:
         if call.upstream_model is not None and call.upstream_model in self.fixed_temperature_models:

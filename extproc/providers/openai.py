@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator
 
 from extproc import jsontext
-from extproc.call import CHAT, Call
+from extproc.call import CHAT, ROOTS, Call, first_segment
 from extproc.errors import UnsupportedApi
 from extproc.jsontext import Fields
 from extproc.providers.base import Provider, with_query
@@ -34,14 +34,28 @@ class OpenAI(Provider):
         return parse_base_url(self.openai_custom_url)
 
     @property
+    def _base(self) -> str:
+        """A bare host keeps /v1; any other base path stands in its place."""
+        return self._url.base or ("" if self._url.endpoint else "/v1")
+
+    @property
+    def original_prefixes(self) -> tuple[str, ...]:
+        return (f"{self._base}/",)
+
+    def check_original(self, call: Call) -> None:
+        super().check_original(call)
+        first = first_segment(call.target.path, f"{self._base}/") or ""
+        if not self._base and first not in ROOTS:
+            raise UnsupportedApi("this path is not served here")
+
+    @property
     def vendor_url(self) -> str:
         return self._url.origin
 
     def path(self, call: Call) -> str:
         if call.api is None:
             raise UnsupportedApi("this path is not served here")
-        # A bare host keeps /v1; any other base path stands in its place.
-        path = f"{self._url.base or ('' if self._url.endpoint else '/v1')}/{call.api}"
+        path = f"{self._base}/{call.api}"
         return with_query(path, merge_query(call.target, self._url.query))
 
     def credentials(self, call: Call) -> Mapping[str, str]:

@@ -135,9 +135,9 @@ class Qwen(Provider):
     def wants_model(self, target: Target) -> bool:
         return self.protocol == "original" and target.path.startswith(_SERVICES)
 
-    def check_original(self, call: Call) -> None:
-        if not call.target.path.startswith(_ORIGINAL_PREFIXES):
-            raise UnsupportedApi("this provider speaks DashScope's own API (protocol: original)")
+    @property
+    def original_prefixes(self) -> tuple[str, ...]:
+        return _ORIGINAL_PREFIXES
 
     def takes_context(self, call: Call) -> bool:
         if self.protocol == "original":

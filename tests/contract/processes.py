@@ -1,6 +1,6 @@
 """The programs under test as users start them: `python -m extproc …`, on ports of their own, ended by process id."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 from dataclasses import dataclass, field
 import json
@@ -12,6 +12,9 @@ import subprocess
 import sys
 import time
 from typing import Any
+import urllib.request
+
+from extproc.envoy_process import find_envoy
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 20.0
@@ -39,13 +42,18 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def command(directory: Path, *arguments: str, environ: Mapping[str, str] | None = None) -> Iterator["Process"]:
+def command(
+    directory: Path,
+    *arguments: str,
+    environ: Mapping[str, str] | None = None,
+    program: Sequence[str] = ("-m", "extproc"),
+) -> Iterator["Process"]:
     """`python -m extproc ARGUMENTS` with its output in files under `directory`; ended with the block."""
     directory.mkdir(parents=True, exist_ok=True)
     out, err = directory / "stdout", directory / "stderr"
     with out.open("wb") as stdout, err.open("wb") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "extproc", *arguments],
+            [sys.executable, *program, *arguments],
             cwd=ROOT,
             env=dict(environment() if environ is None else environ),
             stdin=subprocess.DEVNULL,
@@ -163,3 +171,52 @@ def simulator(directory: Path, *options: str) -> Iterator[str]:
     arguments = ("simulate", "--listen", "127.0.0.1:0", "--interval", "0", *options)
     with command(directory, *arguments) as process:
         yield until(lambda: process.stdout.read_text().strip(), "the simulated vendors listen")
+
+
+@dataclass
+class Envoy:
+    """A running Envoy of its own, attached to a sidecar elsewhere."""
+
+    popen: subprocess.Popen[bytes]
+    admin: str
+    port: int
+    log: Path
+    access_log: Path
+
+
+@contextlib.contextmanager
+def envoy(directory: Path, *options: str) -> Iterator[Envoy]:
+    """Envoy with what `extproc envoy OPTIONS` prints, on free ports."""
+    directory.mkdir(parents=True, exist_ok=True)
+    bootstrap, admin, log, access_log = (directory / n for n in ("envoy.json", "admin", "envoy.log", "access.log"))
+    places = ("--listen", "127.0.0.1:0", "--envoy-admin", "127.0.0.1:0", "--format", "json")
+    with command(directory / "rendering", "envoy", *places, "--access-log", str(access_log), *options) as rendering:
+        assert rendering.wait(60) == 0, rendering.errors
+        bootstrap.write_text(rendering.stdout.read_text())
+    command_line = [find_envoy(), "--config-path", str(bootstrap), "--admin-address-path", str(admin)]
+    with log.open("wb") as out:
+        popen = subprocess.Popen(
+            [*command_line, "--concurrency", "1", "--disable-hot-restart", "--log-level", "debug"],
+            stdout=out,
+            stderr=out,
+        )
+    try:
+        address = until(lambda: admin.exists() and admin.read_text(), "Envoy's admin listens")
+
+        def port() -> int | None:
+            assert popen.poll() is None, log.read_text()[-2000:]
+            with contextlib.suppress(OSError, LookupError):
+                document = json.load(urlopen(f"http://{address}/listeners?format=json"))
+                return int(document["listener_statuses"][0]["local_address"]["socket_address"]["port_value"])
+            return None
+
+        yield Envoy(popen, address, until(port, "Envoy listens"), log, access_log)
+    finally:
+        popen.terminate()
+        popen.wait(PATIENCE)
+
+
+def urlopen(url: str, method: str = "GET") -> Any:
+    """One request past any proxy of the environment."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    return opener.open(urllib.request.Request(url, method=method), timeout=PATIENCE)

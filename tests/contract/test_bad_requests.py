@@ -257,10 +257,11 @@ SPOOFED = {
     "x-real-ip": "203.0.113.9",
     "forwarded": "for=203.0.113.9",
     "x-original-url": "/v1/models",
+    "x-rewrite-url": "/v1/models",
+    "x-http-method-override": "DELETE",
     "proxy-authorization": "Basic spoofed",
     "te": "trailers",
 }
-DROPPED = SPOOFED.keys() - {"x-original-url"}
 
 
 @pytest.mark.parametrize("provider", ["qwen", "openai-plain", "azure-deployment", "moonshot"])
@@ -272,7 +273,7 @@ def test_spoofed_internal_headers_change_nothing_and_reach_nobody(
     answer = ask(gateway.port, body=chat(f"{mark} [[sim:delay=0.05]]", model), host=provider, headers=SPOOFED)
     assert answer.status == 200, answer
     sent = simulator.request(mark)["headers"]
-    assert not {name.lower() for name in DROPPED} & sent.keys()
+    assert not {name.lower() for name in SPOOFED} & sent.keys()
     assert not [name for name in sent if name.startswith(("x-envoy-", "x-ai-proxy-", "x-higress-"))]
 
 

@@ -67,6 +67,9 @@ def test_describe(tmp_path: Path) -> None:
             provider: azure
           - {{name: rest, provider: openai}}
           - {{name: late, match: {{models: [x, y], services: [s]}}, provider: compatible}}
+        clients:
+          - {{name: alice, key: {KEY}, models: [gpt-4o, "qwen*"], routes: [one, rest]}}
+          - {{name: bob, key: [{KEY}-old, {KEY}-new]}}
         corsOrigins: [https://chat.example.com]
         maxBodyBytes: 2048
         """,
@@ -104,8 +107,12 @@ def test_describe(tmp_path: Path) -> None:
           openai: openai
             upstream  https://o.example.com:443 (Host o.example.com, SNI o.example.com)
             address   https://o.example.com/v1?…
-            keys      none: the client's own goes through
+            keys      none: requests go without one
             models    as the vendor lists them
+
+        Clients (without a valid key of one of them: 401)
+          alice  1 key: sha256:4f5e…; model gpt-4o or qwen*; route one or rest
+          bob    2 keys: sha256:f421…, sha256:5398…; any model; any route
 
         Limits
           JSON body up to 2 KiB

@@ -121,18 +121,101 @@ WRONG = [
             "config.yaml:8: providers[0].id: found nothing; wanted text",
             "config.yaml:9: providers[0].context.refresh: found the text 'soon'; wanted a number of seconds, or text "
             "such as 500ms, 30s, 5m, 1h",
-            "config.yaml:10: providers[0].tls: found the text 'x'; wanted a mapping",
+            "config.yaml:10: providers[0].tls: found text; wanted a mapping",
             "config.yaml:11: providers[0].customSettings: found a mapping; wanted a list",
         ],
     ),
-    ("providers is no list", "providers: 5\n", ["config.yaml:1: providers: found the number 5; wanted a list"]),
+    ("providers is no list", "providers: 5\n", ["config.yaml:1: providers: found a number; wanted a list"]),
     (
         "a provider is no mapping",
         "providers:\n  - 5\n",
-        ["config.yaml:2: providers[0]: found the number 5; wanted a mapping"],
+        ["config.yaml:2: providers[0]: found a number; wanted a mapping"],
     ),
     ("no providers", "providers: []\n", ["config.yaml:1: providers: must not be empty"]),
     ("nothing about providers", "maxBodyBytes: 4096\n", ["config.yaml:1: providers: missing key"]),
+    (
+        "clients",
+        """\
+        providers: [{type: openai}]
+        clients:
+          - {name: a, key: sk-SECRET-0001, models: [gpt*]}
+          - {name: a, key: sk-SECRET-0002, routes: [defalt]}
+          - {name: b, key: [sk-SECRET-0003, sk-SECRET-0001]}
+          - {name: c, key: "sha256:12ab"}
+          - {name: d, key: "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}
+          - {name: e, key: 5}
+          - {name: f, key: ""}
+          - {name: g, keyFile: nowhere.txt}
+          - {name: h, key: a, keyFile: [nowhere.txt]}
+          - {name: i, key: "${ABSENT}", models: , routes: []}
+          - {name: "", kye: sk-SECRET-0004}
+          - sk-SECRET-0005
+          - {key: j, name: 5}
+          - {name: "k\\n", key: [k k]}
+        """,
+        [
+            "config.yaml:4: clients[1].name: two clients have the name 'a'",
+            "config.yaml:4: clients[1].routes[0]: there is no route 'defalt' (did you mean default?); there are: "
+            "default",
+            "config.yaml:6: clients[3].key: sha256: must be followed by the 64 hexadecimal digits of a key's SHA-256",
+            "config.yaml:7: clients[4].key: a key is empty",
+            "config.yaml:8: clients[5].key: found a number; wanted text (put it in quotes)",
+            "config.yaml:9: clients[6].key: a token is empty or has characters that an HTTP header cannot carry",
+            "config.yaml:10: clients[7].keyFile: the secret file nowhere.txt cannot be read: no such file or directory",
+            "config.yaml:11: clients[8].keyFile: must be the path of a file",
+            "config.yaml:12: clients[9].key: the environment variable ABSENT is not set",
+            "config.yaml:12: clients[9].models: must be a list of model name patterns",
+            "config.yaml:12: clients[9].routes: must not be empty",
+            "config.yaml:13: clients[10].name: must not be empty",
+            "config.yaml:13: clients[10].kye: unknown key (did you mean key?)",
+            "config.yaml:14: clients[11]: found text; wanted a mapping",
+            "config.yaml:15: clients[12].name: found the number 5; wanted text (put it in quotes)",
+            "config.yaml:16: clients[13].name: must be printable: it goes into logs",
+            "config.yaml:16: clients[13].key: a token is empty or has characters that an HTTP header cannot carry",
+        ],
+    ),
+    (
+        "a key or a file, and only one",
+        "providers: [{type: openai}]\nclients:\n  - {name: a}\n  - {name: b, key: x, keyFile: config.yaml}\n",
+        [
+            "config.yaml:3: clients[0]: needs a key or a keyFile, and not both",
+            "config.yaml:4: clients[1].keyFile: a token is empty or has characters that an HTTP header cannot carry",
+        ],
+    ),
+    (
+        "a key that two clients have, hashed or not",
+        """\
+        providers: [{type: openai}]
+        clients:
+          - {name: a, key: "${KEY}"}
+          - {name: b, key: [y, "sha256:2D711642B726B04401627CA9FBAC32F5C8530FB1903CC4DB02258717921A4881"]}
+        """,
+        ["config.yaml:4: clients[1].key: client 'a' has the same key"],
+    ),
+    ("nobody", "providers: [{type: openai}]\nclients: []\n", ["config.yaml:2: clients: must not be empty"]),
+    (
+        "nothing",
+        "providers: [{type: openai}]\nclients:\n",
+        ["config.yaml:2: clients: found nothing; wanted a list"],
+    ),
+    (
+        "text that may be a secret is not quoted",
+        """\
+        providers:
+          - type: openai
+            context: https://u:SECRET@h/a?sig=SECRET
+            customSettings: [{name: a, mode: raw, value: 1, overwrite: SECRET0}]
+        routes:
+          - {name: a, provider: openai, match: {headers: "Bearer SECRET"}}
+          - {name: b, provider: openai, match: {headers: [Bearer SECRET]}}
+        """,
+        [
+            "config.yaml:3: providers[0].context: found text; wanted a mapping",
+            "config.yaml:4: providers[0].customSettings[0].overwrite: found the text 'SECRET0'; wanted true or false",
+            "config.yaml:6: routes[0].match.headers: found text; wanted a mapping",
+            "config.yaml:7: routes[1].match.headers: found a list; wanted a mapping",
+        ],
+    ),
     (
         "value not allowed",
         "providers:\n  - type: openai\n    protocol: orginal\nmaxBodyBytes: 3\n",
@@ -278,7 +361,7 @@ WRONG = [
     (
         "a later document is not a mapping",
         "providers: [{type: openai}]\n---\ntext\n",
-        [f"config.yaml:3: a document must be a mapping with {TOP}; found the text 'text'"],
+        [f"config.yaml:3: a document must be a mapping with {TOP}; found text"],
     ),
     (
         "a list in one document only",
