@@ -164,7 +164,7 @@ WRONG = [
             "config.yaml:10: clients[7].keyFile: the secret file nowhere.txt cannot be read: no such file or directory",
             "config.yaml:11: clients[8].keyFile: must be the path of a file",
             "config.yaml:12: clients[9].key: the environment variable ABSENT is not set",
-            "config.yaml:12: clients[9].models: must be a list of model name patterns",
+            "config.yaml:12: clients[9].models: found nothing; wanted a list",
             "config.yaml:12: clients[9].routes: must not be empty",
             "config.yaml:13: clients[10].name: must not be empty",
             "config.yaml:13: clients[10].kye: unknown key (did you mean key?)",
