@@ -12,8 +12,9 @@ to this package, which decides provider, key and model and translates bodies and
     outgoing    pure  which headers leave, in either direction
 
 Around it: `config`, `blocks`, `patterns` (what a configuration means), `load`, `higress`, `environment` (where it
-comes from), `bootstrap/`, `envoy_process`, `agreed` (Envoy's side), `contexts`, `admin`, `logs`, `run` (the
-processes) and `simulate` (stand-in vendors, which share no code with the rest).
+comes from), `bootstrap/`, `envoy_process`, `agreed` (Envoy's side), `keys` (which key is used next), `kept_keys`,
+`health`, `shared_keys` (what happens to keys beside the exchanges), `contexts`, `admin`, `logs`, `run` (the processes)
+and `simulate` (stand-in vendors, which share no code with the rest).
 """
 
 from importlib.metadata import version

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from extproc.agreed import SIDECAR_CLUSTER
-from extproc.blocks import Block, Patterns, Seconds
+from extproc.blocks import Block, Patterns, Redis, Seconds
 from extproc.providers import AnyProvider, Provider
 
 LowerCase = Annotated[str, AfterValidator(str.lower)]
@@ -134,7 +134,8 @@ def _orders(group: Group) -> Iterator[tuple[int, Chain]]:
 class Config(Block):
     """One configuration file. `maxBodyBytes`: the longest JSON body read. `corsOrigins`: origins that browsers may
     call from; Envoy answers their preflights. `streamIdleTimeout`: how long an exchange may be silent.
-    `answerHeaders`: whether answers say in `x-ai-provider` and `x-ai-attempts` who gave them."""
+    `answerHeaders`: whether answers say in `x-ai-provider` and `x-ai-attempts` who gave them. `redis`: where key state
+    is shared with other processes."""
 
     providers: tuple[AnyProvider, ...] = Field(min_length=1)
     routes: tuple[Route, ...] = ()
@@ -142,6 +143,7 @@ class Config(Block):
     cors_origins: tuple[str, ...] = ()
     stream_idle_timeout: Seconds = 600.0
     answer_headers: bool = True
+    redis: Redis | None = None
 
     @model_validator(mode="after")
     def _references(self) -> Self:

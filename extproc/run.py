@@ -22,6 +22,7 @@ from extproc import admin, contexts, demo, envoy_process, logs, server
 from extproc.config import Config, ConfigError, Problem
 from extproc.envoy_process import EnvoyError, EnvoyProcess, die_with_parent
 from extproc.exchange import Snapshot
+from extproc.kept_keys import keys_kept
 from extproc.keys import Keys
 from extproc.load import Loaded
 from extproc.placement import Placement, objection
@@ -47,8 +48,7 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def _snapshots(config: Config, texts: contexts.Contexts) -> Callable[[], Snapshot]:
-    keys = Keys()
+def _snapshots(config: Config, texts: contexts.Contexts, keys: Keys) -> Callable[[], Snapshot]:
     return lambda: Snapshot(config, texts.texts, keys)
 
 
@@ -70,8 +70,8 @@ async def sidecar(
     for note in loaded.notes:
         log.info(note)
     sources = {p.id: source for p in config.providers if (source := p.context_source) is not None}
-    async with contexts.kept(sources) as texts:
-        snapshots = _snapshots(config, texts)
+    async with contexts.kept(sources) as texts, keys_kept(lambda: config) as keys:
+        snapshots = _snapshots(config, texts, keys)
         async with server.serving(str(address), snapshots, max_body_bytes=config.max_body_bytes, grace=grace) as port:
             yield port, lambda: _not_ready(config, texts)
 

@@ -37,6 +37,9 @@ OWNERS = {key: name for name, block in TYPES.items() for key in keys(block) if k
 
 TOKEN_KEYS = ("apiTokens", "apiToken")
 
+SECRET_KEYS = (*TOKEN_KEYS, "redis")
+"""Keys whose values are not shown: a URL given for the whole block may hold a password."""
+
 
 def block_at(location: Location) -> type[Block] | None:
     """The model of what pydantic's location leads to; it holds the tag of a provider as a step of its own."""
