@@ -15,8 +15,9 @@ to this package, which decides provider, key and model and translates bodies and
 
 Around it: `config`, `blocks`, `patterns` (what a configuration means), `load`, `yamlfile`, `higress`, `environment`
 (where it comes from), `wording`, `masking` (what is said of it), `bootstrap/`, `envoy_process`, `agreed` (Envoy's
-side), `listening`, `contexts`, `admin`, `logs`, `run` (the processes) and `simulate` (stand-in vendors, which share no
-code with the rest).
+side), `listening`, `keys` (which key is used next), `kept_keys`, `health`, `shared_keys` (what happens to keys beside
+the exchanges), `contexts`, `admin`, `logs`, `run` (the processes) and `simulate` (stand-in vendors, which share no code
+with the rest).
 """
 
 from importlib.metadata import version

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import math
 import re
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -224,7 +224,12 @@ class Failover(Block):
     @property
     def pause(self) -> float:
         """Seconds that a key is set aside; infinite where health checks bring it back."""
-        return self.cooldown_duration / 1000 if self.cooldown_duration else math.inf
+        return math.inf if self.checks else self.cooldown_duration / 1000
+
+    @property
+    def checks(self) -> bool:
+        """Whether health checks bring keys back."""
+        return self.enabled and bool(self.health_check_model) and not self.cooldown_duration
 
 
 class RetryOnFailure(Block):
@@ -256,6 +261,59 @@ class CircuitBreakers(Block):
     max_connections: int | None = Field(default=None, ge=1)
     max_requests: int | None = Field(default=None, ge=1)
     max_pending_requests: int | None = Field(default=None, ge=0)
+
+
+def _store_url(value: Any, info: ValidationInfo) -> Any:
+    expand: Callable[[str], str] = (info.context or {}).get("expand", str)
+    if isinstance(value, SecretStr):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("must be text: the URL of a Redis or Valkey server")
+    url = expand(value.strip())
+    if (problem := _store_problem(url)) is not None:
+        raise ValueError(problem)
+    return url
+
+
+_STORE_FORMS = (
+    "must be redis://host:port/db, rediss://host:port/db or unix:///path?db=0, with special characters of a password "
+    "written as %XX"
+)
+_STORE_OPTIONS = ("db", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+
+
+def _store_problem(url: str) -> str | None:
+    """What is wrong with a Redis URL, in words that quote nothing of it: it may hold a password."""
+    try:
+        parts = urlsplit(url)
+        named = parts.hostname and parts.port != 0 if parts.scheme in ("redis", "rediss") else parts.path
+        options = parse_qs(parts.query, strict_parsing=bool(parts.query))
+    except ValueError:
+        return _STORE_FORMS
+    if parts.scheme not in ("redis", "rediss", "unix") or not named or parts.fragment:
+        return _STORE_FORMS
+    if not options.keys() <= set(_STORE_OPTIONS):
+        return f"has an unknown option; allowed: {', '.join(_STORE_OPTIONS)}"
+    databases = [*options.get("db", ()), *([parts.path[1:]] if parts.scheme != "unix" and parts.path[1:] else ())]
+    if not all(database.isdecimal() for database in databases):
+        return "names a database that is not a number"
+    return None
+
+
+class Redis(Block):
+    """`redis`: a Redis or Valkey server through which processes and machines tell each other which keys rest. `url`:
+    `redis://`, `rediss://` or `unix://`. `keyPrefix`: how all names there begin. `timeout`: how long it may take to
+    answer."""
+
+    url: Annotated[SecretStr, BeforeValidator(_store_url, json_schema_input_type=str)]
+    key_prefix: str = Field(default="ai-proxy:", pattern=r"^[!-~]+$")
+    timeout: Seconds = 2.0
+
+    @property
+    def place(self) -> str:
+        """The server without anything secret."""
+        parts = urlsplit(self.url.get_secret_value())
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 AUTO_SETTINGS = ("max_tokens", "temperature", "top_p", "top_k", "seed")

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from extproc.agreed import SIDECAR_CLUSTER
-from extproc.blocks import Block, Headers, HostPattern, PathPrefix, Patterns, Seconds
+from extproc.blocks import Block, Headers, HostPattern, PathPrefix, Patterns, Redis, Seconds
 from extproc.clients import Book, Client, book
 from extproc.masking import mask, mask_path
 from extproc.providers import AnyProvider, Provider
@@ -140,7 +140,7 @@ class Config(Block):
     """One configuration file. `maxBodyBytes`: the longest JSON body read. `corsOrigins`: origins that browsers may
     call from; Envoy answers their preflights. `streamIdleTimeout`: how long an exchange may be silent.
     `answerHeaders`: whether answers say in `x-ai-provider` and `x-ai-attempts` who gave them. `clients`: who may come
-    in; without any, everybody."""
+    in; without any, everybody. `redis`: where key state is shared with other processes."""
 
     providers: tuple[AnyProvider, ...] = Field(min_length=1)
     routes: tuple[Route, ...] = ()
@@ -149,6 +149,7 @@ class Config(Block):
     stream_idle_timeout: Seconds = 600.0
     answer_headers: bool = True
     clients: Annotated[tuple[Client, ...], Field(min_length=1)] = ()
+    redis: Redis | None = None
 
     @model_validator(mode="after")
     def _references(self) -> Self:

@@ -42,6 +42,8 @@ def describe(loaded: Loaded) -> str:
     lines += ["", "Limits", f"  JSON body up to {_size(config.max_body_bytes)}"]
     if config.cors_origins:
         lines.append(f"  browsers may call from {', '.join(config.cors_origins)}")
+    if config.redis is not None:
+        lines += ["", "Shared", f"  which keys rest, through {config.redis.place} under {config.redis.key_prefix}"]
     if loaded.notes:
         lines += ["", "Notes", *(f"  {note}" for note in loaded.notes)]
     return "".join(f"{_one_line(mask(line))}\n" for line in lines)
@@ -199,6 +201,11 @@ _DESCRIPTIONS = {
     "successThreshold": "Health checks that must succeed before a key is used again.",
     "Step.model": "What this provider is asked for, whatever the client said; modelMapping is not applied.",
     "Step.provider": "The id of a provider.",
+    "redis": "A Redis or Valkey server through which processes and machines share which keys rest.",
+    "Redis.url": "redis://[[USER]:PASSWORD@]HOST:PORT/DB, rediss://… or unix:///PATH?db=N; ${NAME}, alone or within "
+    "it, comes from the environment.",
+    "Redis.timeout": "How long the server may take to answer: seconds, or text such as 500ms.",
+    "keyPrefix": "How all names in Redis begin.",
     "weight": "The provider's share of the requests within its group.",
     "apiToken": "One key, as in apiTokens.",
     "apiTokens": "The vendor's keys, one chosen per request: the key itself, ${NAME} from the environment (a comma "

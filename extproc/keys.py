@@ -28,11 +28,13 @@ class _State:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """A key that is not to be used before `until`."""
+    """A key that is not to be used before `until`; 0: it is back before its time. `aside`: it failed too often; else
+    its vendor asked for a pause."""
 
     provider: str
     fingerprint: str
     until: float
+    aside: bool = False
 
 
 def fingerprint(token: str) -> str:
@@ -41,7 +43,7 @@ def fingerprint(token: str) -> str:
 
 
 class Keys:
-    """`on_rest`: is told of every key that is put to rest here, to tell other processes."""
+    """`on_rest`: is told of every key that is put to rest or comes back here, to tell people and other processes."""
 
     def __init__(self, on_rest: Callable[[Rest], None] = lambda rest: None) -> None:
         self._states: dict[tuple[str, str], _State] = {}
@@ -57,59 +59,71 @@ class Keys:
         start = chance % len(tokens)
         order = [*tokens[start:], *tokens[:start]]
         if self._states:
-            ends = {token: self._until(provider.id, token) for token in order}
+            ends = {token: self._until(provider, token) for token in order}
             order = [token for token in order if ends[token] <= now] or [min(order, key=ends.__getitem__)]
         return order[(attempt - 1) % len(order)]
 
-    def _until(self, provider: str, token: str) -> float:
-        state = self._states.get((provider, fingerprint(token)))
-        return state.until if state is not None else 0.0
+    def _until(self, provider: Provider, token: str) -> float:
+        state = self._states.get((provider.id, fingerprint(token)))
+        if state is None or (math.isinf(state.until) and not _checks(provider)):  # nothing would ever bring it back
+            return 0.0
+        return state.until
 
     def report(self, provider: Provider, token: str, status: int, retry_after: str | None, now: float) -> None:
         """What a vendor answered to a key. A 429 rests for its `retry-after`; beyond that `failover` decides."""
         policy = provider.failover
         known = (provider.id, fingerprint(token))
+        current = self._until(provider, token)
         if status < 400:
-            if known in self._states and self._states[known].until <= now:
-                del self._states[known]
+            if current <= now:
+                self._states.pop(known, None)
             return
         pause = _seconds(retry_after, now) if status == 429 else 0.0
         counts = policy is not None and policy.enabled and policy.counts(status)
         if not pause and not counts:
             return
         state = self._states.setdefault(known, _State())
-        until = now + pause
+        until, aside = now + pause, False
         if counts and policy is not None:
             state.failures += 1
             if state.failures >= policy.failure_threshold:
                 state.failures = state.successes = 0
-                until = max(until, now + policy.pause)
-        if until > state.until:
+                until, aside = max(until, now + policy.pause), True
+        if until > current:
             state.until = until
-            self._on_rest(Rest(*known, until))
+            self._on_rest(Rest(*known, until, aside))
 
     def rest(self, rest: Rest) -> None:
-        """Somebody else put a key to rest."""
-        state = self._states.setdefault((rest.provider, rest.fingerprint), _State())
+        """Somebody else put a key to rest, or saw it come back."""
+        known = (rest.provider, rest.fingerprint)
+        if not rest.until:
+            self._states.pop(known, None)
+            return
+        state = self._states.setdefault(known, _State())
         state.until = max(state.until, rest.until)
 
     def set_aside(self, provider: Provider) -> Iterator[str]:
         """The keys of a provider that only a health check brings back."""
-        for token in provider.tokens:
-            if math.isinf(self._until(provider.id, token.get_secret_value())):
+        for token in provider.tokens if self._states else ():
+            if math.isinf(self._until(provider, token.get_secret_value())):
                 yield token.get_secret_value()
 
     def checked(self, provider: Provider, token: str, healthy: bool) -> bool:
         """A health check's verdict on a key that is set aside; whether the key is back."""
         known = (provider.id, fingerprint(token))
         state = self._states.get(known)
-        if state is None or provider.failover is None:
+        if state is None or provider.failover is None or not math.isinf(state.until):
             return False
         state.successes = state.successes + 1 if healthy else 0
-        if state.successes >= provider.failover.success_threshold:
-            del self._states[known]
-            return True
-        return False
+        if state.successes < provider.failover.success_threshold:
+            return False
+        del self._states[known]
+        self._on_rest(Rest(*known, 0.0))
+        return True
+
+
+def _checks(provider: Provider) -> bool:
+    return provider.failover is not None and provider.failover.checks
 
 
 def _seconds(retry_after: str | None, now: float) -> float:

@@ -6,9 +6,11 @@ secret. YAML mappings keep the lines they were written on (`Map`) through every 
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 import re
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import ValidationError
 
@@ -187,12 +189,14 @@ class _Loading:
         self._client_references(native)
         config: Config | None = None
         try:
-            config = Config.model_validate(native, context={"resolve": self._resolve})
+            config = Config.model_validate(native, context={"resolve": self._resolve, "expand": self._expand})
         except ValidationError as error:
             for detail in error.errors(include_url=False):
                 self._explain(native, detail)
         if config is not None and not self.keyless:
             self._same_keys(config, native)
+            if config.redis is not None and find_spec("redis") is None:
+                self._fault(native, ("redis",), "needs a package that is missing: pip install 'ai-proxy-envoy[redis]'")
         if config is None or self.problems:
             raise ConfigError(sorted(self.problems, key=lambda p: p.line)) from None
         return Loaded(config, tuple(dict.fromkeys(map(mask, [*self.notes, *_advice(config)]))), self.file)
@@ -251,14 +255,28 @@ class _Loading:
                 return ["not-read-here"]
             raise
 
+    def _expand(self, url: str) -> str:
+        """A URL with its `${NAME}`s replaced; in its user and password, characters that a URL cannot have there are
+        taken care of. Raises `ValueError`, which quotes nothing."""
+        login = range(url.rfind("@") + 1)
+
+        def value(match: re.Match[str]) -> str:
+            found = self.environ.get(match[1], "").strip()
+            if not found and self.keyless:
+                return "redis://not-read-here" if match[0] == url else "0"
+            if not found:
+                raise ValueError(f"the environment variable {match[1]} is {_state(match[1], self.environ)}")
+            return quote(found, safe="") if match.start() in login else found
+
+        return _VARIABLE.sub(value, url)
+
     def _tokens(self, entry: str) -> list[str]:
         """The tokens of one entry. Raises `ValueError`, which never quotes the entry unless it names a place."""
         entry = entry.strip()
         if match := _VARIABLE.fullmatch(entry):
             if tokens := _split(self.environ.get(match[1], ""), ","):
                 return tokens
-            state = "empty" if match[1] in self.environ else "not set"
-            raise ValueError(f"the environment variable {match[1]} is {state}")
+            raise ValueError(f"the environment variable {match[1]} is {_state(match[1], self.environ)}")
         if "${" in entry:
             raise ValueError("${NAME} must be a whole entry, with a NAME of letters, digits and _")
         if not entry.startswith("file:"):
@@ -374,6 +392,10 @@ def _targets(target: object, where: Location) -> Iterator[tuple[str, Location]]:
             yield from _targets(entry, (*where, index))
     elif isinstance(target, dict) and isinstance(target.get("provider"), str):
         yield target["provider"], (*where, "provider")
+
+
+def _state(name: str, environ: Mapping[str, str]) -> str:
+    return "empty" if name in environ else "not set"
 
 
 def _split(text: str, separator: str) -> list[str]:

@@ -22,6 +22,7 @@ from extproc import admin, contexts, demo, envoy_process, logs, server
 from extproc.config import Config, ConfigError, Problem
 from extproc.envoy_process import EnvoyError, EnvoyProcess, die_with_parent
 from extproc.exchange import Snapshot
+from extproc.kept_keys import keys_kept
 from extproc.keys import Keys
 from extproc.listening import OWNER_ONLY, Tls
 from extproc.load import Loaded
@@ -68,8 +69,7 @@ class Door:
     socket_mode: int = OWNER_ONLY
 
 
-def _snapshots(config: Config, texts: contexts.Contexts) -> Callable[[], Snapshot]:
-    keys = Keys()
+def _snapshots(config: Config, texts: contexts.Contexts, keys: Keys) -> Callable[[], Snapshot]:
     return lambda: Snapshot(config, texts.texts, keys)
 
 
@@ -89,8 +89,8 @@ async def sidecar(loaded: Loaded, door: Door, grace: float) -> AsyncIterator[tup
     for note in loaded.notes:
         log.info(note)
     sources = {p.id: source for p in config.providers if (source := p.context_source) is not None}
-    async with contexts.kept(sources) as texts:
-        snapshots = _snapshots(config, texts)
+    async with contexts.kept(sources) as texts, keys_kept(lambda: config) as keys:
+        snapshots = _snapshots(config, texts, keys)
         async with server.serving(
             str(door.address),
             snapshots,

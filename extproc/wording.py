@@ -38,7 +38,19 @@ OWNERS = {key: name for name, block in TYPES.items() for key in keys(block) if k
 TOKEN_KEYS = ("apiTokens", "apiToken")
 
 _SECRET = frozenset(
-    {*TOKEN_KEYS, "provider", "providers", "clients", "key", "keyFile", "context", "fileUrl", "headers", "value"}
+    {
+        *TOKEN_KEYS,
+        "provider",
+        "providers",
+        "clients",
+        "key",
+        "keyFile",
+        "context",
+        "fileUrl",
+        "headers",
+        "value",
+        "redis",
+    }
 )
 """Keys whose value, or whatever stands in its place, is not for messages: keys, URLs that may be signed."""
 
@@ -46,7 +58,8 @@ _SECRET = frozenset(
 def may_be_secret(location: Location) -> bool:
     """Whether what stands there must not be quoted."""
     names = [step for step in location if isinstance(step, str)]
-    return not _SECRET.isdisjoint((*names[-1:], *(n for n in names if n in (*TOKEN_KEYS, "key", "headers"))))
+    inside = (*TOKEN_KEYS, "key", "headers", "redis")
+    return not _SECRET.isdisjoint((*names[-1:], *(name for name in names if name in inside)))
 
 
 def block_at(location: Location) -> type[Block] | None:

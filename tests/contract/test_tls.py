@@ -11,6 +11,7 @@ import socket
 import ssl
 import threading
 
+import aiohttp
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -18,6 +19,8 @@ from cryptography.x509.oid import NameOID
 import httpx
 import pytest
 
+from extproc import health
+from extproc.providers import Qwen
 from extproc.simulate import Options, serve
 
 from . import processes
@@ -259,3 +262,27 @@ def test_a_file_s_text_is_fetched_under_the_same_identity(secure: Secure, provid
         assert f"localhost:{secure.port}" in {r["headers"]["host"] for r in seen}
     else:
         assert answer.status == 200, answer
+
+
+@pytest.mark.parametrize(
+    ("ca", "names", "problem"),
+    [("right", NAMES, None), ("wrong", NAMES, "CERTIFICATE_VERIFY_FAILED"), ("right", NAMES[1:], "Hostname mismatch")],
+    ids=["trusted", "unknown CA", "another name"],
+)
+async def test_a_health_check_trusts_whom_envoy_trusts(
+    tmp_path: Path, ca: str, names: list[str], problem: str | None
+) -> None:
+    authorities = {name: Authority.create(tmp_path, name) for name in ("right", "wrong")}
+    with tls_simulator(*authorities["right"].issue(tmp_path, names)) as port:
+        provider = Qwen.model_validate(
+            {
+                "type": "qwen",
+                "apiTokens": ["sk-sim-PLANTED-tls-9"],
+                "endpoint": f"https://127.0.0.1:{port}",
+                "tls": {"caFile": str(authorities[ca].pem)},
+            }
+        )
+        async with aiohttp.ClientSession() as session:
+            said = await health.ask(provider, "qwen-max", "sk-sim-PLANTED-tls-9", session)
+    assert (said is None) if problem is None else (problem in str(said))
+    assert "PLANTED" not in str(said)

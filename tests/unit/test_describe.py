@@ -176,3 +176,14 @@ def test_schema_knows_native_pasted_and_plugin_documents() -> None:
     assert {"provider", "activeProviderId", "providers", "routes"} <= config["properties"].keys()
     assert config["anyOf"] == [{"required": ["providers"]}, {"required": ["provider"]}]
     assert config["additionalProperties"] is False
+
+
+def test_the_shared_state_is_described_without_its_password(tmp_path: Path) -> None:
+    text = describe(
+        read(
+            tmp_path,
+            "provider: {type: openai}\nredis: {url: 'rediss://u:secret1@r.test:6380/2?ssl_ca_certs=secret2'}\n",
+        )
+    )
+    assert "Shared\n  which keys rest, through rediss://r.test:6380/2 under ai-proxy:\n" in text
+    assert "secret" not in text

@@ -1,5 +1,6 @@
 """Which key is used next: turns, rests, and keys that are set aside until they work again."""
 
+import math
 from typing import Any
 
 import pytest
@@ -106,6 +107,60 @@ def test_health_checks_bring_a_key_back() -> None:
     assert [keys.checked(both, "k0", healthy) for healthy in (True, False, True, True)] == [False, False, False, True]
     assert keys.choose(both, 0, 1, NOW) == "k0"
     assert not keys.checked(both, "k0", True)
+
+
+@pytest.mark.parametrize(
+    ("failover", "status", "retry_after", "told"),
+    [
+        ({"cooldownDuration": 5000}, 500, None, [Rest("openai", fingerprint("k0"), NOW + 5, aside=True)]),
+        ({"healthCheckModel": "m"}, 500, None, [Rest("openai", fingerprint("k0"), math.inf, aside=True)]),
+        (
+            {"cooldownDuration": 5000, "healthCheckModel": "m"},
+            401,
+            "9",
+            [Rest("openai", fingerprint("k0"), NOW + 5, aside=True)],
+        ),
+        (
+            {"cooldownDuration": 5000, "failoverOnStatus": ["500"]},
+            429,
+            "9",
+            [Rest("openai", fingerprint("k0"), NOW + 9)],
+        ),
+        ({"cooldownDuration": 5000}, 429, "9", [Rest("openai", fingerprint("k0"), NOW + 9, aside=True)]),
+        ({"cooldownDuration": 5000, "failoverOnStatus": ["500"]}, 503, "9", []),
+        ({"enabled": False, "cooldownDuration": 5000}, 500, None, []),
+    ],
+)
+def test_what_is_told_of_a_failure(
+    failover: dict[str, Any], status: int, retry_after: str | None, told: list[Rest]
+) -> None:
+    heard: list[Rest] = []
+    Keys(heard.append).report(provider(2, failureThreshold=1, **failover), "k0", status, retry_after, NOW)
+    assert heard == told
+
+
+def test_a_recovery_is_told_and_believed() -> None:
+    told: list[Rest] = []
+    both = provider(2, failureThreshold=1, healthCheckModel="m")
+    here, there = Keys(told.append), Keys(told.append)
+    here.report(both, "k0", 500, None, NOW)
+    there.rest(told[0])
+    assert list(there.set_aside(both)) == ["k0"]
+    assert there.checked(both, "k0", healthy=True)
+    assert told[1:] == [Rest("openai", fingerprint("k0"), 0.0)]
+    here.rest(told[1])
+    here.rest(told[1])  # hearing of it again is nothing new
+    assert list(here.set_aside(both)) == []
+    assert len(told) == 2
+
+
+def test_only_a_key_that_is_set_aside_is_checked() -> None:
+    both = provider(2, failureThreshold=1, healthCheckModel="m", failoverOnStatus=["401"])
+    keys = Keys()
+    keys.report(both, "k0", 429, "60", NOW)
+    assert list(keys.set_aside(both)) == []
+    assert not keys.checked(both, "k0", healthy=True)
+    assert keys.choose(both, 0, 1, NOW) == "k1"
 
 
 def test_others_are_told_and_tell() -> None:

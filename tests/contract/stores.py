@@ -1,0 +1,67 @@
+"""A server that speaks Redis' protocol, to be stopped and started again: Valkey or Redis where the machine has one,
+else fakeredis."""
+
+from collections.abc import Iterator
+import contextlib
+from pathlib import Path
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+
+from .processes import free_port, until
+
+BINARY = shutil.which("valkey-server") or shutil.which("redis-server")
+_FAKE = "import fakeredis; fakeredis.TcpFakeServer(('127.0.0.1', {port})).serve_forever()"
+
+
+class Store:
+    """`url`: its address, the same in every life; what it knew is gone after each."""
+
+    def __init__(self, directory: Path) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/3"
+        self._log = directory / "store.log"
+        self._directory = directory
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        fake = (sys.executable, "-c", _FAKE.format(port=self.port))
+        real = (BINARY or "", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                real if BINARY else fake, cwd=self._directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        until(self._answers, "the Redis server answers")
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self._log.read_text(errors="replace")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+            connection.sendall(b"*1\r\n$4\r\nPING\r\n")
+            return connection.recv(16).startswith(b"+PONG")
+        return False
+
+    def freeze(self) -> None:
+        """Still there, but it answers nothing more."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def stop(self) -> None:
+        """At once, as if its machine were gone."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+
+
+@contextlib.contextmanager
+def store(directory: Path, *, started: bool = True) -> Iterator[Store]:
+    server = Store(directory)
+    try:
+        if started:
+            server.start()
+        yield server
+    finally:
+        server.stop()
