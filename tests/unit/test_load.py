@@ -812,7 +812,7 @@ def test_a_redis_url_that_is_none(tmp_path: Path, url: str, message: str) -> Non
 @pytest.mark.parametrize(
     ("block", "said"),
     [
-        ('"redis://:PLANTED@h"', "config.yaml:2: redis: found something else; wanted a mapping"),
+        ('"redis://:PLANTED@h"', "config.yaml:2: redis: found text; wanted a mapping"),
         ("{url: 6379}", "config.yaml:2: redis.url: must be text: the URL of a Redis or Valkey server"),
         ("{}", "config.yaml:2: redis.url: missing key"),
         ('{url: "redis://h", password: PLANTED}', "config.yaml:2: redis.password: unknown key; allowed: url, "),
