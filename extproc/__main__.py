@@ -9,19 +9,15 @@ import os
 from pathlib import Path
 import socket
 import sys
-import tempfile
 from typing import Any, TypeVar
 
 import click
 
-# Read when grpc is first imported: its fork handlers would warn at every child process, none of which uses gRPC.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-
 from extproc import __version__, envoy_process, logs, run
-from extproc.load import ConfigError, Loaded, StandIn, load
+from extproc.load import ConfigError, load
+from extproc.loop import on_loop
 from extproc.run import Address
-
-SIMULATED_KEY = "sk-sim-stand-in"
+from extproc.supervisor import addresses, cores
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -64,17 +60,13 @@ _grace = click.option(
     help="How long open exchanges may finish after a stop was asked for.",
 )  # fmt: skip
 
+_workers = click.option(
+    "--workers", type=click.IntRange(1, 256), help="Worker processes; by default what the configuration says."
+)
+
 
 def _address(flag: str, default: str, help: str) -> Callable[[F], F]:
     return click.option(flag, type=_AddressType(listens=True), default=default, show_default=True, help=help)
-
-
-def _stand_in(url: str | None) -> StandIn | None:
-    return StandIn(url, SIMULATED_KEY) if url else None
-
-
-def _load(path: Path | None, url: str | None = None) -> Loaded:
-    return load(path, os.environ, stand_in=_stand_in(url))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -85,24 +77,34 @@ def cli() -> None:
 
 @cli.command()
 @_config
-@_address("--listen", "127.0.0.1:9000", "Where Envoy reaches the sidecar (gRPC).")
-@_address("--admin", "127.0.0.1:8081", "/healthz, /readyz, /version.")
+@_address("--listen", "127.0.0.1:9000", "Where Envoy reaches the first worker (gRPC); the others have the next ports.")
+@_address("--admin", "127.0.0.1:8081", "/healthz, /readyz, /version, /config.")
+@_workers
+@click.option("--xds-dir", type=click.Path(path_type=Path), help="Keep what `extproc envoy --xds-dir` wrote fresh.")
 @_log_format
 @_log_level
 @_grace
 def serve(
-    path: Path | None, listen: Address, admin: Address, log_format: logs.Format, log_level: str, grace: float
+    path: Path | None,
+    listen: Address,
+    admin: Address,
+    workers: int | None,
+    xds_dir: Path | None,
+    log_format: logs.Format,
+    log_level: str,
+    grace: float,
 ) -> None:
     """The sidecar alone, for an Envoy that runs elsewhere."""
     logs.configure(log_format, log_level)
-    loaded = _load(path)
-    run.on_loop(lambda: run.serve(loaded, listen, admin, grace))
+    options = run.ServeOptions(listen, admin, grace, workers, run.Logging(log_format, log_level), xds_dir)
+    on_loop(lambda: run.serve(run.Source(path, os.environ), options))
 
 
 @cli.command("run")
 @_config
 @_address("--listen", "127.0.0.1:8080", "Where Envoy takes requests.")
-@_address("--admin", "127.0.0.1:8081", "/healthz, /readyz, /version.")
+@_address("--admin", "127.0.0.1:8081", "/healthz, /readyz, /version, /config.")
+@_workers
 @click.option("--simulate", is_flag=True, help="Simulated vendors stand in for every service without a key.")
 @click.option("--demo", is_flag=True, help="Show one streamed chat once requests are routed.")
 @click.option("--access-log", help="File for Envoy's access log, such as /dev/stdout; none by default.")
@@ -114,6 +116,7 @@ def run_command(
     path: Path | None,
     listen: Address,
     admin: Address,
+    workers: int | None,
     simulate: bool,
     demo: bool,
     access_log: str | None,
@@ -124,8 +127,9 @@ def run_command(
 ) -> None:
     """The sidecar and a real Envoy, supervised: when one dies, all stop."""
     logs.configure(log_format, log_level)
-    options = run.RunOptions(listen, admin, grace, demo, access_log, concurrency)
-    run.on_loop(lambda: run.run(lambda url: _load(path, url), options, simulate=simulate))
+    logging = run.Logging(log_format, log_level)
+    options = run.RunOptions(listen, admin, grace, workers, logging, demo, access_log, concurrency)
+    on_loop(lambda: run.run(run.Source(path, os.environ), options, simulate=simulate))
 
 
 @cli.command()
@@ -138,7 +142,13 @@ def run_command(
     multiple=True,
     default=["127.0.0.1:9000"],
     show_default=True,
-    help="HOST:PORT of the sidecar.",
+    help="HOST:PORT of the sidecar's first worker, the others have the next ports; or, several times, of each worker.",
+)
+@_workers
+@click.option(
+    "--xds-dir",
+    type=click.Path(path_type=Path, resolve_path=True),
+    help="Write what changes into this directory, for Envoy to follow; by default everything is in the bootstrap.",
 )
 @click.option("--access-log", default="/dev/stdout", show_default=True)
 @click.option("--ca-file", help="The CA bundle on Envoy's machine; by default this machine's.")
@@ -149,26 +159,33 @@ def envoy(
     listen: Address,
     envoy_admin: Address,
     sidecar: tuple[Address, ...],
+    workers: int | None,
+    xds_dir: Path | None,
     access_log: str,
     ca_file: str | None,
     kind: str,
     no_validate: bool,
 ) -> None:
     """Print the Envoy bootstrap for a configuration, checked by `envoy --mode validate` where there is an Envoy."""
-    from extproc import bootstrap  # slow to import
+    from extproc import bootstrap, xds  # slow to import
 
+    loaded = load(path, os.environ, keyless=path is not None)
+    count = workers or loaded.config.workers or cores()
     options = bootstrap.Options(
         host=listen.host,
         port=listen.port,
         admin_host=envoy_admin.host,
         admin_port=envoy_admin.port,
-        sidecars=tuple(map(str, sidecar)),
+        sidecars=tuple(map(str, addresses(sidecar[0], count) if len(sidecar) == 1 else sidecar)),
         access_log=access_log,
         ca_file=ca_file or run.system_ca_file(bootstrap.SYSTEM_CA_FILES),
+        xds_directory=None if xds_dir is None else str(xds_dir),
     )
-    text = bootstrap.bootstrap(load(path, os.environ, keyless=path is not None).config, options)
     if not no_validate:
-        _validate(text)
+        _validate(bootstrap.bootstrap(loaded.config, bootstrap.static(options)))
+    if xds_dir is not None:
+        xds.created(xds_dir, options, loaded)
+    text = bootstrap.bootstrap(loaded.config, options)
     click.echo(bootstrap.as_yaml(text) if kind == "yaml" else text, nl=False)
 
 
@@ -178,13 +195,10 @@ def _validate(bootstrap: str) -> None:
     except run.EnvoyError as error:
         click.echo(f"not validated: {error}", err=True)
         return
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory, "envoy.json")
-        path.write_text(bootstrap)
-        try:
-            envoy_process.validate(path)
-        except run.EnvoyError as error:
-            raise run.EnvoyError(f"{error}\n(if it names paths of another machine: --no-validate)") from None
+    try:
+        envoy_process.validate_text(bootstrap)
+    except run.EnvoyError as error:
+        raise run.EnvoyError(f"{error}\n(if it names paths of another machine: --no-validate)") from None
 
 
 @cli.command()
@@ -193,7 +207,7 @@ def check(path: Path | None) -> None:
     """Print what was understood of a configuration."""
     from extproc.describe import describe
 
-    click.echo(describe(_load(path)), nl=False)
+    click.echo(describe(load(path, os.environ)), nl=False)
 
 
 @cli.command()
@@ -226,7 +240,7 @@ def simulate(listen: Address, latency: float, interval: float, chunk_size: int |
         sys.stdout.flush()
 
     options = Options(latency=latency, interval=interval, chunk_size=chunk_size, strict_host=strict_host)
-    run.on_loop(lambda: run.until_stopped(serve(listen.host, listen.port, options, ready)))
+    on_loop(lambda: run.until_stopped(serve(listen.host, listen.port, options, ready)))
 
 
 def main() -> None:
@@ -241,7 +255,7 @@ def main() -> None:
     except ConfigError as error:
         click.echo(str(error), err=True)
         sys.exit(2)
-    except (run.PartDied, run.EnvoyError, OSError) as error:
+    except (run.PartDied, run.EnvoyError, run.WorkerFailed, OSError) as error:
         click.echo(f"extproc: {error}", err=True)
         sys.exit(1)
 

@@ -11,8 +11,8 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from extproc.agreed import SIDECAR_CLUSTER
-from extproc.blocks import Block, Patterns
+from extproc.agreed import MOST_BODY_BYTES, SIDECAR_CLUSTER
+from extproc.blocks import Block, Patterns, Recycle
 from extproc.providers import AnyProvider, Provider
 
 LowerCase = Annotated[str, AfterValidator(str.lower)]
@@ -46,12 +46,15 @@ class Route(Block):
 
 class Config(Block):
     """One configuration file. `maxBodyBytes`: the longest JSON body read. `corsOrigins`: origins that browsers may
-    call from; Envoy answers their preflights."""
+    call from; Envoy answers their preflights. `workers`: processes that serve; as many as the machine has cores if
+    absent. `recycle`: when they are replaced."""
 
     providers: tuple[AnyProvider, ...] = Field(min_length=1)
     routes: tuple[Route, ...] = ()
-    max_body_bytes: int = Field(default=32 << 20, ge=1024, le=1 << 30)
+    max_body_bytes: int = Field(default=32 << 20, ge=1024, le=MOST_BODY_BYTES)
     cors_origins: tuple[str, ...] = ()
+    workers: int | None = Field(default=None, ge=1, le=256)
+    recycle: Recycle | None = None
 
     @model_validator(mode="after")
     def _references(self) -> Self:

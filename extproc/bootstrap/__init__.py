@@ -5,6 +5,7 @@ imports `envoy_data_plane` (0.5 s, 30 MiB), so nothing on the request path may i
 request leaves untranslated: a request for which the sidecar named no cluster has nowhere to go.
 """
 
+from dataclasses import replace
 from io import StringIO
 import json
 from typing import Final
@@ -17,12 +18,13 @@ from envoy_data_plane.envoy.extensions.resource_monitors.downstream_connections 
 from ruamel.yaml import YAML
 
 from extproc.agreed import envoy_buffer
+from extproc.bootstrap import xds
 from extproc.bootstrap.clusters import provider_cluster, sidecar_cluster
 from extproc.bootstrap.listener import Options, gateway_listener
 from extproc.bootstrap.parts import packed, socket_address
 from extproc.config import Config
 
-__all__ = ["SYSTEM_CA_FILES", "Options", "as_yaml", "bootstrap", "sample"]
+__all__ = ["SYSTEM_CA_FILES", "Options", "as_yaml", "bootstrap", "sample", "static", "xds"]
 
 SYSTEM_CA_FILES: Final = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine, Arch
@@ -37,19 +39,23 @@ SYSTEM_CA_FILES: Final = (
 def bootstrap(config: Config, options: Options) -> str:
     """The bootstrap as JSON text."""
     limit = envoy_buffer(config.max_body_bytes)
+    sidecar, static = sidecar_cluster(options.sidecars), options.xds_directory is None
     message = bootstrap_v3.Bootstrap(
         node=core.Node(id="ai-proxy", cluster="ai-proxy"),
         admin=bootstrap_v3.Admin(address=socket_address(options.admin_host, options.admin_port)),
         static_resources=bootstrap_v3.BootstrapStaticResources(
-            listeners=[gateway_listener(config, options, limit)],
-            clusters=[
-                sidecar_cluster(options.sidecars),
-                *(provider_cluster(provider, options, limit) for provider in config.providers),
-            ],
+            listeners=[gateway_listener(config, options, limit)] if static else [],
+            clusters=[sidecar, *(provider_cluster(p, options, limit) for p in config.providers if static)],
         ),
+        dynamic_resources=None if options.xds_directory is None else xds.dynamic_resources(options.xds_directory),
         overload_manager=_overload_manager(),
     )
     return json.dumps(message.to_dict(casing=Casing.SNAKE), indent=2, ensure_ascii=False) + "\n"
+
+
+def static(options: Options) -> Options:
+    """The same options for a bootstrap that holds everything, as a check wants it: Envoy checks no files beside it."""
+    return replace(options, xds_directory=None)
 
 
 def as_yaml(json_text: str) -> str:

@@ -8,12 +8,14 @@ from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.config.endpoint import v3 as endpoint_v3
 from envoy_data_plane.envoy.extensions.transport_sockets.tls import v3 as tls
 from envoy_data_plane.envoy.extensions.upstreams.http import v3 as upstream_http
+from envoy_data_plane.envoy.type import v3 as envoy_type
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from envoy_data_plane.google import protobuf
 
 from extproc.agreed import SIDECAR_CLUSTER
 from extproc.bootstrap.listener import Options
 from extproc.bootstrap.parts import is_ip, packed, socket_address
+from extproc.bootstrap.sidecars import health_check, outlier_detection
 from extproc.providers import Provider
 
 _UNLIMITED = 1_000_000
@@ -27,6 +29,10 @@ def sidecar_cluster(sidecars: Sequence[str]) -> cluster_v3.Cluster:
     )
     return cluster_v3.Cluster(
         name=SIDECAR_CLUSTER,
+        health_checks=[health_check()],
+        outlier_detection=outlier_detection(),
+        # By default Envoy trusts no health check any more once half of the endpoints fail; here, once all do.
+        common_lb_config=cluster_v3.ClusterCommonLbConfig(healthy_panic_threshold=envoy_type.Percent(value=1)),
         type=_discovery([host for host, _ in addresses], cluster_v3.ClusterDiscoveryType.STRICT_DNS),
         dns_lookup_family=cluster_v3.ClusterDnsLookupFamily.V4_PREFERRED,
         connect_timeout=timedelta(seconds=5),
@@ -79,11 +85,14 @@ def _tls(name: str, ca_file: str) -> core.TransportSocket:
 
 
 def _no_breakers() -> cluster_v3.CircuitBreakers:
-    """Streams are long: Envoy's default of 1024 at a time would refuse exchange 1025."""
+    """Streams are long: Envoy's default of 1024 at a time would refuse exchange 1025, and 3 retries are few."""
     return cluster_v3.CircuitBreakers(
         thresholds=[
             cluster_v3.CircuitBreakersThresholds(
-                max_connections=_UNLIMITED, max_pending_requests=_UNLIMITED, max_requests=_UNLIMITED
+                max_connections=_UNLIMITED,
+                max_pending_requests=_UNLIMITED,
+                max_requests=_UNLIMITED,
+                max_retries=_UNLIMITED,
             )
         ]
     )

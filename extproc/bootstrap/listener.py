@@ -24,9 +24,10 @@ from envoy_data_plane.envoy.extensions.http.early_header_mutation.header_mutatio
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from envoy_data_plane.google import protobuf
 
-from extproc.agreed import CLUSTER_HEADER, INTERNAL_PREFIX, NAMESPACE, SIDECAR_CLUSTER
-from extproc.bootstrap.parts import packed, regex, socket_address, text_format
+from extproc.agreed import CLUSTER_HEADER, INTERNAL_PREFIX, NAMESPACE
+from extproc.bootstrap.parts import ROUTES_FILE, packed, regex, socket_address, text_format, watched_file
 from extproc.bootstrap.replies import access_logs, local_replies
+from extproc.bootstrap.sidecars import sidecar_service
 from extproc.call import JSON_APIS
 from extproc.config import Config
 
@@ -44,6 +45,7 @@ class Options:
 
     `sidecars`: `host:port` of each gRPC server. `access_log`: None turns it off. `ca_file`: the system's CA bundle.
     `exclusive_port`: refuse to start where another Envoy listens already (else Linux lets both share the port).
+    `xds_directory`: where Envoy reads listener, routes and providers while it runs; None has them in the bootstrap.
     """
 
     host: str = "127.0.0.1"
@@ -55,6 +57,7 @@ class Options:
     ca_file: str = "/etc/ssl/certs/ca-certificates.crt"
     idle_timeout: timedelta = _IDLE
     exclusive_port: bool = False
+    xds_directory: str | None = None
 
 
 def gateway_listener(config: Config, options: Options, limit: int) -> listener_v3.Listener:
@@ -78,7 +81,8 @@ def _connection_manager(config: Config, options: Options) -> hcm.HttpConnectionM
     return hcm.HttpConnectionManager(
         stat_prefix=STAT_PREFIX,
         codec_type=hcm.HttpConnectionManagerCodecType.AUTO,
-        route_config=_routes(config, options),
+        route_config=gateway_routes(config, options) if options.xds_directory is None else None,
+        rds=_watched_routes(options.xds_directory) if options.xds_directory is not None else None,
         http_filters=[hcm.HttpFilter(name=name, typed_config=packed(typed)) for name, typed in filters],
         access_log=access_logs(options.access_log),
         local_reply_config=local_replies(),
@@ -131,7 +135,7 @@ def _remember_path() -> set_filter_state.Config:
 def _ext_proc(config: Config) -> ext_proc.ExternalProcessor:
     by_gateway_names = any(r.match.ingress or r.match.services for r in config.effective_routes)
     return ext_proc.ExternalProcessor(
-        grpc_service=core.GrpcService(envoy_grpc=core.GrpcServiceEnvoyGrpc(cluster_name=SIDECAR_CLUSTER)),
+        grpc_service=sidecar_service(),
         failure_mode_allow=False,  # true would send untranslated bodies and the client's credentials to a vendor
         allow_mode_override=True,
         message_timeout=_SIDECAR_TIMEOUT,
@@ -159,7 +163,11 @@ def _processing_mode(request_body: ext_proc.ProcessingModeBodySendMode) -> ext_p
     )
 
 
-def _routes(config: Config, options: Options) -> route_v3.RouteConfiguration:
+def _watched_routes(directory: str) -> hcm.Rds:
+    return hcm.Rds(config_source=watched_file(directory, ROUTES_FILE), route_config_name="ai_proxy")
+
+
+def gateway_routes(config: Config, options: Options) -> route_v3.RouteConfiguration:
     # Without the header there is no such cluster, and Envoy answers 500. (A last route with a direct response would say
     # that more plainly, but the CORS filter is bypassed for those.)
     read = _route("ai_proxy:read", route_v3.RouteMatch(prefix="/"), options)

@@ -1,11 +1,25 @@
 """Small pieces that the bootstrap's files share."""
 
 import ipaddress
+from typing import Final
 
 from betterproto2 import Message
 from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from envoy_data_plane.google import protobuf
+
+LISTENERS_FILE: Final = "listeners.json"
+ROUTES_FILE: Final = "routes.json"
+
+
+def watched_file(directory: str, name: str) -> core.ConfigSource:
+    """A file that is replaced by renaming another onto it."""
+    return core.ConfigSource(
+        path_config_source=core.PathConfigSource(
+            path=f"{directory}/{name}", watched_directory=core.WatchedDirectory(path=directory)
+        ),
+        resource_api_version=core.ApiVersion.V3,
+    )
 
 
 def packed(message: Message) -> protobuf.Any:

@@ -15,6 +15,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 20.0
+WORKER = "extproc.worker"
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -36,6 +37,16 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def free_ports(count: int) -> int:
+    """The first of so many free ports, one after the other."""
+    while True:
+        first = free_port()
+        with contextlib.suppress(OSError), contextlib.ExitStack() as probes:
+            for port in range(first, first + count):
+                probes.enter_context(socket.create_server(("127.0.0.1", port)))
+            return first
 
 
 @contextlib.contextmanager
@@ -86,11 +97,20 @@ class Process:
         return self.popen.wait(patience)
 
     def children(self) -> dict[str, int]:
-        """Process ids of the children by program: `envoy`, `simulate`."""
-        found = {}
-        for line in Path(f"/proc/{self.popen.pid}/task/{self.popen.pid}/children").read_text().split():
-            words = Path(f"/proc/{line}/cmdline").read_bytes().decode(errors="replace").split("\0")
-            found["simulate" if "simulate" in words else Path(words[0]).name] = int(line)
+        """Process ids of the children by program: `envoy`, `simulate`. Workers are apart: see `workers`."""
+        return {program: pid for pid, program in self._programs() if program != WORKER}
+
+    def workers(self) -> list[int]:
+        """Process ids of the worker processes, oldest first."""
+        return [pid for pid, program in self._programs() if program == WORKER]
+
+    def _programs(self) -> list[tuple[int, str]]:
+        found = []
+        for pid in Path(f"/proc/{self.popen.pid}/task/{self.popen.pid}/children").read_text().split():
+            with contextlib.suppress(FileNotFoundError):
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+                known = next((word for word in ("simulate", WORKER) if word in words), Path(words[0]).name)
+                found.append((int(pid), known))
         return found
 
 

@@ -218,20 +218,22 @@ WRONG = [
         "empty",
         "# nothing\n",
         [
-            "config.yaml: there is no configuration in it; allowed: providers, routes, maxBodyBytes, corsOrigins, or a "
+            "config.yaml: there is no configuration in it; allowed: providers, routes, maxBodyBytes, corsOrigins, workers, recycle, or a "
             "Higress WasmPlugin of ai-proxy"
         ],
     ),
     (
         "not a mapping",
         "- a\n",
-        ["config.yaml:1: a document must be a mapping with providers, routes, maxBodyBytes, corsOrigins; found a list"],
+        [
+            "config.yaml:1: a document must be a mapping with providers, routes, maxBodyBytes, corsOrigins, workers, recycle; found a list"
+        ],
     ),
     (
         "a later document is not a mapping",
         "providers: [{type: openai}]\n---\ntext\n",
         [
-            "config.yaml:3: a document must be a mapping with providers, routes, maxBodyBytes, corsOrigins; found the "
+            "config.yaml:3: a document must be a mapping with providers, routes, maxBodyBytes, corsOrigins, workers, recycle; found the "
             "text 'text'"
         ],
     ),
