@@ -34,7 +34,7 @@ LINGER_SECONDS = 600.0
 """How long the exchanges of a worker that was replaced may go on: nobody waits for them."""
 STEADY_SECONDS = 10.0
 """A worker that lived so long did not die of its start."""
-BACK_OFF = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
+BACK_OFF = (0.0, 0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds before a dead worker is started again, by how often it died soon after its start."""
 PING_SECONDS = 5.0
 SILENT_PINGS = 6
@@ -78,7 +78,9 @@ def reserved(address: Address) -> Iterator[Address]:
     try:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.bind((address.host, address.port))
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # after: a stranger's port must not be shared
+        # Afterwards: a stranger's port must not be shared, and ours with nobody but our user's SO_REUSEPORT sockets.
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     except OSError as error:
         held.close()
         raise OSError(f"cannot listen on {address} (--listen): {error.strerror}") from None
@@ -184,6 +186,8 @@ class _Worker:
     async def _ping(self) -> None:
         while True:
             await asyncio.sleep(PING_SECONDS)
+            if self.active < 0:
+                continue  # it starts, which has a limit of its own
             self.order(channel.Ping())
             self._unanswered += 1
             if self._unanswered > SILENT_PINGS and not self.leaving:

@@ -19,8 +19,8 @@ QUIET_MS = 50
 """A change is looked at when nothing happened for so long, ..."""
 LONGEST_MS = 400
 """... at the latest after this."""
-LOOK_SECONDS = 2.0
-"""How often files are looked at without any event."""
+LOOK_SECONDS = 0.5
+"""How often files are looked at without any event: it may have come before events were asked for."""
 
 Signature = tuple[int, ...]
 
@@ -56,13 +56,12 @@ def directories(paths: Collection[Path]) -> set[Path]:
 
 
 def _steps(path: Path) -> Iterator[Path]:
-    """A path and, where something on it is a link, the paths that it leads through."""
-    for _ in range(40):  # as many links as Linux follows
-        yield path
+    """The links on the way to a file, each where it really is, and the file where it really is."""
+    for _ in range(40):  # as many as Linux follows
         link = next((part for part in (*reversed(path.parents), path) if part.is_symlink()), None)
+        yield link or path
         if link is None:
             return
-        yield link
         with suppress(OSError):
             path = Path(os.path.normpath(link.parent / os.readlink(link) / path.relative_to(link)))
 
@@ -87,5 +86,5 @@ async def _events(watched: Collection[Path]) -> AsyncIterator[None]:
             yield
     except (OSError, RuntimeError) as error:  # too many watches, or a directory that went meanwhile
         log.debug("files are looked at from time to time instead of watched", reason=str(error))
-        await asyncio.sleep(LOOK_SECONDS / 2)
+        await asyncio.sleep(LOOK_SECONDS)
         yield

@@ -83,10 +83,10 @@ async def work(orders: asyncio.StreamReader, report: channel.Writer) -> None:
     try:
         current = Current(report, first)
         async with server.serving(begin.address, current.snapshot, farewell) as port:
-            channel.send(report, channel.Serving(port))
-            channel.send(report, channel.Active(first.generation))
             obeying = asyncio.create_task(_obey(orders, report, current, farewell))
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, obeying.cancel)
+            channel.send(report, channel.Serving(port))
+            channel.send(report, channel.Active(first.generation))
             await asyncio.wait({obeying})
             outlived = asyncio.create_task(_outlived(orders))
         outlived.cancel()

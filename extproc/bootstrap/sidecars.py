@@ -14,8 +14,8 @@ from envoy_data_plane.envoy.extensions.retry.host.previous_hosts import v3 as pr
 from extproc.agreed import HEALTH_SECONDS, SIDECAR_CLUSTER
 from extproc.bootstrap.parts import packed
 
-_RETRIES: Final = 7
-"""With the back-off below about two seconds: a single worker that was killed is back by then."""
+_RETRIES: Final = 10
+"""With the back-off below about three seconds: a single worker that was killed is back by then."""
 
 
 def sidecar_service() -> core.GrpcService:

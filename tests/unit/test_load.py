@@ -6,6 +6,7 @@ from textwrap import dedent
 
 import pytest
 
+from extproc.files import Files
 from extproc.load import ConfigError, Loaded, StandIn, load
 
 STAND_IN = StandIn("http://127.0.0.1:9000", "simulated-key-0000")
@@ -21,6 +22,31 @@ def read(folder: Path, text: str, environ: Mapping[str, str] | None = None, stan
     return load(write(folder, text), environ or {}, stand_in=stand_in)
 
 
+def test_it_says_what_it_read_and_can_be_repeated_from_it(tmp_path: Path) -> None:
+    (tmp_path / "key.txt").write_text("sk-in-a-file\n")
+    (tmp_path / "ca.pem").write_text("pem")
+    text = """\
+        providers:
+          - {type: qwen, apiTokens: ["file:key.txt"], tls: {caFile: ca.pem}}
+        """
+    loaded = read(tmp_path, text)
+    path = tmp_path / "config.yaml"
+    names = ("config.yaml", "key.txt", "ca.pem")
+    assert loaded.files == {str(tmp_path / name): (tmp_path / name).read_bytes() for name in names}
+    assert "sk-in-a-file" not in repr(loaded)
+    for name in names:
+        (tmp_path / name).unlink()
+    again = load(path, {}, files=Files(loaded.files))
+    assert [t.get_secret_value() for t in again.config.providers[0].tokens] == ["sk-in-a-file"]
+
+
+def test_a_failed_load_tells_what_it_looked_for(tmp_path: Path) -> None:
+    files = Files()
+    with pytest.raises(ConfigError):
+        load(write(tmp_path, "providers: [{type: qwen, apiTokens: ['file:none.txt']}]"), {}, files=files)
+    assert files.asked == {tmp_path / "config.yaml", tmp_path / "none.txt"}
+
+
 def problems(folder: Path, text: str, environ: Mapping[str, str] | None = None) -> list[str]:
     """The lines of the error, without the folder."""
     with pytest.raises(ConfigError) as caught:
@@ -28,6 +54,7 @@ def problems(folder: Path, text: str, environ: Mapping[str, str] | None = None) 
     return str(caught.value).replace(f"{folder}/", "").splitlines()
 
 
+KEYS = "providers, routes, maxBodyBytes, corsOrigins, workers, recycle"
 TYPES = "qwen, openai, azure, moonshot"
 LACKING = "a key of Higress ai-proxy that this version does not support yet"
 
@@ -217,25 +244,17 @@ WRONG = [
     (
         "empty",
         "# nothing\n",
-        [
-            "config.yaml: there is no configuration in it; allowed: providers, routes, maxBodyBytes, corsOrigins, workers, recycle, or a "
-            "Higress WasmPlugin of ai-proxy"
-        ],
+        [f"config.yaml: there is no configuration in it; allowed: {KEYS}, or a Higress WasmPlugin of ai-proxy"],
     ),
     (
         "not a mapping",
         "- a\n",
-        [
-            "config.yaml:1: a document must be a mapping with providers, routes, maxBodyBytes, corsOrigins, workers, recycle; found a list"
-        ],
+        [f"config.yaml:1: a document must be a mapping with {KEYS}; found a list"],
     ),
     (
         "a later document is not a mapping",
         "providers: [{type: openai}]\n---\ntext\n",
-        [
-            "config.yaml:3: a document must be a mapping with providers, routes, maxBodyBytes, corsOrigins, workers, recycle; found the "
-            "text 'text'"
-        ],
+        [f"config.yaml:3: a document must be a mapping with {KEYS}; found the text 'text'"],
     ),
     (
         "a list in one document only",
