@@ -12,8 +12,9 @@ to this package, which decides provider, key and model and translates bodies and
     outgoing    pure  which headers leave, in either direction
 
 Around it: `config`, `blocks`, `patterns` (what a configuration means), `load`, `higress`, `environment` (where it
-comes from), `bootstrap/`, `envoy_process`, `agreed` (Envoy's side), `contexts`, `admin`, `logs`, `run` (the
-processes) and `simulate` (stand-in vendors, which share no code with the rest).
+comes from), `bootstrap/`, `envoy_process`, `xds`, `agreed` (Envoy's side), `run`, `sidecar`, `supervisor`, `worker`,
+`channel`, `live`, `watch`, `files`, `contexts`, `admin`, `logs` (the processes) and `simulate` (stand-in vendors, which
+share no code with the rest).
 """
 
 from importlib.metadata import version

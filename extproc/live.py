@@ -174,6 +174,8 @@ class Live:
         self.refused = problems
 
     async def _switch(self, loaded: Loaded, contexts: Contexts, workers: Workers, envoy: EnvoySide) -> None:
+        if loaded.config.workers != self.loaded.config.workers:
+            log.warning("workers is read at start: it changes with a restart")
         self._former[self.generation] = self.loaded
         await contexts.follow({**sources(self.loaded.config), **sources(loaded.config)}, TEXT_SECONDS)
         await envoy.expect(loaded, list(self._former.values()))
