@@ -97,6 +97,7 @@ class EnvoyProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._tasks: list[asyncio.Task[int]] = []
         self._last_lines: list[str] = []
+        self._refusals: dict[str, object] = {}
         self.listener_port = 0
         self.admin_address = ""
 
@@ -142,17 +143,28 @@ class EnvoyProcess:
         return self._process.pid
 
     async def works_with(self, versions: Mapping[str, str], patience: float = 5.0) -> bool:
-        """Whether, perhaps after a while, these statistics have these values, and no cluster is being prepared."""
-        names = "|".join(map(re.escape, (*versions, _WARMING)))
-        with suppress(TimeoutError, aiohttp.ClientError, EnvoyError):
+        """Whether, perhaps after a while, these statistics (`….version_text`) have these values, and no cluster is
+        being prepared. Raises `EnvoyError` when Envoy refused what was to bring them about."""
+        refusals = [name.replace("version_text", "update_rejected") for name in versions]
+        names = "|".join(map(re.escape, (*versions, *refusals, _WARMING)))
+        with suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 while True:
-                    answer = await self._admin("GET", f"/stats?format=json&filter={quote(f'^({names})$')}")
-                    found = {stat["name"]: stat["value"] for stat in json.loads(answer)["stats"] if "name" in stat}
-                    if found == {**versions, _WARMING: 0}:
+                    found = await self._stats(f"^({names})$")
+                    before, self._refusals = self._refusals, self._refusals | {n: found.get(n, 0) for n in refusals}
+                    if any(self._refusals[name] != before.get(name, 0) for name in refusals):
+                        raise EnvoyError("Envoy refuses the change")
+                    if all(found.get(n) == v for n, v in {**versions, _WARMING: 0}.items()):
                         return True
                     await asyncio.sleep(_POLL)
         return False
+
+    async def _stats(self, names: str) -> dict[str, object]:
+        """Statistics by name, none while Envoy does not answer."""
+        with suppress(aiohttp.ClientError, EnvoyError):
+            answer = await self._admin("GET", f"/stats?format=json&filter={quote(names)}")
+            return {stat["name"]: stat["value"] for stat in json.loads(answer)["stats"] if "name" in stat}
+        return {}
 
     async def drain_and_stop(self, grace: float = 30.0) -> int:
         """Take no new requests, let those under way end for at most `grace` seconds, then stop. The exit code."""

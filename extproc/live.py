@@ -52,11 +52,9 @@ class Source:
 class EnvoySide(Protocol):
     """What Envoy has to follow of a change. Every method is back when Envoy did, or after a bounded time."""
 
-    async def check(self, loaded: Loaded) -> None:
-        """Raises `EnvoyError` for what Envoy would refuse."""
-
     async def expect(self, loaded: Loaded, former: Sequence[Loaded]) -> None:
-        """Know the providers of a configuration, and still those of former ones."""
+        """Know the providers of a configuration, and still those of former ones. Raises `EnvoyError` where Envoy
+        refuses, which then knows what it knew."""
 
     async def follow(self, loaded: Loaded) -> None:
         """Listen and route as a configuration says."""
@@ -67,9 +65,6 @@ class NoEnvoy:
 
     def __init__(self, loaded: Loaded) -> None:
         self._known = self._upstreams(loaded.config)
-
-    async def check(self, loaded: Loaded) -> None:
-        pass
 
     async def expect(self, loaded: Loaded, former: Sequence[Loaded]) -> None:
         upstreams = self._upstreams(loaded.config)
@@ -136,13 +131,11 @@ class Live:
             try:
                 loaded = await self._load()
                 if loaded.files != self.loaded.files:
-                    await envoy.check(loaded)
+                    await self._switch(loaded, contexts, workers, envoy)
             except (ConfigError, EnvoyError) as error:
                 self._refuse(tuple(str(error).splitlines()))
                 return
             self.refused = ()
-            if loaded.files != self.loaded.files:
-                await self._switch(loaded, contexts, workers, envoy)
             await contexts.refetch(changed, TEXT_SECONDS)
 
     async def forget(self, workers: Workers, envoy: EnvoySide) -> None:
@@ -176,10 +169,11 @@ class Live:
     async def _switch(self, loaded: Loaded, contexts: Contexts, workers: Workers, envoy: EnvoySide) -> None:
         if loaded.config.workers != self.loaded.config.workers:
             log.warning("workers is read at start: it changes with a restart")
-        self._former[self.generation] = self.loaded
-        await contexts.follow({**sources(self.loaded.config), **sources(loaded.config)}, TEXT_SECONDS)
-        await envoy.expect(loaded, list(self._former.values()))
-        self.loaded, self.generation = loaded, self.generation + 1
+        before = self.loaded
+        await envoy.expect(loaded, [*self._former.values(), before])
+        await contexts.follow({**sources(before.config), **sources(loaded.config)}, TEXT_SECONDS)
+        self._former[self.generation] = before
+        self.loaded, self.generation, self.refused = loaded, self.generation + 1, ()
         await workers.apply(self.order(contexts.texts))
         await envoy.follow(loaded)
         await contexts.follow(sources(loaded.config), 0)

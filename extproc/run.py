@@ -228,7 +228,7 @@ async def _envoy(
         exclusive_port=True,
         xds_directory=str(directory),
     )
-    side = xds.Directory(given, check=True)
+    side = xds.Directory(given)
     await side.check(loaded)
     side.write_all(loaded)
     path = directory / "envoy.json"

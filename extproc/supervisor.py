@@ -155,6 +155,8 @@ class _Worker:
         code = await self.process.wait()
         for task in self._tasks:
             task.cancel()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
         await self._tell()
         return code
 

@@ -15,6 +15,7 @@ import structlog
 from extproc import bootstrap, envoy_process
 from extproc.bootstrap import xds
 from extproc.bootstrap.parts import LISTENERS_FILE, ROUTES_FILE
+from extproc.envoy_process import EnvoyError
 from extproc.load import Loaded
 
 log = structlog.get_logger("extproc.xds")
@@ -25,17 +26,16 @@ BLIND_SECONDS = 0.5
 """How long an Envoy that cannot be asked is given to notice a file."""
 
 Confirm = Callable[[Mapping[str, str]], Awaitable[bool]]
-"""Whether Envoy, perhaps after a while, works with these versions, by the statistic that tells."""
+"""Whether Envoy, perhaps after a while, works with these versions, by the statistic that tells. Raises `EnvoyError`."""
 
 
 class Directory:
-    """An `EnvoySide` made of files. `confirm`: asks Envoy. `check`: whether an Envoy here checks changes first."""
+    """An `EnvoySide` made of files. `confirm`: asks Envoy, where it can be asked."""
 
-    def __init__(self, options: bootstrap.Options, *, confirm: Confirm | None = None, check: bool = False) -> None:
+    def __init__(self, options: bootstrap.Options, confirm: Confirm | None = None) -> None:
         assert options.xds_directory is not None
         self._path = Path(options.xds_directory)
         self._options = options
-        self._check = check
         self.confirm = confirm
 
     def write_all(self, loaded: Loaded) -> None:
@@ -45,21 +45,31 @@ class Directory:
         self._write(ROUTES_FILE, xds.routes(loaded.config, self._options))
 
     async def check(self, loaded: Loaded) -> None:
-        if self._check:
-            text = bootstrap.bootstrap(loaded.config, bootstrap.static(self._options))
-            await asyncio.to_thread(envoy_process.validate_text, text)
+        """Let the Envoy of this machine look at a configuration. Raises `EnvoyError`: what it says."""
+        text = bootstrap.bootstrap(loaded.config, bootstrap.static(self._options))
+        await asyncio.to_thread(envoy_process.validate_text, text)
 
     async def expect(self, loaded: Loaded, former: Sequence[Loaded]) -> None:
         files = {path: content for each in (*former, loaded) for path, content in each.files.items()}
         configs = [each.config for each in reversed(former)]
-        await self._replace({xds.CLUSTERS_FILE: xds.clusters(loaded.config, configs, self._options, files)})
+        target = self._path / xds.CLUSTERS_FILE
+        before = target.read_text()
+        try:
+            await self._replace({xds.CLUSTERS_FILE: xds.clusters(loaded.config, configs, self._options, files)})
+        except EnvoyError:
+            write(target, before)
+            await self.check(loaded)  # says why
+            raise
 
     async def follow(self, loaded: Loaded) -> None:
         documents = {
             ROUTES_FILE: xds.routes(loaded.config, self._options),
             LISTENERS_FILE: xds.listeners(loaded.config, self._options),
         }
-        await self._replace(documents)
+        try:
+            await self._replace(documents)
+        except EnvoyError as error:
+            log.error("Envoy keeps its listener and routes", reason=str(error))
 
     async def _replace(self, documents: Mapping[str, str]) -> None:
         written = [name for name, text in documents.items() if self._write(name, text)]

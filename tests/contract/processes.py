@@ -14,7 +14,7 @@ import time
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 20.0
+PATIENCE = 40.0
 WORKER = "extproc.worker"
 
 

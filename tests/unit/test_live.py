@@ -29,11 +29,9 @@ class Parts:
     async def apply(self, load: Any) -> None:
         self.told.append(("workers", load.generation))
 
-    async def check(self, loaded: Loaded) -> None:
+    async def expect(self, loaded: Loaded, former: Sequence[Loaded]) -> None:
         if self.refuses:
             raise EnvoyError("Envoy refuses\nfor two reasons")
-
-    async def expect(self, loaded: Loaded, former: Sequence[Loaded]) -> None:
         self.told.append(("expect", ids(loaded), [ids(each) for each in former]))
 
     async def follow(self, loaded: Loaded) -> None:
