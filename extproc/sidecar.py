@@ -56,7 +56,7 @@ class Sidecar:
             tasks.add(task := asyncio.create_task(self._workers.roll()))
             task.add_done_callback(tasks.discard)
 
-        if not sys.stdin.isatty():  # else it means that the terminal is gone: then we go too
+        if sys.stdin is None or not sys.stdin.isatty():  # else it means that the terminal is gone: then we go too
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, roll)
         try:
             yield
