@@ -132,7 +132,7 @@ class Live:
                 loaded = await self._load()
                 if loaded.files != self.loaded.files:
                     await self._switch(loaded, contexts, workers, envoy)
-            except (ConfigError, EnvoyError) as error:
+            except (ConfigError, EnvoyError, OSError) as error:  # OSError: Envoy's files cannot be written
                 self._refuse(tuple(str(error).splitlines()))
                 return
             self.refused = ()

@@ -70,7 +70,7 @@ class Sidecar:
         async for changed in watch.changes(self._live.paths):
             try:
                 await self._live.change(changed, self._texts, self._workers, envoy)
-            except Exception:  # the disk is full, say; what is served goes on, and the next change is followed again
+            except Exception:  # a fault of ours; what is served goes on, and the next change is followed again
                 log.exception("a change could not be followed")
 
     async def _forget(self, envoy: EnvoySide) -> None:

@@ -24,14 +24,14 @@ class Parts:
         self.told: list[Any] = []
         self.oldest = 1
         self.recycle = None
-        self.refuses = False
+        self.refuses: Exception | None = None
 
     async def apply(self, load: Any) -> None:
         self.told.append(("workers", load.generation))
 
     async def expect(self, loaded: Loaded, former: Sequence[Loaded]) -> None:
         if self.refuses:
-            raise EnvoyError("Envoy refuses\nfor two reasons")
+            raise self.refuses
         self.told.append(("expect", ids(loaded), [ids(each) for each in former]))
 
     async def follow(self, loaded: Loaded) -> None:
@@ -110,11 +110,20 @@ async def test_a_wrong_file_is_refused_once(path: Path) -> None:
 
 async def test_what_envoy_refuses_changes_nothing(path: Path) -> None:
     live, parts = Live(Source(path, {})), Parts()
-    parts.refuses = True
+    parts.refuses = EnvoyError("Envoy refuses\nfor two reasons")
     write(path, "b")
     await change(live, parts)
     assert parts.told == []
     assert live.refused == ("Envoy refuses", "for two reasons")
+
+
+async def test_a_full_disk_changes_nothing(path: Path) -> None:
+    live, parts = Live(Source(path, {})), Parts()
+    parts.refuses = OSError(28, "No space left on device")
+    write(path, "b")
+    await change(live, parts)
+    assert parts.told == []
+    assert (live.generation, live.refused) == (1, ("[Errno 28] No space left on device",))
 
 
 async def test_a_half_written_file_is_read_again(path: Path) -> None:
