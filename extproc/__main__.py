@@ -9,21 +9,17 @@ import os
 from pathlib import Path
 import socket
 import sys
-import tempfile
 from typing import Any, TypeVar, get_args
 
 import click
 
-# Read when grpc is first imported: its fork handlers would warn at every child process, none of which uses gRPC.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-
 from extproc import __version__, envoy_process, logs, run
-from extproc.listening import UNIX, Tls
-from extproc.load import ConfigError, Loaded, StandIn, load
+from extproc.load import ConfigError, load
+from extproc.loop import on_loop
 from extproc.placement import LEAST_ENVOY, Placement
+from extproc.places import UNIX, Place, Tls, UnixSocket, places
 from extproc.run import Address
-
-SIMULATED_KEY = "sk-sim-stand-in"
+from extproc.supervisor import cores
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -51,20 +47,22 @@ class _AddressType(click.ParamType[Address]):
             self.fail(f"{host!r} is neither an address nor a name that resolves to one", param, ctx)
 
 
-class _DoorType(click.ParamType[Address | str]):
-    """`HOST:PORT`, or `unix:PATH` as it stands."""
+class _PlaceType(click.ParamType[Place]):
+    """`HOST:PORT` or `unix:PATH`."""
 
     name = "HOST:PORT|unix:PATH"
 
     def __init__(self, *, listens: bool) -> None:
         self._address = _AddressType(listens=listens)
 
-    def convert(self, value: str | Address, param: click.Parameter | None, ctx: click.Context | None) -> Address | str:
+    def convert(self, value: str | Place, param: click.Parameter | None, ctx: click.Context | None) -> Place:
+        if isinstance(value, UnixSocket):
+            return value
         if not isinstance(value, str) or not value.startswith(UNIX):
             return self._address.convert(value, param, ctx)
         if not value.startswith(f"{UNIX}/"):
             self.fail(f"{value!r} is not unix: and an absolute path", param, ctx)
-        return f"{UNIX}/{value.removeprefix(UNIX).lstrip('/')}"  # unix:///path is another way to write it
+        return UnixSocket(f"/{value.removeprefix(UNIX).lstrip('/')}")  # unix:///path is another way to write it
 
 
 class _ModeType(click.ParamType[int]):
@@ -103,20 +101,16 @@ _grace = click.option(
     help="How long open exchanges may finish after a stop was asked for.",
 )  # fmt: skip
 
+_workers = click.option(
+    "--workers", type=click.IntRange(1, 256), help="Worker processes; by default what the configuration says."
+)
+
 
 _ACCESS_LOG = "File for Envoy's access log, such as /dev/stdout"
 
 
 def _address(flag: str, default: str, help: str) -> Callable[[F], F]:
     return click.option(flag, type=_AddressType(listens=True), default=default, show_default=True, help=help)
-
-
-def _stand_in(url: str | None) -> StandIn | None:
-    return StandIn(url, SIMULATED_KEY) if url else None
-
-
-def _load(path: Path | None, url: str | None = None) -> Loaded:
-    return load(path, os.environ, stand_in=_stand_in(url))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -129,10 +123,10 @@ def cli() -> None:
 @_config
 @click.option(
     "--listen",
-    type=_DoorType(listens=True),
+    type=_PlaceType(listens=True),
     default="127.0.0.1:9000",
     show_default=True,
-    help="Where Envoy reaches the sidecar (gRPC).",
+    help="Where Envoy reaches the first worker (gRPC); the others have the next ports, or PATH.1, PATH.2, …",
 )
 @click.option(
     "--socket-mode", type=_ModeType(), default="600", show_default=True, help="Who may use a Unix socket, in octal."
@@ -140,18 +134,22 @@ def cli() -> None:
 @click.option("--tls-cert", type=_file, help="Certificate chain (PEM); with --tls-key and --tls-client-ca: mutual TLS.")
 @click.option("--tls-key", type=_file, help="Its key.")
 @click.option("--tls-client-ca", type=_file, help="Who signs Envoy's certificate; without one Envoy is refused.")
-@_address("--admin", "127.0.0.1:8081", "/healthz, /readyz, /version.")
+@_address("--admin", "127.0.0.1:8081", "/healthz, /readyz, /version, /config.")
+@_workers
+@click.option("--xds-dir", type=click.Path(path_type=Path), help="Keep what `extproc envoy --xds-dir` wrote fresh.")
 @_log_format
 @_log_level
 @_grace
 def serve(
     path: Path | None,
-    listen: Address | str,
+    listen: Place,
     socket_mode: int,
     tls_cert: Path | None,
     tls_key: Path | None,
     tls_client_ca: Path | None,
     admin: Address,
+    workers: int | None,
+    xds_dir: Path | None,
     log_format: logs.Format,
     log_level: str,
     grace: float,
@@ -161,14 +159,16 @@ def serve(
     tls = Tls(tls_cert, tls_key, tls_client_ca) if tls_cert and tls_key and tls_client_ca else None
     if tls is None and (tls_cert or tls_key or tls_client_ca):
         raise click.UsageError("--tls-cert, --tls-key and --tls-client-ca belong together")
-    loaded = _load(path)
-    run.on_loop(lambda: run.serve(loaded, run.Door(listen, tls, socket_mode), admin, grace))
+    door = run.Door(listen, tls, socket_mode)
+    options = run.ServeOptions(door, admin, grace, workers, run.Logging(log_format, log_level), xds_dir)
+    on_loop(lambda: run.serve(run.Source(path, os.environ), options))
 
 
 @cli.command("run")
 @_config
 @_address("--listen", "127.0.0.1:8080", "Where Envoy takes requests.")
-@_address("--admin", "127.0.0.1:8081", "/healthz, /readyz, /version.")
+@_address("--admin", "127.0.0.1:8081", "/healthz, /readyz, /version, /config.")
+@_workers
 @click.option("--simulate", is_flag=True, help="Simulated vendors stand in for every service without a key.")
 @click.option("--demo", is_flag=True, help="Show one streamed chat once requests are routed.")
 @click.option("--access-log", default="", help=f"{_ACCESS_LOG}; none by default.")
@@ -181,6 +181,7 @@ def run_command(
     path: Path | None,
     listen: Address,
     admin: Address,
+    workers: int | None,
     simulate: bool,
     demo: bool,
     access_log: str,
@@ -192,8 +193,9 @@ def run_command(
 ) -> None:
     """The sidecar and a real Envoy, supervised: when one dies, all stop."""
     logs.configure(log_format, log_level)
-    options = run.RunOptions(listen, admin, grace, demo, access_log or None, concurrency, placement)
-    run.on_loop(lambda: run.run(lambda url: _load(path, url), options, simulate=simulate))
+    logging = run.Logging(log_format, log_level)
+    options = run.RunOptions(listen, admin, grace, workers, logging, demo, access_log or None, concurrency, placement)
+    on_loop(lambda: run.run(run.Source(path, os.environ), options, simulate=simulate))
 
 
 @cli.command()
@@ -202,11 +204,17 @@ def run_command(
 @_address("--envoy-admin", "127.0.0.1:9901", "Envoy's own admin interface.")
 @click.option(
     "--sidecar",
-    type=_DoorType(listens=False),
+    type=_PlaceType(listens=False),
     multiple=True,
     default=["127.0.0.1:9000"],
     show_default=True,
-    help="HOST:PORT or unix:PATH of the sidecar; may be repeated, requests then go to each in turn.",
+    help="HOST:PORT or unix:PATH of the sidecar's first worker, the others are beside it; or, several times, of each.",
+)
+@_workers
+@click.option(
+    "--xds-dir",
+    type=click.Path(path_type=Path, resolve_path=True),
+    help="Write what changes into this directory, for Envoy to follow; by default everything is in the bootstrap.",
 )
 @click.option("--sidecar-tls-ca", help="Who signs the sidecar's certificate (PEM file on Envoy's machine).")
 @click.option("--sidecar-tls-cert", help="Envoy's own certificate.")
@@ -225,7 +233,9 @@ def envoy(
     path: Path | None,
     listen: Address,
     envoy_admin: Address,
-    sidecar: tuple[Address | str, ...],
+    sidecar: tuple[Place, ...],
+    workers: int | None,
+    xds_dir: Path | None,
     sidecar_tls_ca: str | None,
     sidecar_tls_cert: str | None,
     sidecar_tls_key: str | None,
@@ -238,8 +248,11 @@ def envoy(
     no_validate: bool,
 ) -> None:
     """Print the Envoy bootstrap for a configuration, checked by `envoy --mode validate` where there is an Envoy."""
-    from extproc import bootstrap  # slow to import
+    from extproc import bootstrap, xds  # slow to import
 
+    loaded = load(path, os.environ, keyless=path is not None)
+    run.check_placement(placement, LEAST_ENVOY, loaded)  # this machine's Envoy is not the one that will serve
+    count = workers or loaded.config.workers or cores()
     tls = None
     files = (sidecar_tls_ca, sidecar_tls_cert, sidecar_tls_key, sidecar_tls_secrets)
     if any(files) or sidecar_tls_name:
@@ -257,17 +270,18 @@ def envoy(
         port=listen.port,
         admin_host=envoy_admin.host,
         admin_port=envoy_admin.port,
-        sidecars=tuple(map(str, sidecar)),
+        sidecars=tuple(map(str, places(sidecar[0], count) if len(sidecar) == 1 else sidecar)),
         sidecar_tls=tls,
         access_log=access_log or None,
         placement=placement,
         ca_file=ca_file or run.system_ca_file(bootstrap.SYSTEM_CA_FILES),
+        xds_directory=None if xds_dir is None else str(xds_dir),
     )
-    loaded = load(path, os.environ, keyless=path is not None)
-    run.check_placement(placement, LEAST_ENVOY, loaded)  # this machine's Envoy is not the one that will serve
-    text = bootstrap.bootstrap(loaded.config, options)
     if not no_validate:
-        _validate(text)
+        _validate(bootstrap.bootstrap(loaded.config, bootstrap.static(options)))
+    if xds_dir is not None:
+        xds.created(xds_dir, options, loaded)
+    text = bootstrap.bootstrap(loaded.config, options)
     click.echo(bootstrap.as_yaml(text) if kind == "yaml" else text, nl=False)
 
 
@@ -277,13 +291,10 @@ def _validate(bootstrap: str) -> None:
     except run.EnvoyError as error:
         click.echo(f"not validated: {error}", err=True)
         return
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory, "envoy.json")
-        path.write_text(bootstrap)
-        try:
-            envoy_process.validate(path)
-        except run.EnvoyError as error:
-            raise run.EnvoyError(f"{error}\n(if it names paths of another machine: --no-validate)") from None
+    try:
+        envoy_process.validate_text(bootstrap)
+    except run.EnvoyError as error:
+        raise run.EnvoyError(f"{error}\n(if it names paths of another machine: --no-validate)") from None
 
 
 @cli.command()
@@ -292,7 +303,7 @@ def check(path: Path | None) -> None:
     """Print what was understood of a configuration."""
     from extproc.describe import describe
 
-    click.echo(describe(_load(path)), nl=False)
+    click.echo(describe(load(path, os.environ)), nl=False)
 
 
 @cli.command()
@@ -326,7 +337,7 @@ def simulate(listen: Address, latency: float, interval: float, chunk_size: int |
 
     run.check_free(listen)
     options = Options(latency=latency, interval=interval, chunk_size=chunk_size, strict_host=strict_host)
-    run.on_loop(lambda: run.until_stopped(serve(listen.host, listen.port, options, ready)))
+    on_loop(lambda: run.until_stopped(serve(listen.host, listen.port, options, ready)))
 
 
 def main() -> None:
@@ -341,7 +352,7 @@ def main() -> None:
     except ConfigError as error:
         click.echo(str(error), err=True)
         sys.exit(2)
-    except (run.PartDied, run.EnvoyError, OSError) as error:
+    except (run.PartDied, run.EnvoyError, run.WorkerFailed, OSError) as error:
         click.echo(f"extproc: {error}", err=True)
         sys.exit(1)
 

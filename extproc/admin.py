@@ -1,8 +1,10 @@
-"""The admin port: `/healthz` (the process lives), `/readyz` (requests will be served), `/version`."""
+"""The admin port: `/healthz` (the process lives), `/readyz` (requests will be served), `/version`, `/config` (what is
+served now, keys redacted)."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 import os
+from typing import Any
 
 from aiohttp import web
 
@@ -10,8 +12,11 @@ from extproc import __version__
 
 
 @asynccontextmanager
-async def serving(host: str, port: int, not_ready: Callable[[], str | None]) -> AsyncIterator[int]:
+async def serving(
+    host: str, port: int, not_ready: Callable[[], str | None], config: Callable[[], Mapping[str, Any] | None]
+) -> AsyncIterator[int]:
     """Serve the admin port; yields the port it got. `not_ready`: why requests would not be served, None if they are.
+    `config`: what is known of the configuration, None before there is one.
 
     Raises `OSError` when the address is taken.
     """
@@ -28,8 +33,13 @@ async def serving(host: str, port: int, not_ready: Callable[[], str | None]) -> 
     async def version(_: web.Request) -> web.Response:
         return web.json_response({"name": "ai-proxy-envoy", "version": __version__})
 
+    async def active(_: web.Request) -> web.Response:
+        document = config()
+        return web.json_response(document or {"reason": "starting"}, status=200 if document else 503)
+
     app = web.Application()
-    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/version", version)])
+    handlers = {"/healthz": healthz, "/readyz": readyz, "/version": version, "/config": active}
+    app.add_routes([web.get(path, handler) for path, handler in handlers.items()])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

@@ -45,6 +45,18 @@ NAMESPACE: Final = "ai_proxy"
 DETAILS: Final = "ai_proxy_answer"
 """`response.code_details` of the sidecar's own answers, so that they are not taken for Envoy's."""
 
+PROBE_PATH: Final = "/ai-proxy/probe"
+"""Asked for through Envoy at start, to see that it reaches the sidecar; not worth a log line."""
+
+HEALTH_SECONDS: Final = 1
+"""How often Envoy asks a worker whether it may send it more."""
+
+LAME_SECONDS: Final = 2.5 * HEALTH_SECONDS
+"""How long a worker that leaves still serves: by then Envoy has asked, and sends its streams elsewhere."""
+
+MOST_BODY_BYTES: Final = 1 << 30
+"""The largest `maxBodyBytes`."""
+
 _LEAST_BUFFER: Final = 32 << 20
 _MARGIN: Final = 16 << 20
 

@@ -78,6 +78,24 @@ Seconds = Annotated[
 """A duration: a number of seconds or text such as `500ms`, `30s`, `5m`, `1h`."""
 
 
+_SIZES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
+def _bytes(value: Any) -> Any:
+    if isinstance(value, str) and (match := re.fullmatch(r"(\d+)([KMG]iB)", value)):
+        return int(match[1]) * _SIZES[match[2]]
+    return value
+
+
+Bytes = Annotated[
+    int,
+    BeforeValidator(_bytes),
+    Field(gt=0),
+    WithJsonSchema({"type": ["integer", "string"], "exclusiveMinimum": 0, "pattern": r"^\d+[KMG]iB$"}),
+]
+"""A size: a number of bytes or text such as `512MiB`."""
+
+
 def _http_url(value: str) -> str:
     try:
         parts = urlsplit(value)
@@ -165,6 +183,14 @@ class Tls(Block):
     """How a vendor's certificate is verified. `caFile`: PEM bundle that replaces the system's."""
 
     ca_file: str | None = None
+
+
+class Recycle(Block):
+    """When a worker process is replaced by a new one, one at a time. `maxAge`: how long one lives. `maxMemory`: what
+    it may hold of the machine's memory."""
+
+    max_age: Seconds | None = None
+    max_memory: Bytes | None = None
 
 
 class ContextFile(Block):

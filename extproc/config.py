@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from extproc.agreed import SIDECAR_CLUSTER
-from extproc.blocks import Block, Headers, HostPattern, PathPrefix, Patterns, Redis, Seconds
+from extproc.agreed import MOST_BODY_BYTES, SIDECAR_CLUSTER
+from extproc.blocks import Block, Headers, HostPattern, PathPrefix, Patterns, Recycle, Redis, Seconds
 from extproc.clients import Book, Client, book
 from extproc.masking import mask, mask_path
 from extproc.providers import AnyProvider, Provider
@@ -140,16 +140,19 @@ class Config(Block):
     """One configuration file. `maxBodyBytes`: the longest JSON body read. `corsOrigins`: origins that browsers may
     call from; Envoy answers their preflights. `streamIdleTimeout`: how long an exchange may be silent.
     `answerHeaders`: whether answers say in `x-ai-provider` and `x-ai-attempts` who gave them. `clients`: who may come
-    in; without any, everybody. `redis`: where key state is shared with other processes."""
+    in; without any, everybody. `redis`: where key state is shared with other processes. `workers`: processes that
+    serve; as many as the machine has cores if absent. `recycle`: when they are replaced."""
 
     providers: tuple[AnyProvider, ...] = Field(min_length=1)
     routes: tuple[Route, ...] = ()
-    max_body_bytes: int = Field(default=32 << 20, ge=1024, le=1 << 30)
+    max_body_bytes: int = Field(default=32 << 20, ge=1024, le=MOST_BODY_BYTES)
     cors_origins: tuple[str, ...] = ()
     stream_idle_timeout: Seconds = 600.0
     answer_headers: bool = True
     clients: Annotated[tuple[Client, ...], Field(min_length=1)] = ()
     redis: Redis | None = None
+    workers: int | None = Field(default=None, ge=1, le=256)
+    recycle: Recycle | None = None
 
     @model_validator(mode="after")
     def _references(self) -> Self:

@@ -4,7 +4,7 @@ Rule: an exchange never waits for one. What could not be fetched is absent, and 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 import ssl
@@ -33,7 +33,8 @@ async def fetch(source: ContextSource, session: aiohttp.ClientSession) -> str:
     """The text of a source. Raises `ContextError`."""
     try:
         async with asyncio.timeout(source.timeout):
-            body = await (_read_file(source) if source.url.startswith("file://") else _get(source, session))
+            path = file_of(source)
+            body = await (_get(source, session) if path is None else _read_file(path, source.max_bytes))
         text = body.decode("utf-8-sig")
         if source.field is None:
             return text
@@ -58,9 +59,8 @@ async def fetch(source: ContextSource, session: aiohttp.ClientSession) -> str:
     return value
 
 
-async def _read_file(source: ContextSource) -> bytes:
-    path = Path(url2pathname(urlsplit(source.url).path))
-    return await asyncio.to_thread(_bounded, path, source.max_bytes)
+async def _read_file(path: Path, limit: int) -> bytes:
+    return await asyncio.to_thread(_bounded, path, limit)
 
 
 def _bounded(path: Path, limit: int) -> bytes:
@@ -89,45 +89,81 @@ async def _get(source: ContextSource, session: aiohttp.ClientSession) -> bytes:
 
 
 class Contexts:
-    """`texts`: the texts at hand, by provider id; replaced whole with every refresh."""
+    """`texts`: the texts at hand, by provider id; replaced whole with every change, and given to `changed`."""
 
-    def __init__(self) -> None:
+    def __init__(self, session: aiohttp.ClientSession, changed: Callable[[Mapping[str, str]], None]) -> None:
         self.texts: Mapping[str, str] = {}
+        self._session = session
+        self._changed = changed
+        self._kept: dict[str, tuple[ContextSource, asyncio.Task[None]]] = {}
 
-    async def keep(
-        self, name: str, source: ContextSource, session: aiohttp.ClientSession, tried: asyncio.Event
-    ) -> None:
+    async def follow(self, sources: Mapping[str, ContextSource], patience: float = _FIRST_WAIT) -> None:
+        """Keep the texts of these sources fresh, and no other; back once the new ones were tried, or after `patience`
+        seconds. A text whose source changed stays until the new one is there."""
+        for name in [n for n in self._kept if n not in sources]:
+            self._kept.pop(name)[1].cancel()
+        if gone := self.texts.keys() - sources.keys():
+            self._replace({name: text for name, text in self.texts.items() if name not in gone})
+        new = [n for n, source in sources.items() if n not in self._kept or self._kept[n][0] != source]
+        await self._begin({name: sources[name] for name in new}, patience)
+        if missing := sorted(sources.keys() - self.texts.keys()):
+            log.warning("context texts are missing", missing=missing)
+
+    async def refetch(self, files: Collection[Path], patience: float = _FIRST_WAIT) -> None:
+        """Read those texts again whose files these are."""
+        kept = {name: source for name, (source, _) in self._kept.items()}
+        await self._begin({n: s for n, s in kept.items() if file_of(s) in files}, patience)
+
+    async def close(self) -> None:
+        tasks = [task for _, task in self._kept.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _begin(self, sources: Mapping[str, ContextSource], patience: float) -> None:
+        tried = [asyncio.Event() for _ in sources]
+        for (name, source), event in zip(sources.items(), tried, strict=True):
+            if name in self._kept:
+                self._kept.pop(name)[1].cancel()
+            self._kept[name] = (source, asyncio.create_task(self._keep(name, source, event)))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await asyncio.gather(*(event.wait() for event in tried))
+
+    async def _keep(self, name: str, source: ContextSource, tried: asyncio.Event) -> None:
         """Fetch one text for ever; `tried` is set after the first attempt."""
         failures = 0
         while True:
             try:
-                text = await fetch(source, session)
+                text = await fetch(source, self._session)
             except ContextError as error:
                 pause = min(_RETRY[min(failures, len(_RETRY) - 1)], source.refresh)
                 failures += 1
                 log.warning("context text not available", provider=name, reason=str(error), kept=name in self.texts)
             else:
                 pause, failures = source.refresh, 0
-                self.texts = {**self.texts, name: text}
+                if self.texts.get(name) != text:
+                    self._replace({**self.texts, name: text})
             tried.set()
             await asyncio.sleep(pause)
 
+    def _replace(self, texts: Mapping[str, str]) -> None:
+        self.texts = texts
+        self._changed(texts)
+
+
+def file_of(source: ContextSource) -> Path | None:
+    """The file that a text is read from, if it is one."""
+    parts = urlsplit(source.url)
+    return Path(url2pathname(parts.path)) if parts.scheme == "file" else None
+
 
 @asynccontextmanager
-async def kept(sources: Mapping[str, ContextSource]) -> AsyncIterator[Contexts]:
-    """Keep the texts of all sources fresh; yields once each was tried, or after some seconds."""
-    contexts = Contexts()
+async def keeping(changed: Callable[[Mapping[str, str]], None]) -> AsyncIterator[Contexts]:
+    """Context texts, none at first, kept until the end of the block."""
     async with aiohttp.ClientSession() as session:
-        tried = {name: asyncio.Event() for name in sources}
-        tasks = [asyncio.create_task(contexts.keep(n, s, session, tried[n])) for n, s in sources.items()]
+        contexts = Contexts(session, changed)
         try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_FIRST_WAIT):
-                    await asyncio.gather(*(event.wait() for event in tried.values()))
-            if missing := sorted(sources.keys() - contexts.texts.keys()):
-                log.warning("starting without all context texts", missing=missing)
             yield contexts
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await contexts.close()

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic.json_schema import GenerateJsonSchema
 
+from extproc.blocks import Recycle
 from extproc.clients import Client
 from extproc.config import Config, Group, Route, Step
 from extproc.load import Loaded
@@ -40,6 +41,9 @@ def describe(loaded: Loaded) -> str:
         width = max(len(client.name) for client in config.clients)
         lines += [f"  {client.name:<{width}}  {'; '.join(_rights(client))}" for client in config.clients]
     lines += ["", "Limits", f"  JSON body up to {_size(config.max_body_bytes)}"]
+    if config.workers is not None:
+        lines.append(f"  {config.workers} worker process{'es' if config.workers > 1 else ''}")
+    lines += [f"  a worker is replaced when {limit}" for limit in _recycling(config.recycle)]
     if config.cors_origins:
         lines.append(f"  browsers may call from {', '.join(config.cors_origins)}")
     if config.redis is not None:
@@ -158,6 +162,13 @@ def _public(url: str, *known: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl() + shown
 
 
+def _recycling(recycle: Recycle | None) -> Iterator[str]:
+    if recycle is not None and recycle.max_age is not None:
+        yield f"it is {recycle.max_age:g} s old"
+    if recycle is not None and recycle.max_memory is not None:
+        yield f"it holds more than {_size(recycle.max_memory)}"
+
+
 def _size(count: int) -> str:
     for unit, size in (("MiB", 1 << 20), ("KiB", 1 << 10)):
         if count % size == 0:
@@ -228,6 +239,8 @@ _DESCRIPTIONS = {
     "from the environment or file:PATH of a secret file.",
     "keyFile": "A file with the client's keys, one per line, each itself or as sha256:…; relative to this file.",
     "match": "What a request must have; everything that is said must hold. Without it: every request.",
+    "maxAge": "How long a worker lives: seconds, or text such as 500ms, 30s, 5m, 1h.",
+    "maxMemory": "What a worker may hold: bytes, or text such as 512MiB. Linux only.",
     "maxBodyBytes": "The longest JSON body that is read.",
     "maxBytes": "The longest text that is taken, in bytes.",
     "mode": "auto: name is one of max_tokens, temperature, top_p, top_k, seed; raw: a dotted path.",
@@ -257,6 +270,7 @@ _DESCRIPTIONS = {
     "qwenFileIds": "Uploaded files that qwen-long gets to see; native API only, not together with context.",
     "reasoningContentMode": "What becomes of the model's thinking: kept apart, dropped, or put before the answer.",
     "recordUsage": "true: answers are read to count tokens even where nothing else needs it.",
+    "recycle": "When a worker process is replaced by a new one, one at a time.",
     "refresh": "How often the text is fetched again: seconds, or text such as 500ms, 30s, 5m, 1h.",
     "responseJsonSchema": "Goes into every chat as response_format.",
     "responseModel": "Whose model name answers carry: the one the client asked for, or the vendor's.",
@@ -269,6 +283,7 @@ _DESCRIPTIONS = {
     "tls": "How the vendor's certificate is verified.",
     "type": "The vendor.",
     "value": "Any YAML value.",
+    "workers": "How many processes serve; read at start. As many as there are cores if absent.",
 }
 
 

@@ -5,8 +5,8 @@ us: it is stopped in order, and the kernel ends it if we die without a word (Lin
 """
 
 import asyncio
-from collections.abc import Callable
-import contextlib
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 import ctypes
 import importlib
 import json
@@ -22,11 +22,13 @@ from urllib.parse import quote
 
 import aiohttp
 
-__all__ = ["EnvoyError", "EnvoyProcess", "die_with_parent", "find_envoy", "validate", "version"]
+__all__ = ["EnvoyError", "EnvoyProcess", "die_with_parent", "find_envoy", "validate", "validate_text", "version"]
 
-_DRAIN_SECONDS = 1  # a listener closes this long after we ask; exchanges under way go on
+_DRAIN_SECONDS = 1.0  # a listener closes this long after we ask; exchanges under way go on
+_CHANGE_SECONDS = 24 * 3600  # how long connections of a listener that was changed may go on: then Envoy cuts them
 _STOP_SECONDS = 5.0  # between SIGTERM and SIGKILL
 _POLL = 0.05
+_WARMING = "cluster_manager.warming_clusters"
 
 
 class EnvoyError(Exception):
@@ -69,6 +71,14 @@ def validate(bootstrap: Path, *, binary: str | None = None) -> None:
         raise EnvoyError(f"Envoy refuses its configuration: {_complaint(result.stderr or result.stdout)}")
 
 
+def validate_text(bootstrap: str) -> None:
+    """Like `validate`, of a bootstrap (JSON) that is in no file."""
+    with tempfile.TemporaryDirectory(prefix="extproc-") as directory:
+        path = Path(directory, "envoy.json")
+        path.write_text(bootstrap)
+        validate(path)
+
+
 class EnvoyProcess:
     """One Envoy serving one bootstrap file. `start` it once; `exited` resolves to its exit code, whoever ended it.
 
@@ -97,6 +107,7 @@ class EnvoyProcess:
         self._tasks: list[asyncio.Task[int]] = []
         self._last_lines: list[str] = []
         self._held: list[str] | None = []  # what is said at start: an error repeats it, or it is passed on later
+        self._refusals: dict[str, object] = {}
         self.listener_port = 0
         self.admin_address = ""
 
@@ -110,7 +121,7 @@ class EnvoyProcess:
                 *("--admin-address-path", str(address_file)),
                 *("--concurrency", str(self._concurrency)),
                 *("--log-level", self._log_level),
-                *("--drain-time-s", str(_DRAIN_SECONDS), "--drain-strategy", "immediate"),
+                *("--drain-time-s", str(_CHANGE_SECONDS), "--drain-strategy", "immediate"),
                 "--disable-hot-restart",  # several Envoys on one machine would otherwise fight for one shared memory
                 stdin=subprocess.DEVNULL,
                 stdout=self._stdout,
@@ -144,13 +155,37 @@ class EnvoyProcess:
         assert self._process is not None
         return self._process.pid
 
+    async def works_with(self, versions: Mapping[str, str], patience: float = 5.0) -> bool:
+        """Whether, perhaps after a while, these statistics (`….version_text`) have these values, and no cluster is
+        being prepared. Raises `EnvoyError` when Envoy refused what was to bring them about."""
+        refusals = [name.replace("version_text", "update_rejected") for name in versions]
+        names = "|".join(map(re.escape, (*versions, *refusals, _WARMING)))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while True:
+                    found = await self._stats(f"^({names})$")
+                    before, self._refusals = self._refusals, self._refusals | {n: found.get(n, 0) for n in refusals}
+                    if any(self._refusals[name] != before.get(name, 0) for name in refusals):
+                        raise EnvoyError("Envoy refuses the change")
+                    if all(found.get(n) == v for n, v in {**versions, _WARMING: 0}.items()):
+                        return True
+                    await asyncio.sleep(_POLL)
+        return False
+
+    async def _stats(self, names: str) -> dict[str, object]:
+        """Statistics by name, none while Envoy does not answer."""
+        with suppress(aiohttp.ClientError, EnvoyError):
+            answer = await self._admin("GET", f"/stats?format=json&filter={quote(names)}")
+            return {stat["name"]: stat["value"] for stat in json.loads(answer)["stats"] if "name" in stat}
+        return {}
+
     async def drain_and_stop(self, grace: float = 30.0) -> int:
         """Take no new requests, let those under way end for at most `grace` seconds, then stop. The exit code.
 
         Cancelled, it stops at once."""
         try:
             if not self._tasks[0].done():
-                with contextlib.suppress(aiohttp.ClientError, TimeoutError, EnvoyError):
+                with suppress(aiohttp.ClientError, TimeoutError, EnvoyError):
                     async with asyncio.timeout(grace):
                         await self._drain()
         finally:
@@ -162,16 +197,16 @@ class EnvoyProcess:
         assert self._process is not None
         for signal_number in (signal.SIGTERM, signal.SIGKILL):
             if not self._tasks[0].done():
-                with contextlib.suppress(ProcessLookupError):
+                with suppress(ProcessLookupError):
                     self._process.send_signal(signal_number)
                 await asyncio.wait(self._tasks, timeout=_STOP_SECONDS)
         return await self._tasks[0]
 
     async def _drain(self) -> None:
         await self._admin("POST", "/healthcheck/fail")
-        await self._admin("POST", "/drain_listeners?graceful")
         active = f"^http\\.{re.escape(self._stat_prefix)}\\.downstream_rq_active$"
         await asyncio.sleep(_DRAIN_SECONDS)
+        await self._admin("POST", "/drain_listeners")
         while True:
             answer = await self._admin("GET", f"/stats?format=json&filter={quote(active)}")
             if not any(stat.get("value") for stat in json.loads(answer)["stats"]):
@@ -182,7 +217,7 @@ class EnvoyProcess:
         while True:
             if self._tasks[0].done():
                 raise EnvoyError(f"Envoy ended at start with code {self._tasks[0].result()}{self._words()}")
-            with contextlib.suppress(FileNotFoundError, aiohttp.ClientError, EnvoyError):
+            with suppress(FileNotFoundError, aiohttp.ClientError, EnvoyError):
                 self.admin_address = address_file.read_text()  # noqa: ASYNC240  a line in a local file
                 if self.admin_address:
                     await self._admin("GET", "/ready")

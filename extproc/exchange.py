@@ -290,7 +290,7 @@ class Exchange:
             every = self._candidates(state.headers, {}) if state.place is not None else state.routes
             names = self._client.listed(routing.listed_models(self._config, every))
             if names is not None:
-                return self._answer(routing.models_answer(names, state.target, self._moment.now))
+                return self._answer(routing.models_answer(names, state.target, int(self._moment.now)))
             routes = routes or state.routes[:1]
         if not routes:
             raise NoRoute("no route takes this request")
@@ -304,7 +304,7 @@ class Exchange:
         now, nonce = self._moment.now, self._moment.nonce
         token = self.record.token = self._keys.choose(provider, self._chance, self.record.attempt, now)
         method = state.headers.get(":method", "")
-        return Call(state.target, method, state.headers, token=token, now=now, nonce=nonce)
+        return Call(state.target, method, state.headers, token=token, now=int(now), nonce=nonce)
 
     def _answer(self, body: bytes) -> Answer:
         self._state = Done()

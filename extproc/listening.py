@@ -4,75 +4,41 @@ Rule: whoever can talk to this port decides what leaves with the vendors' keys, 
 a socket is its owner's until a mode says otherwise, and with TLS a client without a certificate is refused.
 """
 
-from dataclasses import dataclass
 import os
-from pathlib import Path
-import socket
 import ssl
-import stat
 
 import grpc
 import structlog
 
+from extproc.places import OWNER_ONLY, UNIX, Tls
+
 log = structlog.get_logger("extproc.listening")
-
-UNIX = "unix:"
-OWNER_ONLY = 0o600
-_LONGEST_PATH = 107
-"""Bytes of a Unix socket's path (`sun_path` of Linux, less its end)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """PEM files: our certificate chain, its key, and the authority of the clients that may connect."""
-
-    certificate: Path
-    key: Path
-    client_ca: Path
 
 
 def bind(server: "grpc.aio.Server", address: str, *, tls: Tls | None = None, socket_mode: int = OWNER_ONLY) -> int:
-    """Let the server listen on `host:port` or `unix:PATH`; the port. Raises `OSError` with one line that says why."""
+    """Let the server listen on `host:port` or `unix:PATH`; the port. Raises `OSError` with one line that says why.
+
+    A socket takes the place of the one that a predecessor still serves: it is made beside it and renamed onto it, since
+    gRPC removes the path that it knows when it stops.
+    """
     path = address.removeprefix(UNIX) if address.startswith(UNIX) else None
-    if path is not None:
-        _make_way(path)
+    own = f"{path}.{os.getpid()}"
     credentials = None if tls is None else _Certificates(tls).credentials()
     # Of the whole process, but there is no other thread of ours yet, and the socket is never open to others.
     mask = os.umask(0o777 & ~OWNER_ONLY)
     try:
         if credentials is None:
-            port = int(server.add_insecure_port(address))
+            port = int(server.add_insecure_port(address if path is None else f"{UNIX}{own}"))
         else:
-            port = int(server.add_secure_port(address, credentials))
+            port = int(server.add_secure_port(address if path is None else f"{UNIX}{own}", credentials))
     except RuntimeError as error:
         raise OSError(f"cannot listen on {address}: {error}") from None
     finally:
         os.umask(mask)
     if path is not None:
-        os.chmod(path, socket_mode)
+        os.chmod(own, socket_mode)
+        os.rename(own, path)
     return port
-
-
-def _make_way(path: str) -> None:
-    """Remove what an earlier process left behind, and only that. gRPC would also take a socket that is in use."""
-    if not path.startswith("/") or len(os.fsencode(path)) > _LONGEST_PATH:
-        raise OSError(f"cannot listen on {UNIX}{path}: wanted an absolute path of at most {_LONGEST_PATH} bytes")
-    try:
-        kind = os.lstat(path).st_mode
-    except FileNotFoundError:
-        if not os.path.isdir(os.path.dirname(path)):
-            raise OSError(f"cannot listen on {UNIX}{path}: there is no directory {os.path.dirname(path)}") from None
-        return
-    if not stat.S_ISSOCK(kind):
-        raise OSError(f"cannot listen on {UNIX}{path}: there is something that is not a socket")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1)
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-        else:
-            raise OSError(f"cannot listen on {UNIX}{path}: it is in use")
 
 
 class _Certificates:

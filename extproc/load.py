@@ -1,7 +1,8 @@
-"""From a file or the environment to a `Config`: the only reader of configuration and secret files.
+"""From a file or the environment to a `Config`.
 
-Rule: everything wrong is gathered and said at once, in our own words, with file, line and key; no message holds a
-secret. YAML mappings keep the lines they were written on (`Map`) through every change made before validation.
+Rule: files are read through `Files` only, so that whoever watches or repeats a load knows all of them. Everything wrong
+is gathered and said at once, in our own words, with file, line and key; no message holds a secret. YAML mappings keep
+the lines they were written on (`Map`) through every change made before validation.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ from pydantic import ValidationError
 from extproc import environment, higress, yamlfile
 from extproc.clients import KeyHash
 from extproc.config import Config, ConfigError, Match, Problem, did_you_mean
+from extproc.files import Files
 from extproc.higress import Location
 from extproc.masking import mask
 from extproc.providers import Qwen
@@ -36,27 +38,38 @@ class StandIn:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A configuration, what is worth knowing about it, and where it comes from: the file's name or `environment`."""
+    """A configuration, what is worth knowing about it, and where it comes from: the file's name or `environment`.
+
+    `files`: what it was made of, by absolute path; secrets are among it.
+    """
 
     config: Config
     notes: tuple[str, ...]
     source: str
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
 def load(
-    path: Path | None, environ: Mapping[str, str], *, stand_in: StandIn | None = None, keyless: bool = False
+    path: Path | None,
+    environ: Mapping[str, str],
+    *,
+    stand_in: StandIn | None = None,
+    keyless: bool = False,
+    files: Files | None = None,
 ) -> Loaded:
     """The configuration of a file (native, Higress plugin or `WasmPlugin` documents), or without one of `environ`.
 
     `environ` also resolves `${NAME}` keys and, for `WasmPlugin` documents, `DEFAULT_AI_SERVICE`. Files that the
     configuration names are relative to it. `keyless`: keys that cannot be read here are not missed, for those who
-    need none (Envoy's side). Raises `ConfigError` with everything that is wrong.
+    need none (Envoy's side). `files`: what reads, and afterwards tells which files were asked for, also when the load
+    failed. Raises `ConfigError` with everything that is wrong.
     """
+    files = files or Files()
     if path is None:
         native, notes = environment.native(environ, stand_in=stand_in is not None)
-        return _Loading(environment.SOURCE, Path(), environ, stand_in, keyless, notes=list(notes)).finish(native)
-    loading = _Loading(str(path), path.absolute().parent, environ, stand_in, keyless)
-    return loading.finish(loading.combine(yamlfile.read(path)))
+        return _Loading(environment.SOURCE, Path(), environ, stand_in, keyless, files, notes=list(notes)).finish(native)
+    loading = _Loading(str(path), path.absolute().parent, environ, stand_in, keyless, files)
+    return loading.finish(loading.combine(yamlfile.read(path, files)))
 
 
 # Native documents to a Config
@@ -73,7 +86,8 @@ class _Loading:
     base: Path
     environ: Mapping[str, str]
     stand_in: StandIn | None
-    keyless: bool = False
+    keyless: bool
+    files: Files
     notes: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
@@ -199,7 +213,8 @@ class _Loading:
                 self._fault(native, ("redis",), "needs a package that is missing: pip install 'ai-proxy-envoy[redis]'")
         if config is None or self.problems:
             raise ConfigError(sorted(self.problems, key=lambda p: p.line)) from None
-        return Loaded(config, tuple(dict.fromkeys(map(mask, [*self.notes, *_advice(config)]))), self.file)
+        notes = tuple(dict.fromkeys(map(mask, [*self.notes, *_advice(config)])))
+        return Loaded(config, notes, self.file, self.files.found)
 
     def _provider(self, providers: list[Any], index: int) -> Any:
         """A provider block without what is switched off, its files absolute, the stand-in in place of missing keys."""
@@ -217,7 +232,7 @@ class _Loading:
         tls, context = block.get("tls"), block.get("context")
         if isinstance(tls, dict) and isinstance(tls.get("caFile"), str):
             path = self.base / tls["caFile"]
-            if not path.is_file():
+            if not self.files.exists(path):
                 self._fault(providers, (index, "tls", "caFile"), f"there is no file {path}")
             block["tls"] = tls | {"caFile": str(path)}
         if isinstance(context, dict) and isinstance(context.get("fileUrl"), str):
@@ -283,7 +298,7 @@ class _Loading:
             return [entry]
         path = self.base / entry.removeprefix("file:").removeprefix("//").strip()
         try:
-            tokens = _split(path.read_text(encoding="utf-8-sig"), "\n")
+            tokens = _split(self.files.read(path).decode("utf-8-sig"), "\n")
         except OSError as error:
             raise ValueError(f"the secret file {path} cannot be read: {reason(error)}") from None
         except UnicodeDecodeError:

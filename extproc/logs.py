@@ -63,10 +63,15 @@ def _write_trace(stream: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
     stream.write("\n" + _trace(exc_info))
 
 
-def configure(format: Format, level: str = "info") -> None:
-    """Set up structlog. `level`: debug, info, warning or error."""
+def configure(format: Format, level: str = "info", worker: int | None = None) -> None:
+    """Set up structlog. `level`: debug, info, warning or error. `worker`: the process, on every line."""
+
+    def named(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        return event if worker is None else {**event, "worker": worker}
+
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        named,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=format == "json"),
     ]

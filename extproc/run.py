@@ -1,41 +1,46 @@
 """The processes: the sidecar alone (`serve`), or with Envoy and simulated vendors beside it (`run`).
 
 Rule: everything started here is stopped here, in the order in which requests flow; when one part dies, all stop and
-the message says which.
+the message says which. Workers are no such part: they are started again.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 import os
 from pathlib import Path
 import signal
-import socket
 import sys
 import tempfile
 
 import aiohttp
 import structlog
 
-from extproc import admin, contexts, demo, envoy_process, logs, server
-from extproc.config import Config, ConfigError, Problem
+from extproc import admin, demo, envoy_process, logs
+from extproc.agreed import LAME_SECONDS, PROBE_PATH
+from extproc.config import ConfigError, Problem
 from extproc.envoy_process import EnvoyError, EnvoyProcess, die_with_parent
-from extproc.exchange import Snapshot
-from extproc.kept_keys import keys_kept
-from extproc.keys import Keys
-from extproc.listening import OWNER_ONLY, Tls
-from extproc.load import Loaded
+from extproc.live import EnvoySide, Live, NoEnvoy, Source
+from extproc.load import Loaded, StandIn
 from extproc.placement import Placement, objection
+from extproc.places import Address, Door, Place, reserved
+from extproc.sidecar import Options as SidecarOptions
+from extproc.sidecar import sidecar
+from extproc.supervisor import Logging, WorkerFailed
 
 __all__ = [
     "Address",
     "Door",
     "EnvoyError",
+    "Logging",
     "PartDied",
     "RunOptions",
+    "ServeOptions",
+    "Source",
+    "WorkerFailed",
     "check_free",
-    "on_loop",
     "run",
     "serve",
     "until_stopped",
@@ -46,60 +51,11 @@ log = structlog.get_logger("extproc.run")
 DRAIN_SECONDS = 30.0
 """How long open exchanges may go on after a stop was asked for."""
 
+SIMULATED_KEY = "sk-sim-stand-in"
+
 
 class PartDied(Exception):
     """A supervised process ended by itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class Door:
-    """Where Envoy reaches the sidecar: an address or `unix:PATH`, with mutual TLS or without."""
-
-    address: Address | str
-    tls: Tls | None = None
-    socket_mode: int = OWNER_ONLY
-
-
-def _snapshots(config: Config, texts: contexts.Contexts, keys: Keys) -> Callable[[], Snapshot]:
-    return lambda: Snapshot(config, texts.texts, keys)
-
-
-def _not_ready(config: Config, texts: contexts.Contexts) -> str | None:
-    """A route whose context text is missing cannot serve chats; only if that is so for all is nothing to be had."""
-    wanting = {p.id for p in config.providers if p.context_source is not None and p.id not in texts.texts}
-    served = [route for route in config.effective_routes if route.steps]
-    if all(step.provider in wanting for route in served for step in route.steps):
-        return "no route can serve: context texts are missing"
-    return None
-
-
-@asynccontextmanager
-async def sidecar(loaded: Loaded, door: Door, grace: float) -> AsyncIterator[tuple[int, Callable[[], str | None]]]:
-    """The gRPC server with its context texts; yields its port and what tells why it is not ready."""
-    config = loaded.config
-    for note in loaded.notes:
-        log.info(note)
-    sources = {p.id: source for p in config.providers if (source := p.context_source) is not None}
-    async with contexts.kept(sources) as texts, keys_kept(lambda: config) as keys:
-        snapshots = _snapshots(config, texts, keys)
-        async with server.serving(
-            str(door.address),
-            snapshots,
-            max_body_bytes=config.max_body_bytes,
-            grace=grace,
-            tls=door.tls,
-            socket_mode=door.socket_mode,
-        ) as port:
-            yield port, lambda: _not_ready(config, texts)
 
 
 class _Life:
@@ -145,22 +101,46 @@ async def _living() -> AsyncIterator[_Life]:
             raise
 
 
-async def serve(loaded: Loaded, door: Door, admin_address: Address, grace: float) -> None:
-    """The sidecar alone, until SIGTERM or SIGINT. Raises `OSError` when an address is taken."""
-    if isinstance(door.address, Address):
-        check_free(door.address, admin_address)
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """`xds`: the directory through which an Envoy follows, see `extproc envoy --xds-dir`."""
+
+    door: Door
+    admin: Address
+    grace: float
+    workers: int | None
+    logging: Logging
+    xds: Path | None
+
+
+async def serve(source: Source, options: ServeOptions) -> None:
+    """The sidecar alone, until SIGTERM or SIGINT. Raises what loading raises, `OSError`, `WorkerFailed`."""
+    live = Live(source)
+    if isinstance(options.door.first, Address):
+        check_free(options.door.first, options.admin)
+    envoy = NoEnvoy(live.loaded) if options.xds is None else _kept_fresh(options.xds, live.loaded)
+    given = SidecarOptions(options.door, options.workers, options.logging, LAME_SECONDS, options.grace)
     async with (
         _living() as life,
-        admin.serving(admin_address.host, admin_address.port, life.reason) as admin_port,
-        sidecar(loaded, door, grace) as (port, not_ready),
+        admin.serving(options.admin.host, options.admin.port, life.reason, live.description) as admin_port,
+        sidecar(live, given) as running,
+        running.following(envoy),
     ):
-        life.started(not_ready)
-        address = door.address if isinstance(door.address, str) else Address(door.address.host, port)
-        log.info(
-            "serving", grpc=str(address), tls=door.tls is not None, admin=_url(Address(admin_address.host, admin_port))
-        )
+        life.started(running.not_ready)
+        grpc = ", ".join(map(str, running.addresses))
+        tls = options.door.tls is not None
+        log.info("serving", grpc=grpc, tls=tls, admin=_url(Address(options.admin.host, admin_port)))
         await life.stop.wait()
-        log.info("stopping: open exchanges may finish (again to stop now)", seconds=grace)
+        log.info("stopping: open exchanges may finish (again to stop now)", seconds=options.grace)
+
+
+def _kept_fresh(path: Path, loaded: Loaded) -> EnvoySide:
+    """What `extproc envoy --xds-dir` wrote. Raises `OSError` where it did not."""
+    from extproc import xds  # half a second that only who keeps an Envoy's files pays
+
+    directory = xds.opened(path)
+    directory.write_all(loaded)
+    return directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,38 +150,46 @@ class RunOptions:
     listen: Address
     admin: Address
     grace: float
+    workers: int | None
+    logging: Logging
     demo: bool
     access_log: str | None
     concurrency: int
     placement: Placement
 
 
-async def run(load: Callable[[str | None], Loaded], options: RunOptions, *, simulate: bool) -> None:
+async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
     """Sidecar, Envoy and perhaps the simulated vendors, until SIGTERM, SIGINT or the death of one of them.
 
-    `load`: gives the configuration for the simulator's URL (None without one). Raises `PartDied`, `EnvoyError`,
-    `OSError`, and what `load` raises.
+    Raises `PartDied`, `EnvoyError`, `WorkerFailed`, `OSError`, and what loading raises.
     """
-    loaded = load("http://127.0.0.1:1" if simulate else None)  # a wrong configuration is said before anything starts
-    check_placement(options.placement, envoy_process.version(), loaded)
+    if simulate:
+        source = replace(source, stand_in=StandIn("http://127.0.0.1:1", SIMULATED_KEY))
+    live = Live(source, partial(check_placement, options.placement, envoy_process.version()))
     check_free(options.listen, options.admin)
+    options = replace(options, listen=_free(options.listen))
+    door = Door(Address("127.0.0.1", 0))
+    given = SidecarOptions(door, options.workers, options.logging, 0.0, options.grace)
     async with _living() as life, AsyncExitStack() as stack:
-        admin_port = await stack.enter_async_context(admin.serving(options.admin.host, options.admin.port, life.reason))
+        admin_port = await stack.enter_async_context(
+            admin.serving(options.admin.host, options.admin.port, life.reason, lambda: live.description())
+        )
         parts: dict[str, Awaitable[int]] = {}
         if simulate:
             url, parts["the simulated vendors"] = await _simulator(stack)
-            loaded = load(url)
-        port, not_ready = await stack.enter_async_context(sidecar(loaded, Door(Address("127.0.0.1", 0)), options.grace))
-        envoy = await _envoy(stack, loaded.config, port, options)
+            live = live.with_stand_in(StandIn(url, SIMULATED_KEY))
+        running = await stack.enter_async_context(sidecar(live, given))
+        envoy, side = await _envoy(stack, live.loaded, running.addresses, options)
         parts["Envoy"] = envoy.exited
         base = _url(Address(_reachable(options.listen.host), envoy.listener_port))
         await _until_routing(base)
-        life.started(not_ready)
+        await stack.enter_async_context(running.following(side))
+        life.started(running.not_ready)
         log.info("ready", base_url=f"{base}/v1", admin=_url(Address(options.admin.host, admin_port)))
         if options.demo:
             with logs.held():
-                await demo.chat(base, loaded.config)
-        print(demo.banner(base, loaded.config), flush=True)
+                await demo.chat(base, live.loaded.config)
+        print(demo.banner(base, live.loaded.config), flush=True)
         died = await _first(life.stop, parts)
         life.stop.set()
         if died is not None:
@@ -242,31 +230,34 @@ async def _simulator(stack: AsyncExitStack) -> tuple[str, Awaitable[int]]:
     return url, process.wait()
 
 
-async def _envoy(stack: AsyncExitStack, config: Config, sidecar_port: int, options: RunOptions) -> EnvoyProcess:
-    """Start Envoy with a bootstrap made for `config`; it is drained and stopped with the stack."""
-    from extproc import bootstrap  # half a second that only who runs Envoy pays
+async def _envoy(
+    stack: AsyncExitStack, loaded: Loaded, sidecars: Sequence[Place], options: RunOptions
+) -> tuple[EnvoyProcess, EnvoySide]:
+    """Start Envoy with a bootstrap and files that it follows; it is drained and stopped with the stack."""
+    from extproc import bootstrap, xds  # half a second that only who runs Envoy pays
 
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="extproc-")))
-    path = directory / "envoy.json"
-    path.write_text(
-        bootstrap.bootstrap(
-            config,
-            bootstrap.Options(
-                host=options.listen.host,
-                port=options.listen.port,
-                admin_port=0,
-                sidecars=(f"127.0.0.1:{sidecar_port}",),
-                access_log=options.access_log,
-                ca_file=system_ca_file(bootstrap.SYSTEM_CA_FILES),
-                exclusive_port=True,
-                placement=options.placement,
-            ),
-        )
+    given = bootstrap.Options(
+        host=options.listen.host,
+        port=options.listen.port,
+        admin_port=0,
+        sidecars=tuple(map(str, sidecars)),
+        access_log=options.access_log,
+        ca_file=system_ca_file(bootstrap.SYSTEM_CA_FILES),
+        exclusive_port=True,
+        placement=options.placement,
+        xds_directory=str(directory),
     )
+    side = xds.Directory(given)
+    await side.check(loaded)
+    side.write_all(loaded)
+    path = directory / "envoy.json"
+    path.write_text(bootstrap.bootstrap(loaded.config, given))
     envoy = EnvoyProcess(path, concurrency=options.concurrency, on_line=_log_envoy)
     await envoy.start()
     stack.push_async_callback(envoy.drain_and_stop, options.grace)
-    return envoy
+    side.confirm = envoy.works_with
+    return envoy, side
 
 
 def _log_envoy(line: str) -> None:
@@ -280,13 +271,15 @@ def check_free(address: Address, admin_address: Address | None = None) -> None:
         hosts = {address.host, admin_address.host}
         if len(hosts) == 1 or hosts & {"0.0.0.0", "::"}:
             raise OSError(f"--listen {address} and --admin {admin_address}: each needs a port of its own")
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address.host, address.port))
-        except OSError as error:
-            raise OSError(f"cannot listen on {address} (--listen): {error.strerror}") from None
+    with reserved(address):
+        pass
+
+
+def _free(address: Address) -> Address:
+    """The address, its port chosen where it was 0: a listener that Envoy changes must ask for the one it has."""
+    with reserved(address) as free:
+        assert isinstance(free, Address)
+        return free
 
 
 def system_ca_file(candidates: Sequence[str]) -> str:
@@ -313,7 +306,7 @@ async def _until_routing(base: str) -> None:
     async with aiohttp.ClientSession() as session:
         for _ in range(200):
             try:
-                async with session.get(f"{base}{server.PROBE_PATH}") as answer:
+                async with session.get(f"{base}{PROBE_PATH}") as answer:
                     text = await answer.text()
                     if "unknown_url" in text or "invalid_api_key" in text:  # the latter where clients are configured
                         return
@@ -327,14 +320,3 @@ async def until_stopped(work: Coroutine[None, None, None]) -> None:
     """Do `work` until it ends or SIGTERM or SIGINT breaks it off."""
     async with _living():
         await work
-
-
-def on_loop(main: Callable[[], Coroutine[None, None, None]]) -> None:
-    """Run `main` to its end, on uvloop where there is one."""
-    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
-    if sys.platform != "win32":
-        import uvloop
-
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(main())

@@ -7,6 +7,7 @@ rest through" and would forward the client's raw request, or the vendor's raw by
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 import secrets
 import time
 
@@ -16,15 +17,13 @@ import structlog
 
 from extproc import wire
 from extproc._pb import extproc_pb2 as pb
-from extproc.agreed import envoy_buffer
+from extproc.agreed import MOST_BODY_BYTES, PROBE_PATH, envoy_buffer
 from extproc.events import Event, Forward, Reply, ResponseBody, ResponseHeaders
 from extproc.exchange import Exchange, Moment, Record, Snapshot
-from extproc.listening import OWNER_ONLY, Tls, bind
+from extproc.listening import bind
+from extproc.places import OWNER_ONLY, Tls
 
 log = structlog.get_logger("extproc")
-
-PROBE_PATH = "/ai-proxy/probe"
-"""Asked for through Envoy at start, to see that it reaches us; not worth a log line."""
 
 _OVERHEAD = 1 << 20
 """Bytes that a message may have beside a body of the longest kind: headers and framing."""
@@ -42,7 +41,7 @@ class Processor:
         """Handle one stream until Envoy ends it. A cancelled one stays cancelled: grpc.aio leaks native memory
         when the error is swallowed (grpc/grpc#43360, 2026)."""
         snapshot = self._snapshot()
-        exchange = Exchange(snapshot, Moment(int(time.time()), secrets.randbits(96)))
+        exchange = Exchange(snapshot, Moment(time.time(), secrets.randbits(96)))
         clock = _Clock()
         try:
             while (message := await context.read()) is not grpc.aio.EOF:
@@ -120,25 +119,35 @@ def _account(record: Record, clock: _Clock) -> None:
     log.info("exchange", **{name: value for name, value in fields.items() if value is not None})
 
 
+@dataclass(slots=True)
+class Farewell:
+    """How a server ends: it says for `pause` seconds that it wants no more streams, then refuses them, and those that
+    are open get `grace` seconds. May be changed until then."""
+
+    pause: float = 0.0
+    grace: float = 30.0
+
+
 @asynccontextmanager
 async def serving(
     address: str,
     snapshot: Callable[[], Snapshot],
+    farewell: Farewell,
     *,
-    max_body_bytes: int,
-    grace: float,
     tls: Tls | None = None,
     socket_mode: int = OWNER_ONLY,
 ) -> AsyncIterator[int]:
     """Serve ext_proc and gRPC health on `address` (`host:port`, port 0 for any, or `unix:PATH`); yields the port.
 
-    On leaving, open streams get `grace` seconds to finish. Raises `OSError` when the address is taken.
+    The port may be shared with a server that is leaving, so it is the caller's to know that no stranger has it.
+    Raises `OSError` when the address cannot be had. On leaving, `farewell` says how.
     """
     server = grpc.aio.server(
         options=[
-            ("grpc.max_receive_message_length", envoy_buffer(max_body_bytes) + _OVERHEAD),
+            # `maxBodyBytes` may change while we live; Envoy's buffers follow it, and are the real limit.
+            ("grpc.max_receive_message_length", envoy_buffer(MOST_BODY_BYTES) + _OVERHEAD),
             ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", 0),
+            ("grpc.so_reuseport", 1),
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
             ("grpc.keepalive_permit_without_calls", 1),
         ]
@@ -161,4 +170,5 @@ async def serving(
         yield port
     finally:
         await health_servicer.enter_graceful_shutdown()
-        await asyncio.shield(server.stop(grace))
+        await asyncio.sleep(farewell.pause)
+        await asyncio.shield(server.stop(farewell.grace))

@@ -30,9 +30,9 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What the shell adds to an exchange. `now`: seconds since 1970. `nonce`: 96 random bits."""
+    """What the shell adds to an exchange. `now`: seconds since 1970, with their fraction. `nonce`: 96 random bits."""
 
-    now: int
+    now: float
     nonce: int
 
 

@@ -14,6 +14,7 @@ from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from extproc.config import ConfigError, Problem
+from extproc.files import Files
 from extproc.higress import Location
 from extproc.masking import is_secret
 
@@ -179,11 +180,11 @@ class _Documents:
         return None
 
 
-def read(path: Path) -> Seq:
+def read(path: Path, files: Files) -> Seq:
     """The documents of a file. Raises `ConfigError` with everything that is not YAML."""
     file = str(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = files.read(path).decode("utf-8-sig")
     except OSError as error:
         raise ConfigError([Problem(file, 0, "", f"cannot be read: {reason(error)}")]) from None
     except UnicodeDecodeError:

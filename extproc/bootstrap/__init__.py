@@ -5,11 +5,11 @@ imports `envoy_data_plane` (0.5 s, 30 MiB), so nothing on the request path may i
 request leaves untranslated: a request for which the sidecar named no cluster has nowhere to go.
 """
 
+from dataclasses import replace
 from io import StringIO
 import json
 from typing import Final
 
-from betterproto2 import Casing
 from envoy_data_plane.envoy.config.bootstrap import v3 as bootstrap_v3
 from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.config.overload import v3 as overload
@@ -18,14 +18,15 @@ from envoy_data_plane.google import protobuf
 from ruamel.yaml import YAML
 
 from extproc.agreed import envoy_buffer
+from extproc.bootstrap import xds
 from extproc.bootstrap.clusters import provider_clusters, sidecar_cluster
 from extproc.bootstrap.listener import gateway_listener
 from extproc.bootstrap.options import Options
-from extproc.bootstrap.parts import packed, socket_address
+from extproc.bootstrap.parts import as_json, packed, socket_address
 from extproc.bootstrap.sidecar_tls import SidecarTls, secrets
 from extproc.config import Config
 
-__all__ = ["SYSTEM_CA_FILES", "Options", "SidecarTls", "as_yaml", "bootstrap", "sample", "secrets"]
+__all__ = ["SYSTEM_CA_FILES", "Options", "SidecarTls", "as_yaml", "bootstrap", "sample", "secrets", "static", "xds"]
 
 SYSTEM_CA_FILES: Final = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine, Arch
@@ -40,21 +41,24 @@ SYSTEM_CA_FILES: Final = (
 def bootstrap(config: Config, options: Options) -> str:
     """The bootstrap as JSON text."""
     limit = envoy_buffer(config.max_body_bytes)
+    sidecar, static = sidecar_cluster(options), options.xds_directory is None
     message = bootstrap_v3.Bootstrap(
         node=core.Node(id="ai-proxy", cluster="ai-proxy"),
         admin=bootstrap_v3.Admin(address=socket_address(options.admin_host, options.admin_port)),
         static_resources=bootstrap_v3.BootstrapStaticResources(
-            listeners=[gateway_listener(config, options, limit)],
-            clusters=[
-                sidecar_cluster(options),
-                *provider_clusters(config, options, limit),
-            ],
+            listeners=[gateway_listener(config, options, limit)] if static else [],
+            clusters=[sidecar, *(provider_clusters(config, options, limit) if static else ())],
         ),
+        dynamic_resources=None if options.xds_directory is None else xds.dynamic_resources(options.xds_directory),
         overload_manager=_overload_manager(),
         layered_runtime=_runtime(),
     )
-    text = json.dumps(message.to_dict(casing=Casing.SNAKE), indent=2, ensure_ascii=False) + "\n"
-    return text.replace("consecutive_5_xx", "consecutive_5xx")  # betterproto2 0.9 puts a `_` before every digit's end
+    return json.dumps(as_json(message), indent=2, ensure_ascii=False) + "\n"
+
+
+def static(options: Options) -> Options:
+    """The same options for a bootstrap that holds everything, as a check wants it: Envoy checks no files beside it."""
+    return replace(options, xds_directory=None)
 
 
 def as_yaml(json_text: str) -> str:

@@ -15,6 +15,7 @@ from envoy_data_plane.envoy.extensions.filters.http.upstream_codec import v3 as 
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
 from envoy_data_plane.envoy.extensions.transport_sockets.tls import v3 as tls
 from envoy_data_plane.envoy.extensions.upstreams.http import v3 as upstream_http
+from envoy_data_plane.envoy.type import v3 as envoy_type
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from envoy_data_plane.google import protobuf
 
@@ -25,6 +26,7 @@ from extproc.bootstrap.options import Options
 from extproc.bootstrap.parts import is_ip, packed, socket_address
 from extproc.bootstrap.processor import FILTER, upstream_processor
 from extproc.bootstrap.sidecar_tls import transport_socket
+from extproc.bootstrap.sidecars import health_check, outlier_detection
 from extproc.config import Chain, Config, Step
 from extproc.providers import Provider
 
@@ -42,6 +44,10 @@ def sidecar_cluster(options: Options) -> cluster_v3.Cluster:
     )
     return cluster_v3.Cluster(
         name=SIDECAR_CLUSTER,
+        health_checks=[health_check()],
+        outlier_detection=outlier_detection(),
+        # By default Envoy trusts no health check any more once half of the endpoints fail; here, once all do.
+        common_lb_config=cluster_v3.ClusterCommonLbConfig(healthy_panic_threshold=envoy_type.Percent(value=1)),
         type=_discovery(hosts, cluster_v3.ClusterDiscoveryType.STRICT_DNS),
         dns_lookup_family=cluster_v3.ClusterDnsLookupFamily.V4_PREFERRED,
         connect_timeout=timedelta(seconds=5),
@@ -56,7 +62,7 @@ def sidecar_cluster(options: Options) -> cluster_v3.Cluster:
 
 def provider_clusters(config: Config, options: Options, limit: int) -> Iterator[cluster_v3.Cluster]:
     """One per provider; in upstream placement also one per model that a step names, and one per order."""
-    filters = _filters(config) if options.placement == "upstream" else []
+    filters = _filters() if options.placement == "upstream" else []
     steps = [Step(provider=provider.id) for provider in config.providers]
     if options.placement == "upstream":
         steps += [step for route in config.effective_routes for step in route.steps if step.model]
@@ -68,10 +74,10 @@ def provider_clusters(config: Config, options: Options, limit: int) -> Iterator[
             yield _aggregate(name, chain, limit, filters)
 
 
-def _filters(config: Config) -> list[hcm.HttpFilter]:
+def _filters() -> list[hcm.HttpFilter]:
     codec = upstream_codec.UpstreamCodec()
     return [
-        hcm.HttpFilter(name=FILTER, typed_config=packed(upstream_processor(config))),
+        hcm.HttpFilter(name=FILTER, typed_config=packed(upstream_processor())),
         hcm.HttpFilter(name="envoy.filters.http.upstream_codec", typed_config=packed(codec)),
     ]
 

@@ -19,7 +19,7 @@ from envoy_data_plane.google import protobuf
 
 from extproc.agreed import CLIENT_HEADERS, CLIENT_STATE, INTERNAL_PREFIX, NAMESPACE
 from extproc.bootstrap.options import Options
-from extproc.bootstrap.parts import packed, socket_address, text_format
+from extproc.bootstrap.parts import ROUTES_FILE, packed, socket_address, text_format, watched_file
 from extproc.bootstrap.processor import (
     DOOR_FILTER,
     FILTER,
@@ -53,7 +53,8 @@ def _connection_manager(config: Config, options: Options) -> hcm.HttpConnectionM
     return hcm.HttpConnectionManager(
         stat_prefix=STAT_PREFIX,
         codec_type=hcm.HttpConnectionManagerCodecType.AUTO,
-        route_config=route_configuration(config, options),
+        route_config=route_configuration(config, options) if options.xds_directory is None else None,
+        rds=_watched_routes(options.xds_directory) if options.xds_directory is not None else None,
         http_filters=filters,
         access_log=access_logs(options.access_log),
         local_reply_config=local_replies(),
@@ -92,6 +93,10 @@ def _strip_internal_headers() -> core.TypedExtensionConfig:
 
 def _http_filter(name: str, config: Message) -> hcm.HttpFilter:
     return hcm.HttpFilter(name=name, typed_config=packed(config))
+
+
+def _watched_routes(directory: str) -> hcm.Rds:
+    return hcm.Rds(config_source=watched_file(directory, ROUTES_FILE), route_config_name="ai_proxy")
 
 
 def _filters_listener(config: Config) -> list[hcm.HttpFilter]:

@@ -10,6 +10,7 @@ from extproc.placement import Placement
 class Options:
     """`sidecars`: `host:port` or `unix:PATH` of each gRPC server. `sidecar_tls`: how they are met, None: in the clear.
     `access_log`: None turns it off. `ca_file`: the system's CA bundle.
+    `xds_directory`: where Envoy reads listener, routes and providers while it runs; None has them in the bootstrap.
     `exclusive_port`: refuse to start where another Envoy listens already (else Linux lets both share the port).
     """
 
@@ -23,3 +24,4 @@ class Options:
     ca_file: str = "/etc/ssl/certs/ca-certificates.crt"
     exclusive_port: bool = False
     placement: Placement = "upstream"
+    xds_directory: str | None = None

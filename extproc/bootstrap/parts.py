@@ -1,16 +1,37 @@
 """Small pieces that the bootstrap's files share."""
 
 import ipaddress
+import json
 import re
+from typing import Any, Final
 
-from betterproto2 import Message
+from betterproto2 import Casing, Message
 from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from envoy_data_plane.google import protobuf
 
+LISTENERS_FILE: Final = "listeners.json"
+ROUTES_FILE: Final = "routes.json"
+
+
+def watched_file(directory: str, name: str) -> core.ConfigSource:
+    """A file that is replaced by renaming another onto it."""
+    return core.ConfigSource(
+        path_config_source=core.PathConfigSource(
+            path=f"{directory}/{name}", watched_directory=core.WatchedDirectory(path=directory)
+        ),
+        resource_api_version=core.ApiVersion.V3,
+    )
+
 
 def packed(message: Message) -> protobuf.Any:
     return protobuf.Any.pack(message)
+
+
+def as_json(message: Message) -> Any:
+    """A message as JSON values, its fields named as in Envoy's documentation."""
+    text = json.dumps(message.to_dict(casing=Casing.SNAKE), ensure_ascii=False)
+    return json.loads(text.replace("consecutive_5_xx", "consecutive_5xx"))  # betterproto2 0.9 parts `5xx` in two
 
 
 def text_format(text: str) -> core.SubstitutionFormatString:

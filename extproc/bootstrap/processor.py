@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Final
 
 from envoy_data_plane.envoy.config.common.mutation_rules import v3 as mutation
-from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.extensions.filters.http.ext_proc import v3 as ext_proc
 
 from extproc.agreed import (
@@ -19,8 +18,8 @@ from extproc.agreed import (
     NAMESPACE,
     PROVIDER_ATTRIBUTE,
     ROUTE_ATTRIBUTE,
-    SIDECAR_CLUSTER,
 )
+from extproc.bootstrap.sidecars import sidecar_service
 from extproc.config import Config
 
 FILTER: Final = "envoy.filters.http.ext_proc"
@@ -51,11 +50,10 @@ def door_processor() -> ext_proc.ExternalProcessor:
     return _processor([DOOR_ATTRIBUTE], [], ext_proc.ProcessingModeBodySendMode.NONE)
 
 
-def upstream_processor(config: Config) -> ext_proc.ExternalProcessor:
-    """In a provider's cluster. What comes back there is always the vendor's."""
-    models = any(step.model for route in config.effective_routes for step in route.steps)
-    attributes = [PROVIDER_ATTRIBUTE, ROUTE_ATTRIBUTE, CLIENT_ATTRIBUTE, *([MODEL_ATTRIBUTE] if models else [])]
-    return _processor(attributes, [])
+def upstream_processor() -> ext_proc.ExternalProcessor:
+    """In a provider's cluster; the same for all, so that no change of one touches another. What comes back there is
+    always the vendor's."""
+    return _processor([PROVIDER_ATTRIBUTE, MODEL_ATTRIBUTE, ROUTE_ATTRIBUTE, CLIENT_ATTRIBUTE], [])
 
 
 def _processor(
@@ -64,7 +62,7 @@ def _processor(
     body: ext_proc.ProcessingModeBodySendMode = ext_proc.ProcessingModeBodySendMode.BUFFERED,
 ) -> ext_proc.ExternalProcessor:
     return ext_proc.ExternalProcessor(
-        grpc_service=core.GrpcService(envoy_grpc=core.GrpcServiceEnvoyGrpc(cluster_name=SIDECAR_CLUSTER)),
+        grpc_service=sidecar_service(),
         failure_mode_allow=False,
         allow_mode_override=True,
         message_timeout=_TIMEOUT,

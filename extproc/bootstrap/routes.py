@@ -79,7 +79,12 @@ def _named_by_header(config: Config) -> route_v3.RouteAction:
 
 
 def _upstream(config: Config) -> Iterator[route_v3.Route]:
-    yield _local(config, _match(headers=[_method(_METHODS, invert=True)]))
+    no_body = {BODY_FILTER: packed(route_v3.FilterConfig(disabled=True))}  # a tunnel's has no end
+    for match in (
+        route_v3.RouteMatch(connect_matcher=route_v3.RouteMatchConnectMatcher()),
+        _match(headers=[_method(_METHODS, invert=True)]),
+    ):
+        yield _local(config, match, no_body)
     if not any(provider.protocol == "original" for provider in config.providers):
         yield _local(config, _match(headers=[_path_matches(_SOME_API, invert=True)]))
     routes = config.effective_routes
@@ -94,8 +99,10 @@ def _upstream(config: Config) -> Iterator[route_v3.Route]:
     yield _local(config, _match())
 
 
-def _local(config: Config, match: route_v3.RouteMatch) -> route_v3.Route:
-    return _route(LOCAL_ROUTE, match, _named_by_header(config))
+def _local(
+    config: Config, match: route_v3.RouteMatch, filters: Mapping[str, protobuf.Any] | None = None
+) -> route_v3.Route:
+    return _route(LOCAL_ROUTE, match, _named_by_header(config), filters)
 
 
 def _provider_route(

@@ -17,7 +17,8 @@ import urllib.request
 from extproc.envoy_process import find_envoy
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 20.0
+PATIENCE = 40.0
+WORKER = "extproc.worker"
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -39,6 +40,16 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def free_ports(count: int) -> int:
+    """The first of so many free ports, one after the other."""
+    while True:
+        first = free_port()
+        with contextlib.suppress(OSError), contextlib.ExitStack() as probes:
+            for port in range(first, first + count):
+                probes.enter_context(socket.create_server(("127.0.0.1", port)))
+            return first
 
 
 @contextlib.contextmanager
@@ -94,16 +105,26 @@ class Process:
         return self.popen.wait(patience)
 
     def children(self) -> dict[str, int]:
-        """Process ids of the children by program: `envoy`, `simulate`."""
+        """Process ids of the children by program: `envoy`, `simulate`. Workers are apart: see `workers`."""
         return children(self.popen.pid)
+
+    def workers(self) -> list[int]:
+        """Process ids of the worker processes, oldest first."""
+        return [pid for pid, program in _programs(self.popen.pid) if program == WORKER]
 
 
 def children(parent: int) -> dict[str, int]:
-    """Process ids of a process' children by program: `envoy`, `simulate`."""
-    found = {}
-    for line in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
-        words = Path(f"/proc/{line}/cmdline").read_bytes().decode(errors="replace").split("\0")
-        found["simulate" if "simulate" in words else Path(words[0]).name] = int(line)
+    """Process ids of a process' children by program: `envoy`, `simulate`; without workers."""
+    return {program: pid for pid, program in _programs(parent) if program != WORKER}
+
+
+def _programs(parent: int) -> list[tuple[int, str]]:
+    found = []
+    for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+        with contextlib.suppress(FileNotFoundError):
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+            known = next((word for word in ("simulate", WORKER) if word in words), Path(words[0]).name)
+            found.append((int(pid), known))
     return found
 
 

@@ -98,7 +98,7 @@ def stream(gateway: Gateway, tokens: int) -> tuple[Connection, Iterator[bytes], 
 
 def test_sigterm_lets_a_stream_finish_and_ends_with_0(config: Path, tmp_path: Path) -> None:
     with processes.gateway(tmp_path, "--config", str(config), "--simulate") as gateway:
-        children = gateway.process.children()
+        children, workers = gateway.process.children(), gateway.process.workers()
         connection, rest, first = stream(gateway, 40)
         gateway.process.popen.send_signal(signal.SIGTERM)
         text = first + b"".join(rest)
@@ -107,7 +107,8 @@ def test_sigterm_lets_a_stream_finish_and_ends_with_0(config: Path, tmp_path: Pa
         connection.close()
         assert gateway.process.wait() == 0
         assert children.keys() == {"envoy", "simulate"}
-        assert not any(map(alive, children.values()))
+        assert workers
+        assert not any(map(alive, (*children.values(), *workers)))
 
 
 def test_a_start_can_be_broken_off(tmp_path: Path) -> None:
@@ -237,9 +238,9 @@ def test_when_a_part_dies_all_stop_and_say_which(config: Path, tmp_path: Path, c
 
 def test_nothing_outlives_a_killed_parent(config: Path, tmp_path: Path) -> None:
     with processes.gateway(tmp_path, "--config", str(config), "--simulate") as gateway:
-        children = gateway.process.children()
+        children = [*gateway.process.children().values(), *gateway.process.workers()]
         gateway.process.popen.kill()
-        until(lambda: not any(map(alive, children.values())), "the children end")
+        until(lambda: not any(map(alive, children)), "the children end")
 
 
 BAD: dict[str, tuple[str, str]] = {
@@ -443,31 +444,37 @@ def config_dump(port: int) -> str:
 
 
 def test_serve_answers_grpc_health_and_stops_on_sigterm(config: Path, tmp_path: Path) -> None:
-    listen, port = processes.free_port(), processes.free_port()
-    options = ("--config", str(config), "--listen", f"127.0.0.1:{listen}", "--admin", f"127.0.0.1:{port}")
+    listen, port = processes.free_ports(2), processes.free_port()
+    options = (
+        *("--config", str(config), "--listen", f"127.0.0.1:{listen}", "--admin", f"127.0.0.1:{port}"),
+        *("--workers", "2"),
+    )
     environ = processes.environment(NOT_SET_ANYWHERE="sk-sim-PLANTED")
     with processes.command(tmp_path, "serve", *options, environ=environ) as serve:
         until(lambda: (admin(port, "/readyz") or [0])[0] == 200, "ready")
-        with grpc.insecure_channel(f"127.0.0.1:{listen}", options=[("grpc.enable_http_proxy", 0)]) as channel:
-            stub = health_pb2_grpc.HealthStub(channel)
-            for service in ("", "envoy.service.ext_proc.v3.ExternalProcessor"):
-                answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
-                assert answer.status == health_pb2.HealthCheckResponse.SERVING
-            with pytest.raises(grpc.RpcError) as caught:
-                stub.Check(health_pb2.HealthCheckRequest(service="nobody"), timeout=5)
-            assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+        for worker in (listen, listen + 1):
+            with grpc.insecure_channel(f"127.0.0.1:{worker}", options=[("grpc.enable_http_proxy", 0)]) as channel:
+                stub = health_pb2_grpc.HealthStub(channel)
+                for service in ("", "envoy.service.ext_proc.v3.ExternalProcessor"):
+                    answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
+                    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+                with pytest.raises(grpc.RpcError) as caught:
+                    stub.Check(health_pb2.HealthCheckRequest(service="nobody"), timeout=5)
+                assert caught.value.code() == grpc.StatusCode.NOT_FOUND
         assert serve.end() == 0
 
 
 def test_serve_and_an_envoy_of_one_s_own_work_together(simulator: Simulator, tmp_path: Path) -> None:
-    sidecar, port, listen, envoy_admin = (processes.free_port() for _ in range(4))
+    sidecar = processes.free_ports(2)
+    port, listen, envoy_admin = (processes.free_port() for _ in range(3))
     provider = {"type": "qwen", "apiTokens": ["sk-sim-PLANTED"], "endpoint": simulator.url}
     path = tmp_path / "config.yaml"
     path.write_text(json.dumps({"providers": [provider]}))
-    serve = ("--config", str(path), "--listen", f"127.0.0.1:{sidecar}", "--admin", f"127.0.0.1:{port}")
+    two = ("--workers", "2")
+    serve = ("--config", str(path), "--listen", f"127.0.0.1:{sidecar}", "--admin", f"127.0.0.1:{port}", *two)
     printed = (
         *("--config", str(path), "--listen", f"127.0.0.1:{listen}", "--envoy-admin", f"127.0.0.1:{envoy_admin}"),
-        *("--sidecar", f"127.0.0.1:{sidecar}", "--access-log", str(tmp_path / "access.log")),
+        *("--sidecar", f"127.0.0.1:{sidecar}", "--access-log", str(tmp_path / "access.log"), *two),
     )
     with processes.command(tmp_path / "envoy", "envoy", *printed) as command:
         assert command.wait() == 0, command.errors

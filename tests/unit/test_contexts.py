@@ -10,7 +10,7 @@ from aiohttp import web
 import pytest
 
 from extproc import contexts
-from extproc.contexts import ContextError, fetch, kept
+from extproc.contexts import ContextError, fetch, keeping
 from extproc.providers.base import ContextSource
 
 from .player import config_of
@@ -95,7 +95,8 @@ async def test_the_last_good_copy_is_kept_and_a_later_one_replaces_it(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(contexts, "_RETRY", (0.01,))
-    async with kept({"p": source(server.url, refresh=0.01)}) as texts:
+    async with keeping(lambda _: None) as texts:
+        await texts.follow({"p": source(server.url, refresh=0.01)})
         assert texts.texts == {"p": "背景 📎"}
         server.answer = web.Response(status=500)
         asked = len(server.seen)
@@ -112,7 +113,8 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_a_text_that_cannot_be_had_does_not_hold_up_the_others(server: Server, tmp_path: Path) -> None:
-    async with kept({"p": source(server.url), "q": source((tmp_path / "none").as_uri())}) as texts:
+    async with keeping(lambda _: None) as texts:
+        await texts.follow({"p": source(server.url), "q": source((tmp_path / "none").as_uri())})
         assert texts.texts == {"p": "背景 📎"}
 
 

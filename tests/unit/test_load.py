@@ -7,6 +7,7 @@ from textwrap import dedent
 import pytest
 
 from extproc.config import Config
+from extproc.files import Files
 from extproc.load import ConfigError, Loaded, StandIn, load
 
 from .player import only_provider
@@ -22,6 +23,31 @@ def write(folder: Path, text: str) -> Path:
 
 def read(folder: Path, text: str, environ: Mapping[str, str] | None = None, stand_in: StandIn | None = None) -> Loaded:
     return load(write(folder, text), environ or {}, stand_in=stand_in)
+
+
+def test_it_says_what_it_read_and_can_be_repeated_from_it(tmp_path: Path) -> None:
+    (tmp_path / "key.txt").write_text("sk-in-a-file\n")
+    (tmp_path / "ca.pem").write_text("pem")
+    text = """\
+        providers:
+          - {type: qwen, apiTokens: ["file:key.txt"], tls: {caFile: ca.pem}}
+        """
+    loaded = read(tmp_path, text)
+    path = tmp_path / "config.yaml"
+    names = ("config.yaml", "key.txt", "ca.pem")
+    assert loaded.files == {str(tmp_path / name): (tmp_path / name).read_bytes() for name in names}
+    assert "sk-in-a-file" not in repr(loaded)
+    for name in names:
+        (tmp_path / name).unlink()
+    again = load(path, {}, files=Files(loaded.files))
+    assert [t.get_secret_value() for t in again.config.providers[0].tokens] == ["sk-in-a-file"]
+
+
+def test_a_failed_load_tells_what_it_looked_for(tmp_path: Path) -> None:
+    files = Files()
+    with pytest.raises(ConfigError):
+        load(write(tmp_path, "providers: [{type: qwen, apiTokens: ['file:none.txt']}]"), {}, files=files)
+    assert files.asked == {tmp_path / "config.yaml", tmp_path / "none.txt"}
 
 
 def problems(folder: Path, text: str, environ: Mapping[str, str] | None = None) -> list[str]:

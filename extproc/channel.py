@@ -1,0 +1,116 @@
+"""What the supervisor and a worker say to each other: typed messages over the worker's stdin and stdout.
+
+Rule: shapes and framing only. Files' contents travel here, secrets among them, so no message is ever printed.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Literal, Protocol, TypeVar
+
+from msgspec import Struct, msgpack
+
+_LENGTH = 4
+
+
+class Begin(Struct, tag=True, frozen=True):
+    """The first order: who the worker is, where it serves, how it logs. `tls`: files as in `places.Tls`."""
+
+    worker: int
+    address: str
+    tls: tuple[str, str, str] | None
+    socket_mode: int
+    log_format: Literal["console", "json"]
+    log_level: str
+
+
+class Load(Struct, tag=True, frozen=True):
+    """Serve new exchanges under this configuration: what a load reads, see `load.load`, and the context texts."""
+
+    generation: int
+    path: str | None
+    files: Mapping[str, bytes]
+    stand_in: tuple[str, str] | None
+    texts: Mapping[str, str]
+
+
+class Texts(Struct, tag=True, frozen=True):
+    """The context texts at hand, by provider id."""
+
+    texts: Mapping[str, str]
+
+
+class Leave(Struct, tag=True, frozen=True):
+    """End, as `server.Farewell` says."""
+
+    pause: float
+    grace: float
+
+
+class Ping(Struct, tag=True, frozen=True):
+    """Answer with `Pong`."""
+
+
+Order = Begin | Load | Texts | Leave | Ping
+
+
+class Serving(Struct, tag=True, frozen=True):
+    """Streams are taken, on this port."""
+
+    port: int
+
+
+class Active(Struct, tag=True, frozen=True):
+    """New exchanges are served under this generation of the configuration."""
+
+    generation: int
+
+
+class Oldest(Struct, tag=True, frozen=True):
+    """No exchange is served under a generation before this one any more."""
+
+    generation: int
+
+
+class Failed(Struct, tag=True, frozen=True):
+    """An order could not be carried out; everything is as before."""
+
+    reason: str
+
+
+class Pong(Struct, tag=True, frozen=True):
+    """The worker's loop turns."""
+
+
+Report = Serving | Active | Oldest | Failed | Pong
+
+_orders: msgpack.Decoder[Order] = msgpack.Decoder(Order)
+_reports: msgpack.Decoder[Report] = msgpack.Decoder(Report)
+_T = TypeVar("_T")
+
+
+class Writer(Protocol):
+    def write(self, data: bytes, /) -> None: ...
+
+
+def send(writer: Writer, message: Order | Report) -> None:
+    """Write one message; whether it arrives shows in what comes back."""
+    body = msgpack.encode(message)
+    writer.write(len(body).to_bytes(_LENGTH) + body)
+
+
+async def order(reader: asyncio.StreamReader) -> Order | None:
+    """The next order; None when the supervisor is gone."""
+    return await _next(reader, _orders)
+
+
+async def report(reader: asyncio.StreamReader) -> Report | None:
+    """The next report; None when the worker is gone."""
+    return await _next(reader, _reports)
+
+
+async def _next(reader: asyncio.StreamReader, decoder: "msgpack.Decoder[_T]") -> _T | None:
+    try:
+        length = int.from_bytes(await reader.readexactly(_LENGTH))
+        return decoder.decode(await reader.readexactly(length))
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None

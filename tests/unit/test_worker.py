@@ -1,0 +1,90 @@
+"""A worker's configuration: swapped whole, and known to be in use as long as an exchange holds it."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from extproc import channel
+from extproc.keys import Keys
+from extproc.worker import Current
+
+
+class Reports:
+    """The supervisor's end."""
+
+    def __init__(self) -> None:
+        self.reader = asyncio.StreamReader()
+
+    def write(self, data: bytes) -> None:
+        self.reader.feed_data(data)
+
+    async def next(self) -> Any:
+        async with asyncio.timeout(1):
+            return await channel.report(self.reader)
+
+
+def order(generation: int, model: str = "m", texts: dict[str, str] | None = None) -> channel.Load:
+    provider = {"type": "openai", "apiTokens": ["sk-1"], "models": [model]}
+    content = json.dumps({"providers": [provider]}).encode()
+    return channel.Load(generation, "/nowhere/c.yaml", {"/nowhere/c.yaml": content}, None, texts or {})
+
+
+@pytest.fixture
+async def reports(monkeypatch: pytest.MonkeyPatch) -> Reports:
+    monkeypatch.setattr("extproc.worker.FORMER_SECONDS", 0.0)
+    return Reports()
+
+
+async def test_new_exchanges_get_the_new_one_and_running_ones_keep_theirs(reports: Reports) -> None:
+    current = Current(reports, order(1, "before", {"p": "text"}))
+    running = current.snapshot(Keys())
+    current.load(order(2, "after"))
+    assert current.snapshot(Keys()).config.providers[0].names == ("after",)
+    assert running.config.providers[0].names == ("before",)
+    assert dict(running.contexts) == {"p": "text"}
+    assert await reports.next() == channel.Active(2)
+    del running
+    assert await reports.next() == channel.Oldest(2)
+
+
+async def test_the_oldest_in_use_counts(reports: Reports) -> None:
+    current = Current(reports, order(1))
+    first = current.snapshot(Keys())
+    current.load(order(2))
+    second = current.snapshot(Keys())
+    current.load(order(3))
+    assert [await reports.next(), await reports.next()] == [channel.Active(2), channel.Active(3)]
+    del second
+    assert await reports.next() == channel.Oldest(1)
+    del first
+    assert await reports.next() == channel.Oldest(3)
+
+
+async def test_the_same_generation_again_stays_in_use(reports: Reports) -> None:
+    current = Current(reports, order(1))
+    current.load(order(1))
+    assert await reports.next() == channel.Active(1)
+    assert await reports.next() == channel.Oldest(1)
+    held = current.snapshot(Keys())
+    current.load(order(2))
+    assert await reports.next() == channel.Active(2)
+    del held
+    assert await reports.next() == channel.Oldest(2)
+
+
+async def test_texts_change_alone(reports: Reports) -> None:
+    current = Current(reports, order(1))
+    running = current.snapshot(Keys())
+    current.texts({"p": "new"})
+    assert dict(current.snapshot(Keys()).contexts) == {"p": "new"}
+    assert dict(running.contexts) == {}
+    assert current.snapshot(Keys()).config is running.config
+
+
+async def test_what_does_not_load_changes_nothing(reports: Reports) -> None:
+    current = Current(reports, order(1))
+    current.load(channel.Load(2, "/nowhere/c.yaml", {}, None, {}))
+    assert isinstance(await reports.next(), channel.Failed)
+    assert current.snapshot(Keys()).config.providers[0].names == ("m",)
