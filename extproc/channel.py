@@ -39,6 +39,15 @@ class Texts(Struct, tag=True, frozen=True):
     texts: Mapping[str, str]
 
 
+class Rested(Struct, tag=True, frozen=True):
+    """As a report: a key was put to rest, or is back; as an order: another worker reported it. See `keys.Rest`."""
+
+    provider: str
+    fingerprint: str
+    until: float
+    aside: bool
+
+
 class Leave(Struct, tag=True, frozen=True):
     """End, as `server.Farewell` says."""
 
@@ -50,7 +59,7 @@ class Ping(Struct, tag=True, frozen=True):
     """Answer with `Pong`."""
 
 
-Order = Begin | Load | Texts | Leave | Ping
+Order = Begin | Load | Texts | Rested | Leave | Ping
 
 
 class Serving(Struct, tag=True, frozen=True):
@@ -81,7 +90,7 @@ class Pong(Struct, tag=True, frozen=True):
     """The worker's loop turns."""
 
 
-Report = Serving | Active | Oldest | Failed | Pong
+Report = Serving | Active | Oldest | Failed | Rested | Pong
 
 _orders: msgpack.Decoder[Order] = msgpack.Decoder(Order)
 _reports: msgpack.Decoder[Report] = msgpack.Decoder(Report)

@@ -141,7 +141,8 @@ class Config(Block):
     call from; Envoy answers their preflights. `streamIdleTimeout`: how long an exchange may be silent.
     `answerHeaders`: whether answers say in `x-ai-provider` and `x-ai-attempts` who gave them. `clients`: who may come
     in; without any, everybody. `redis`: where key state is shared with other processes. `workers`: processes that
-    serve; as many as the machine has cores if absent. `recycle`: when they are replaced."""
+    serve; as many as the machine has cores if absent. `recycle`: when they are replaced. `maxConcurrentRequests`: how
+    many requests a worker has at a time; more are refused at once."""
 
     providers: tuple[AnyProvider, ...] = Field(min_length=1)
     routes: tuple[Route, ...] = ()
@@ -151,6 +152,7 @@ class Config(Block):
     answer_headers: bool = True
     clients: Annotated[tuple[Client, ...], Field(min_length=1)] = ()
     redis: Redis | None = None
+    max_concurrent_requests: int = Field(default=5000, ge=1)
     workers: int | None = Field(default=None, ge=1, le=256)
     recycle: Recycle | None = None
 

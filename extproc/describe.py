@@ -188,6 +188,7 @@ _DESCRIPTIONS = {
     "baseEjectionTime": "How long a vendor is left out, times how often it was.",
     "consecutive5xx": "Failures in a row after which a vendor is left out for a while; 0: never.",
     "circuitBreakers": "How much of the vendor is used at a time; more is refused at once.",
+    "maxConcurrentRequests": "How many requests each worker process has at a time; more are refused at once.",
     "maxConnections": "Connections to the vendor at a time.",
     "maxPendingRequests": "Requests that wait for a connection.",
     "maxRequests": "Requests at the vendor at a time.",

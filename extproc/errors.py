@@ -9,6 +9,7 @@
     ├── BadUpstreamResponse    502: the vendor's answer cannot be read
     ├── StreamTruncated        502: the vendor's stream ended too early
     ├── ContextUnavailable     503: a configured context text is not there
+    ├── Overloaded             503: more requests at a time than are allowed
     └── InternalError          500: our own fault
 
 Messages never quote bodies or keys.
@@ -143,6 +144,11 @@ class StreamTruncated(ProxyError):
 class ContextUnavailable(ProxyError):
     status = 503
     code = "context_unavailable"
+
+
+class Overloaded(ProxyError):
+    status = 503
+    code = "overloaded"
 
 
 class InternalError(ProxyError):

@@ -36,6 +36,7 @@ from extproc.errors import (
     InternalError,
     MethodNotAllowed,
     NoRoute,
+    Overloaded,
     ProxyError,
     TooLarge,
     UnknownPath,
@@ -86,6 +87,7 @@ class Exchange:
     def __init__(self, snapshot: Snapshot, moment: Moment) -> None:
         self._config = snapshot.config
         self._former = snapshot.former
+        self._full = snapshot.full
         self._contexts = snapshot.contexts
         self._keys = snapshot.keys
         self._moment = moment
@@ -130,6 +132,8 @@ class Exchange:
             # As if the vendor had said so: Envoy may try the next one. An answer of ours would be the last word.
             return outgoing.whole(self._body_of(error), self._answer_headers, self._metadata(), status=status)
         headers = self._request_id() | outgoing.error_headers(self._answer_headers) | self._about()
+        if isinstance(error, Overloaded):
+            headers["retry-after"] = "1"
         return Answer(status, self._body_of(error), headers, self._metadata())
 
     def _request_id(self) -> dict[str, str]:
@@ -183,6 +187,8 @@ class Exchange:
             self._state, self.record.path = Done(), ""
             return Forward(final=True)
         self.record.client = self._client.name or None
+        if self._full:
+            raise Overloaded("too many requests at a time; try again")
         if self.record.method not in _METHODS:
             raise MethodNotAllowed(f"the method {self.record.method[:20]!r} is not supported")
         state = self._placed(event, headers, target) if placed else self._routed(event, headers, target)

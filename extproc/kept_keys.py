@@ -31,13 +31,15 @@ _GLANCE = 1.0
 class _Keeper:
     """`shared`: who shares the keys now; None where nobody does."""
 
-    def __init__(self, config: Callable[[], Config]) -> None:
+    def __init__(self, config: Callable[[], Config], tell: Callable[[Rest], None]) -> None:
         self._config = config
+        self._tell = tell
         self.keys = Keys(self._on_rest)
         self.shared: SharedKeys | None = None
         self.started = asyncio.Event()
 
     def _on_rest(self, rest: Rest) -> None:
+        self._tell(rest)
         if self.shared is not None:
             self.shared.tell(rest)
         about = {"provider": rest.provider, "key": self._shown(rest)}
@@ -90,9 +92,12 @@ async def _for_ever(work: Callable[[], Coroutine[None, None, None]]) -> None:
 
 
 @asynccontextmanager
-async def keys_kept(config: Callable[[], Config]) -> AsyncIterator[Keys]:
-    """The keys of a process, for as long as it lives. `config`: gives the configuration as it is now."""
-    keeper = _Keeper(config)
+async def keys_kept(
+    config: Callable[[], Config], tell: Callable[[Rest], None] = lambda rest: None
+) -> AsyncIterator[Keys]:
+    """The keys of a process, for as long as it lives. `config`: gives the configuration as it is now. `tell`: hears of
+    every key that is put to rest or comes back here."""
+    keeper = _Keeper(config, tell)
     checks = Checks(config, keeper.keys, keeper.claim)
     tasks = [asyncio.create_task(_for_ever(work)) for work in (keeper.share, checks.run)]
     try:

@@ -7,7 +7,7 @@ rest through" and would forward the client's raw request, or the vendor's raw by
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import secrets
 import time
 
@@ -34,6 +34,7 @@ class Processor:
 
     def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
         self._snapshot = snapshot
+        self._open = 0
 
     async def process(
         self, requests: object, context: "grpc.aio.ServicerContext[pb.ProcessingRequest, pb.ProcessingResponse]"
@@ -41,6 +42,9 @@ class Processor:
         """Handle one stream until Envoy ends it. A cancelled one stays cancelled: grpc.aio leaks native memory
         when the error is swallowed (grpc/grpc#43360, 2026)."""
         snapshot = self._snapshot()
+        if self._open >= snapshot.config.max_concurrent_requests:
+            snapshot = replace(snapshot, full=True)
+        self._open += 1
         exchange = Exchange(snapshot, Moment(time.time(), secrets.randbits(96)))
         clock = _Clock()
         try:
@@ -59,6 +63,7 @@ class Processor:
                 clock.note(event, reply, stream=exchange.record.stream and exchange.record.status == 200)
                 await context.write(answer)
         finally:
+            self._open -= 1
             exchange.close()
             _account(exchange.record, clock)
 

@@ -20,12 +20,14 @@ from extproc.providers.translator import Translator
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """What an exchange may know, unchanged for its life. `contexts`: context texts by provider id. `keys`: which of
-    the providers' keys may be used. `former`: earlier configurations, latest first, by which Envoy may still choose."""
+    the providers' keys may be used. `former`: earlier configurations, latest first, by which Envoy may still choose.
+    `full`: as many exchanges are open as may be."""
 
     config: Config
     contexts: Mapping[str, str] = field(repr=False)
     keys: Keys = field(default_factory=Keys)
     former: tuple[Config, ...] = ()
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)

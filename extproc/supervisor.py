@@ -81,9 +81,17 @@ class Logging:
 
 
 class _Worker:
-    """One process. `oldest`: the first generation that it may still serve exchanges under."""
+    """One process. `oldest`: the first generation that it may still serve exchanges under. `on_rest`: hears what it
+    learns about keys."""
 
-    def __init__(self, index: int, process: asyncio.subprocess.Process, generation: int) -> None:
+    def __init__(
+        self,
+        index: int,
+        process: asyncio.subprocess.Process,
+        generation: int,
+        on_rest: Callable[["_Worker", channel.Rested], None],
+    ) -> None:
+        self._on_rest = on_rest
         self.index = index
         self.process = process
         self.born = time.monotonic()
@@ -145,6 +153,8 @@ class _Worker:
                     self.oldest = generation
                 case channel.Failed(reason):
                     self.failure = reason
+                case channel.Rested():
+                    self._on_rest(self, report)
             await self._tell()
         await self.process.wait()
         await self._tell()
@@ -178,7 +188,20 @@ class Workers:
         self._tasks: set[asyncio.Task[None]] = set()
         self._places: list[asyncio.Lock] = []
         self._one_at_a_time = asyncio.Lock()
+        self._rests: dict[tuple[str, str], channel.Rested] = {}
         self.recycle: Recycle | None = None
+
+    def _rested(self, origin: _Worker, rest: channel.Rested) -> None:
+        """What one worker learns about a key is told to the others, and to those that come later."""
+        now = time.time()
+        self._rests = {known: old for known, old in self._rests.items() if old.until > now}
+        if rest.until:
+            self._rests[rest.provider, rest.fingerprint] = rest
+        else:
+            self._rests.pop((rest.provider, rest.fingerprint), None)
+        for worker in (*self._slots.values(), *self._lingering):
+            if worker is not origin:
+                worker.order(rest)
 
     @property
     def serving(self) -> int:
@@ -264,7 +287,7 @@ class Workers:
             start_new_session=True,  # Ctrl-C is ours to handle
         )
         load = self._load
-        worker = _Worker(index, process, load.generation)
+        worker = _Worker(index, process, load.generation, self._rested)
         tls = self._door.tls
         files = None if tls is None else (str(tls.certificate), str(tls.key), str(tls.client_ca))
         place = str(self._reserved[index])
@@ -272,6 +295,8 @@ class Workers:
             channel.Begin(index, place, files, self._door.socket_mode, self._logging.format, self._logging.level)
         )
         worker.order(load)
+        for rest in self._rests.values():
+            worker.order(rest)
         try:
             await worker.until(lambda: worker.active >= 0 or worker.failure is not None, START_SECONDS)
             if worker.active < 0 or process.returncode is not None:

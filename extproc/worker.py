@@ -19,7 +19,7 @@ from extproc.config import Config, ConfigError
 from extproc.exchange import Snapshot
 from extproc.files import Files
 from extproc.kept_keys import keys_kept
-from extproc.keys import Keys
+from extproc.keys import Keys, Rest
 from extproc.load import StandIn, load
 from extproc.places import Tls
 
@@ -95,12 +95,12 @@ async def work(orders: asyncio.StreamReader, report: channel.Writer) -> None:
         current = Current(report, first)
         tls = None if begin.tls is None else Tls(*map(Path, begin.tls))
         async with (
-            keys_kept(lambda: current.config) as keys,
+            keys_kept(lambda: current.config, lambda rest: _told(report, rest)) as keys,
             server.serving(
                 begin.address, lambda: current.snapshot(keys), farewell, tls=tls, socket_mode=begin.socket_mode
             ) as port,
         ):
-            obeying = asyncio.create_task(_obey(orders, report, current, farewell))
+            obeying = asyncio.create_task(_obey(orders, report, current, keys, farewell))
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, obeying.cancel)
             channel.send(report, channel.Serving(port))
             channel.send(report, channel.Active(first.generation))
@@ -111,8 +111,12 @@ async def work(orders: asyncio.StreamReader, report: channel.Writer) -> None:
         channel.send(report, channel.Failed(str(error)))
 
 
+def _told(report: channel.Writer, rest: Rest) -> None:
+    channel.send(report, channel.Rested(rest.provider, rest.fingerprint, rest.until, rest.aside))
+
+
 async def _obey(
-    orders: asyncio.StreamReader, report: channel.Writer, current: Current, farewell: server.Farewell
+    orders: asyncio.StreamReader, report: channel.Writer, current: Current, keys: Keys, farewell: server.Farewell
 ) -> None:
     while True:
         match await channel.order(orders):
@@ -126,6 +130,8 @@ async def _obey(
                 current.load(order)
             case channel.Texts(texts):
                 current.texts(texts)
+            case channel.Rested(provider, fingerprint, until, aside):
+                keys.rest(Rest(provider, fingerprint, until, aside))
             case channel.Ping():
                 channel.send(report, channel.Pong())
 

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 from structlog.testing import capture_logs
@@ -19,6 +20,7 @@ from extproc.blocks import Recycle
 from extproc.places import Address, Door, Place, UnixSocket, places, reserved
 from extproc.supervisor import Logging, WorkerFailed, Workers, due
 
+ORDER = supervisor._Worker.order
 ANY = Address("127.0.0.1", 0)
 
 
@@ -173,3 +175,22 @@ async def test_a_worker_whose_loop_stands_still_is_killed(workers: Workers, monk
 def test_the_supervisor_has_no_grpc() -> None:
     code = "import sys, extproc.run, extproc.supervisor, extproc.sidecar; sys.exit('grpc' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+async def test_workers_tell_each_other_which_keys_rest(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ExitStack() as stack:
+        await start(workers, stack, 2)
+        heard: list[tuple[int, channel.Order]] = []
+        first, second = workers._slots.values()
+        for worker in (first, second):
+            monkeypatch.setattr(worker, "order", lambda message, index=worker.index: heard.append((index, message)))
+        rest = channel.Rested("p", "f", time.time() + 60, False)
+        workers._rested(first, rest)
+        assert heard == [(second.index, rest)]
+        monkeypatch.undo()
+        os.kill(first.process.pid, signal.SIGKILL)
+        told: list[channel.Order] = []
+        monkeypatch.setattr(
+            supervisor._Worker, "order", lambda self, message: (told.append(message), ORDER(self, message))
+        )
+        await until(lambda: workers.serving == 2 and rest in told)
