@@ -247,7 +247,7 @@ async def test_a_slow_vendor_fails_and_is_not_asked_twice_at_a_time(vendor: Vend
             await until(lambda: lines)
         assert lines[0]["reason"] == "no answer within 300 ms"
         await until(lambda: len(vendor.seen) == 2)
-        assert vendor.times[1] - vendor.times[0] > 0.28
+        assert vendor.times[1] - vendor.times[0] > 0.1
         assert state.aside == [KEY]
 
 
