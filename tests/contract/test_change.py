@@ -42,8 +42,8 @@ def replace(path: Path, content: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the configuration is, and what it names."""
+def directory(placement: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the configuration of a placement's gateway is, and what it names."""
     return tmp_path_factory.mktemp("change")
 
 

@@ -314,9 +314,9 @@ def test_what_envoy_refuses_is_one_sentence(config: Path, tmp_path: Path, comman
     environ = processes.environment(NOT_SET_ANYWHERE="sk-sim-PLANTED")
     with processes.command(tmp_path, command, *options, environ=environ) as process:
         assert process.wait() == 1
-    said = "Envoy ended at start with code 1" if command == "run" else "Envoy refuses its configuration"
     lines = process.errors.splitlines()
-    assert lines[0] == f"extproc: {said}: unable to open file '/nowhere/access.log': No such file or directory"
+    complaint = "unable to open file '/nowhere/access.log': No such file or directory"
+    assert lines[0] == f"extproc: Envoy refuses its configuration: {complaint}"
     assert lines[1:] == ([] if command == "run" else ["(if it names paths of another machine: --no-validate)"])
 
 

@@ -137,8 +137,7 @@ class Vendor(BaseHTTPRequestHandler):
 
 
 CRASHING = '''
-"""The program with two bugs: careless exceptions about a request and about an answer."""
-from extproc.__main__ import main
+"""Two bugs for every process of the program: careless exceptions about a request and about an answer."""
 from extproc.providers.base import Provider
 from extproc.providers.dashscope_chat import Chat
 from extproc.providers.passthrough import PassThrough
@@ -165,7 +164,6 @@ def crashing(event):
 
 Provider.settled = crash_on_a_request
 Chat.event, PassThrough.event = crashing(Chat.event), crashing(PassThrough.event)
-main()
 '''
 
 
@@ -224,13 +222,13 @@ def ended(request: pytest.FixtureRequest, vendor: ThreadingHTTPServer, tmp_path_
     """A run that met everything that can go wrong, and is over."""
     directory = tmp_path_factory.mktemp("secrets")
     path = configured(directory, vendor)
-    (directory / "crashing.py").write_text(CRASHING)
+    (directory / "bugs").mkdir()
+    (directory / "bugs" / "sitecustomize.py").write_text(CRASHING)  # workers are processes of their own
     port, admin = processes.free_port(), processes.free_port()
     places = ("--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{admin}", "--config", str(path), "--demo")
     logs = ("--log-format", request.param, "--log-level", "debug", "--access-log", str(directory / "access.log"))
-    program = (str(directory / "crashing.py"),)
-    environ = processes.environment(COMPATIBLE="sk-PLANTED-compatible")
-    with processes.command(directory, "run", *places, *logs, environ=environ, program=program) as process:
+    environ = processes.environment(COMPATIBLE="sk-PLANTED-compatible", PYTHONPATH=str(directory / "bugs"))
+    with processes.command(directory, "run", *places, *logs, environ=environ) as process:
         run = Run(process, port, admin, directory)
 
         def ready() -> bool:
