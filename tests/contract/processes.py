@@ -210,7 +210,7 @@ def envoy(directory: Path, *options: str) -> Iterator[Envoy]:
     """Envoy with what `extproc envoy OPTIONS` prints, on free ports."""
     directory.mkdir(parents=True, exist_ok=True)
     bootstrap, admin, log, access_log = (directory / n for n in ("envoy.json", "admin", "envoy.log", "access.log"))
-    places = ("--listen", "127.0.0.1:0", "--envoy-admin", "127.0.0.1:0", "--format", "json")
+    places = ("--listen", "127.0.0.1:0", "--envoy-admin", "127.0.0.1:0", "--format", "json", "--workers", "1")
     with command(directory / "rendering", "envoy", *places, "--access-log", str(access_log), *options) as rendering:
         assert rendering.wait(60) == 0, rendering.errors
         bootstrap.write_text(rendering.stdout.read_text())
@@ -227,6 +227,7 @@ def envoy(directory: Path, *options: str) -> Iterator[Envoy]:
         def port() -> int | None:
             assert popen.poll() is None, log.read_text()[-2000:]
             with contextlib.suppress(OSError, LookupError):
+                urlopen(f"http://{address}/ready").close()  # it listens once it has asked the sidecar's health
                 document = json.load(urlopen(f"http://{address}/listeners?format=json"))
                 return int(document["listener_statuses"][0]["local_address"]["socket_address"]["port_value"])
             return None

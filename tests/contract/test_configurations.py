@@ -192,7 +192,7 @@ def test_readiness_falls_only_when_no_route_can_serve(tmp_path: Path) -> None:
     path.write_text(json.dumps({"providers": [provider]}))
     port = processes.free_port()
     options = ("--config", str(path), "--listen", f"127.0.0.1:{processes.free_port()}", "--admin", f"127.0.0.1:{port}")
-    with processes.command(tmp_path, "serve", *options):
+    with processes.command(tmp_path, "serve", "--workers", "1", *options):
         until(lambda: admin(port, "/readyz") == 503, "not ready")
         assert admin(port, "/healthz") == 200
         text.write_text("Here it is.")

@@ -165,7 +165,7 @@ def test_a_second_signal_ends_the_drain_of_the_sidecar_alone(config: Path, tmp_p
     listen = processes.free_port()
     options = ("--config", str(config), "--listen", f"127.0.0.1:{listen}", "--admin", "127.0.0.1:0")
     environ = processes.environment(NOT_SET_ANYWHERE="sk-sim-PLANTED")
-    with processes.command(tmp_path, "serve", *options, environ=environ) as serve:
+    with processes.command(tmp_path, "serve", "--workers", "1", *options, environ=environ) as serve:
         until(lambda: "serving" in serve.errors, "the sidecar serves")
         with grpc.insecure_channel(f"127.0.0.1:{listen}", options=[("grpc.enable_http_proxy", 0)]) as channel:
             watching = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())  # an open stream
@@ -450,7 +450,7 @@ def test_serve_answers_grpc_health_and_stops_on_sigterm(config: Path, tmp_path: 
         *("--workers", "2"),
     )
     environ = processes.environment(NOT_SET_ANYWHERE="sk-sim-PLANTED")
-    with processes.command(tmp_path, "serve", *options, environ=environ) as serve:
+    with processes.command(tmp_path, "serve", "--workers", "1", *options, environ=environ) as serve:
         until(lambda: (admin(port, "/readyz") or [0])[0] == 200, "ready")
         for worker in (listen, listen + 1):
             with grpc.insecure_channel(f"127.0.0.1:{worker}", options=[("grpc.enable_http_proxy", 0)]) as channel:

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 import re
 import shutil
+import signal
 import socket
 import ssl
 import stat
@@ -38,7 +39,7 @@ def config(simulator: Simulator, tmp_path: Path) -> Path:
 def serve(directory: Path, config: Path, *options: str) -> Iterator[Process]:
     """`extproc serve` once it says that it serves."""
     places = ("--config", str(config), "--admin", "127.0.0.1:0", "--log-format", "json")
-    with processes.command(directory, "serve", *places, *options) as process:
+    with processes.command(directory, "serve", "--workers", "1", *places, *options) as process:
 
         def serving() -> bool:
             assert process.popen.poll() is None, process.errors
@@ -82,6 +83,20 @@ def test_the_mode_of_a_unix_socket_can_be_said(config: Path, tmp_path: Path) -> 
     path = tmp_path / "sidecar.sock"
     with serve(tmp_path, config, "--listen", f"unix:{path}", "--socket-mode", "660"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o660
+
+
+def test_each_worker_has_a_socket_and_leaves_none(config: Path, tmp_path: Path) -> None:
+    path = tmp_path / "sidecar.sock"
+    with serve(tmp_path, config, "--listen", f"unix:{path}", "--workers", "2") as running:
+        options = ("--config", str(config), "--sidecar", f"unix:{path}", "--workers", "2")
+        with processes.envoy(tmp_path / "envoy", *options) as envoy:
+            for _ in range(8):
+                assert ask(envoy.port, body=chat("x")).status == 200
+            assert {socket.name for socket in tmp_path.glob("*.sock*")} == {"sidecar.sock", "sidecar.sock.1"}
+            running.popen.send_signal(signal.SIGHUP)
+            until(lambda: "all workers were replaced" in running.errors, "a rolling restart")
+            assert ask(envoy.port, body=chat("x")).status == 200
+    assert list(tmp_path.glob("*.sock*")) == []
 
 
 def test_a_unix_socket_may_be_written_as_a_url(config: Path, tmp_path: Path) -> None:
