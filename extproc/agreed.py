@@ -29,6 +29,7 @@ CLIENT_HEADERS: Final = (
 
 _HOST = "xds.upstream_host_metadata.filter_metadata['ai_proxy']"
 PROVIDER_ATTRIBUTE: Final = f"{_HOST}['provider']"
+PLACE_ATTRIBUTE: Final = f"{_HOST}['place']"
 MODEL_ATTRIBUTE: Final = f"{_HOST}['model']"
 ROUTE_ATTRIBUTE: Final = "xds.route_name"
 CLIENT_ATTRIBUTE: Final = f"filter_state['{CLIENT_STATE}']"

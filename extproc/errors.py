@@ -10,6 +10,7 @@
     ├── StreamTruncated        502: the vendor's stream ended too early
     ├── ContextUnavailable     503: a configured context text is not there
     ├── Overloaded             503: more requests at a time than are allowed
+    ├── Changing               503: Envoy is ahead of us by a moment, with a vendor whose key we do not have
     └── InternalError          500: our own fault
 
 Messages never quote bodies or keys.
@@ -149,6 +150,11 @@ class ContextUnavailable(ProxyError):
 class Overloaded(ProxyError):
     status = 503
     code = "overloaded"
+
+
+class Changing(ProxyError):
+    status = 503
+    code = "configuration_changing"
 
 
 class InternalError(ProxyError):

@@ -20,6 +20,7 @@ from extproc.agreed import (
     DOOR_ATTRIBUTE,
     LOCAL_ROUTE,
     MODEL_ATTRIBUTE,
+    PLACE_ATTRIBUTE,
     PROVIDER_ATTRIBUTE,
     ROUTE_ATTRIBUTE,
     envoy_buffer,
@@ -32,6 +33,7 @@ from extproc.config import Route
 from extproc.errors import (
     BadJson,
     BadUpstreamResponse,
+    Changing,
     ContextUnavailable,
     InternalError,
     MethodNotAllowed,
@@ -132,7 +134,7 @@ class Exchange:
             # As if the vendor had said so: Envoy may try the next one. An answer of ours would be the last word.
             return outgoing.whole(self._body_of(error), self._answer_headers, self._metadata(), status=status)
         headers = self._request_id() | outgoing.error_headers(self._answer_headers) | self._about()
-        if isinstance(error, Overloaded):
+        if isinstance(error, Overloaded | Changing):
             headers["retry-after"] = "1"
         return Answer(status, self._body_of(error), headers, self._metadata())
 
@@ -221,14 +223,14 @@ class Exchange:
         id, name = event.attributes[PROVIDER_ATTRIBUTE], event.attributes.get(ROUTE_ATTRIBUTE, "")
         for config in (self._config, *self._former):
             provider, route = config.by_id.get(id), config.by_name.get(name)
-            if provider is not None and route is not None:
+            if provider is not None and route is not None and provider.place == event.attributes.get(PLACE_ATTRIBUTE):
                 self._config = config
                 if not self._client.may_use(name):
                     raise NoRoute("no route takes this request")
                 _check_path(target, [provider])
                 place = Place(provider, event.attributes.get(MODEL_ATTRIBUTE) or None)
                 return Headed(without_keys(config.clients, headers), target, [route], place)
-        raise InternalError("no configuration has what Envoy chose")
+        raise Changing("the gateway's configuration is changing; try again")
 
     def _routed(self, event: RequestHeaders, headers: Mapping[str, str], target: Target) -> Headed:
         """The choice is ours, as far as it can be made without the body."""

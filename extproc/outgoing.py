@@ -165,4 +165,6 @@ def metadata(record: Record) -> dict[str, str | int | float]:
         "completion_tokens": record.usage.completion_tokens,
         "total_tokens": record.usage.total_tokens,
     }
+    if record.attempt > 1 and record.error is None:
+        values["error"] = ""  # in the place of what the attempt before left
     return {name: value for name, value in values.items() if value is not None}

@@ -101,7 +101,7 @@ def _member(
     name: str, provider: Provider, model: str | None, options: Options, limit: int, filters: list[hcm.HttpFilter]
 ) -> cluster_v3.Cluster:
     upstream = provider.upstream
-    known = {"provider": provider.id, **({"model": model} if model else {})}
+    known = {"provider": provider.id, "place": provider.place, **({"model": model} if model else {})}
     common = core.HttpProtocolOptions(idle_timeout=timedelta(seconds=50))  # before vendors close idle connections
     # HTTP/1.1 also where the vendor has HTTP/2: Envoy hides the end of an HTTP/2 answer that has trailers from the
     # sidecar, so that a truncated stream would look complete; and it sends `:scheme: http` there.

@@ -16,6 +16,7 @@ from extproc.agreed import (
     DOOR_ATTRIBUTE,
     MODEL_ATTRIBUTE,
     NAMESPACE,
+    PLACE_ATTRIBUTE,
     PROVIDER_ATTRIBUTE,
     ROUTE_ATTRIBUTE,
 )
@@ -53,7 +54,7 @@ def door_processor() -> ext_proc.ExternalProcessor:
 def upstream_processor() -> ext_proc.ExternalProcessor:
     """In a provider's cluster; the same for all, so that no change of one touches another. What comes back there is
     always the vendor's."""
-    return _processor([PROVIDER_ATTRIBUTE, MODEL_ATTRIBUTE, ROUTE_ATTRIBUTE, CLIENT_ATTRIBUTE], [])
+    return _processor([PROVIDER_ATTRIBUTE, PLACE_ATTRIBUTE, MODEL_ATTRIBUTE, ROUTE_ATTRIBUTE, CLIENT_ATTRIBUTE], [])
 
 
 def _processor(

@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import sha256
 from typing import ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
@@ -153,6 +154,11 @@ class Provider(Block):
             authority=identity.netloc.rpartition("@")[2],
             sni=identity.hostname or "",
         )
+
+    @cached_property
+    def place(self) -> str:
+        """Tells one vendor at one address from another: a key must reach no other, whatever the id says meanwhile."""
+        return sha256(repr((self.type, self.upstream)).encode()).hexdigest()[:12]
 
     def upstream_model(self, model: str | None) -> str | None:
         """The vendor's name for the client's; a missing one takes the mapping's `*` target."""

@@ -11,6 +11,7 @@ from extproc.agreed import (
     DOOR_ATTRIBUTE,
     LOCAL_ROUTE,
     MODEL_ATTRIBUTE,
+    PLACE_ATTRIBUTE,
     PROVIDER_ATTRIBUTE,
     ROUTE_ATTRIBUTE,
 )
@@ -39,10 +40,11 @@ AZURE = {"id": "a", "type": "azure", "apiTokens": ["sk-a"], "azureServiceUrl": "
 OWN = {"id": "o", "type": "openai"}
 
 
-def placed(provider: str, client: dict[str, str] | None = None, **more: str) -> dict[str, str]:
-    """What Envoy tells of an attempt. `client`: the head as the client sent it."""
+def placed(config: Config, provider: str, client: dict[str, str] | None = None, **more: str) -> dict[str, str]:
+    """What Envoy tells of an attempt under a configuration. `client`: the head as the client sent it."""
     state = json.dumps({**(client or HEAD), "id": "random"}) + "\n"
-    return {PROVIDER_ATTRIBUTE: provider, ROUTE_ATTRIBUTE: "r", CLIENT_ATTRIBUTE: state, **more}
+    place = config.by_id[provider].place
+    return {PROVIDER_ATTRIBUTE: provider, PLACE_ATTRIBUTE: place, ROUTE_ATTRIBUTE: "r", CLIENT_ATTRIBUTE: state, **more}
 
 
 def ask(
@@ -66,7 +68,8 @@ def left_by(reply: Forward, head: dict[str, str]) -> dict[str, str]:
 
 
 def test_an_attempt_goes_where_envoy_sent_it_and_names_no_cluster() -> None:
-    _, reply = ask(Snapshot(config(QWEN, AZURE), {}), HEAD, placed("q"))
+    snapshot = Snapshot(config(QWEN, AZURE), {})
+    _, reply = ask(snapshot, HEAD, placed(snapshot.config, "q"))
     assert sent(reply).set_headers[":path"] == "/api/v1/services/aigc/text-generation/generation?a=b"
     assert not sent(reply).reroute
     assert not [name for name in sent(reply).set_headers if name.startswith("x-ai-proxy")]
@@ -77,10 +80,10 @@ def test_an_attempt_goes_where_envoy_sent_it_and_names_no_cluster() -> None:
 @pytest.mark.parametrize("second", [QWEN, AZURE, OWN], ids=lambda p: str(p["type"]))
 def test_a_second_attempt_is_what_a_first_one_would_have_been(first: dict[str, Any], second: dict[str, Any]) -> None:
     snapshot = Snapshot(config(first, {**second, "id": "second"}), {})
-    _, before = ask(snapshot, HEAD, placed(first["id"]))
+    _, before = ask(snapshot, HEAD, placed(snapshot.config, first["id"]))
     head = left_by(sent(before), HEAD) | {"x-envoy-attempt-count": "2"}
-    _, again = ask(snapshot, head, placed("second"))
-    _, alone = ask(snapshot, HEAD, placed("second"))
+    _, again = ask(snapshot, head, placed(snapshot.config, "second"))
+    _, alone = ask(snapshot, HEAD, placed(snapshot.config, "second"))
     strip = {"x-envoy-attempt-count"}
     assert {k: v for k, v in left_by(sent(again), head).items() if k not in strip} == {
         k: v for k, v in left_by(sent(alone), HEAD).items() if k not in strip
@@ -91,29 +94,41 @@ def test_a_second_attempt_is_what_a_first_one_would_have_been(first: dict[str, A
 def test_a_header_of_the_client_in_utf_8_comes_through_a_second_attempt() -> None:
     head = HEAD | {"accept": "好".encode().decode("latin-1")}
     snapshot = Snapshot(config(QWEN, OWN), {})
-    _, reply = ask(snapshot, HEAD | {"x-envoy-attempt-count": "2"}, placed("o", HEAD | {"accept": "好"}))
+    _, reply = ask(
+        snapshot, HEAD | {"x-envoy-attempt-count": "2"}, placed(snapshot.config, "o", HEAD | {"accept": "好"})
+    )
     assert left_by(sent(reply), HEAD)["accept"] == head["accept"]
 
 
 def test_a_step_s_model_is_asked_for_as_it_is() -> None:
     snapshot = Snapshot(config({**OWN, "modelMapping": {"*": "mapped"}}), {})
-    exchange, reply = ask(snapshot, HEAD, placed("o", **{MODEL_ATTRIBUTE: "other"}))
+    exchange, reply = ask(snapshot, HEAD, placed(snapshot.config, "o", **{MODEL_ATTRIBUTE: "other"}))
     assert json.loads(sent(reply).body or b"")["model"] == "other"
     assert (exchange.record.model, exchange.record.upstream_model) == ("m", "other")
 
 
 def test_envoy_may_still_choose_by_the_configuration_before() -> None:
-    snapshot = Snapshot(config(QWEN), {}, former=(config(OWN),))
-    _, reply = ask(snapshot, HEAD, placed("o"))
+    before, now = config(OWN), config(QWEN)
+    _, reply = ask(Snapshot(now, {}, former=(before,)), HEAD, placed(before, "o"))
     assert sent(reply).set_headers[":authority"] == "api.openai.com"
-    _, reply = ask(Snapshot(config(QWEN), {}), HEAD, placed("o"))
+    _, reply = ask(Snapshot(now, {}), HEAD, placed(before, "o"))
     assert isinstance(reply, Answer)
-    assert reply.status == 500
+    assert (reply.status, reply.headers["retry-after"]) == (503, "1")
+
+
+def test_a_key_goes_to_its_own_vendor_while_an_id_changes_hands() -> None:
+    before, after = config({**QWEN, "endpoint": "https://old.test"}), config({**QWEN, "endpoint": "https://new.test"})
+    _, reply = ask(Snapshot(before, {}), HEAD, placed(after, "q"))  # Envoy is there already, we are not
+    assert isinstance(reply, Answer)
+    assert json.loads(reply.body)["error"]["code"] == "configuration_changing"
+    _, reply = ask(Snapshot(after, {}, former=(before,)), HEAD, placed(before, "q"))
+    assert sent(reply).set_headers[":authority"] == "old.test"
 
 
 def test_an_unreadable_answer_keeps_the_door_open_for_the_next_vendor() -> None:
     for kind, whole in (("application/json", b"{"), ("text/html", b"<html>")):
-        exchange, _ = ask(Snapshot(config(QWEN), {}), HEAD, placed("q"), CHAT | {"stream": True})
+        snapshot = Snapshot(config(QWEN), {})
+        exchange, _ = ask(snapshot, HEAD, placed(snapshot.config, "q"), CHAT | {"stream": True})
         exchange.handle(ResponseHeaders({":status": "200", "content-type": kind}, False))
         reply = sent(exchange.handle(ResponseBody(whole, True)))
         assert reply.set_headers[":status"] == "502"
