@@ -48,6 +48,12 @@ class Rested(Struct, tag=True, frozen=True):
     aside: bool
 
 
+class Hold(Struct, tag=True, frozen=True):
+    """Let log lines wait, or write those that waited: somebody prints a line piece by piece."""
+
+    on: bool
+
+
 class Leave(Struct, tag=True, frozen=True):
     """End, as `server.Farewell` says."""
 
@@ -59,7 +65,7 @@ class Ping(Struct, tag=True, frozen=True):
     """Answer with `Pong`."""
 
 
-Order = Begin | Load | Texts | Rested | Leave | Ping
+Order = Begin | Load | Texts | Rested | Hold | Leave | Ping
 
 
 class Serving(Struct, tag=True, frozen=True):

@@ -4,8 +4,6 @@ Rule: an exception is logged by its type and where it happened. Its message may 
 local variables, which structlog's console shows of its own accord where rich is installed.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 import logging
 import sys
 import traceback
@@ -31,19 +29,15 @@ class _Output:
     def flush(self) -> None:
         sys.stderr.flush()
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        self._held = []
-        try:
-            yield
-        finally:
-            lines, self._held = self._held, None
-            sys.stderr.writelines(lines)
+    def hold(self, on: bool) -> None:
+        """Have lines wait from now on, or write those that waited."""
+        lines, self._held = self._held or [], [] if on else None
+        sys.stderr.writelines(lines)
 
 
 _output = _Output()
-held = _output.held
-"""A context in which log lines wait, so that they do not break a line that is being printed."""
+hold = _output.hold
+"""Whether log lines wait, so that they do not break a line that is being printed."""
 
 
 def _trace(exc_info: structlog.typing.ExcInfo) -> str:

@@ -18,7 +18,7 @@ import tempfile
 import aiohttp
 import structlog
 
-from extproc import admin, demo, envoy_process, logs
+from extproc import admin, demo, envoy_process
 from extproc.agreed import LAME_SECONDS, PROBE_PATH
 from extproc.config import ConfigError, Problem
 from extproc.envoy_process import EnvoyError, EnvoyProcess, die_with_parent
@@ -187,7 +187,7 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
         life.started(running.not_ready)
         log.info("ready", base_url=f"{base}/v1", admin=_url(Address(options.admin.host, admin_port)))
         if options.demo:
-            with logs.held():
+            with running.quiet():
                 await demo.chat(base, live.loaded.config)
         print(demo.banner(base, live.loaded.config), flush=True)
         died = await _first(life.stop, parts)

@@ -4,15 +4,15 @@ Rule: parts are put together here and started in the order in which they are nee
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 import signal
 import sys
 
 import structlog
 
-from extproc import contexts, watch
+from extproc import contexts, logs, watch
 from extproc.live import EnvoySide, Live, sources
 from extproc.places import Door, Place, places, reserved
 from extproc.supervisor import Logging, Workers, cores
@@ -47,6 +47,17 @@ class Sidecar:
     def not_ready(self) -> str | None:
         """Why requests would not be served; None if they are."""
         return self._live.not_ready(self._texts.texts) if self._workers.serving else "no worker serves"
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Log lines of all processes wait until the end of the block."""
+        for hold in (logs.hold, self._workers.hold_logs):
+            hold(True)
+        try:
+            yield
+        finally:
+            for hold in (logs.hold, self._workers.hold_logs):
+                hold(False)
 
     @asynccontextmanager
     async def following(self, envoy: EnvoySide) -> AsyncIterator[None]:

@@ -252,6 +252,11 @@ class Workers:
         for worker in self._slots.values():
             worker.order(channel.Texts(texts))
 
+    def hold_logs(self, on: bool) -> None:
+        """Have the workers' log lines wait, or be written."""
+        for worker in self._slots.values():
+            worker.order(channel.Hold(on))
+
     async def roll(self) -> None:
         """Replace every worker, one at a time."""
         for index in list(self._slots):

@@ -130,6 +130,8 @@ async def _obey(
                 current.load(order)
             case channel.Texts(texts):
                 current.texts(texts)
+            case channel.Hold(on):
+                logs.hold(on)
             case channel.Rested(provider, fingerprint, until, aside):
                 keys.rest(Rest(provider, fingerprint, until, aside))
             case channel.Ping():
