@@ -5,7 +5,7 @@ to this package, which decides provider, key and model and translates bodies and
 
     server      I/O   one gRPC stream per exchange
     wire        pure  protobuf ⇄ events and replies; the only file that touches messages
-    exchange    pure  typed state (`states`) + event → reply
+    exchange    pure  typed state (`states`) + event → reply; `answers` is its second half
     clients     pure  who may come in, and what for
     routing     pure  request → route, model
     providers/  pure  one vendor per file: configuration, paths, translator
