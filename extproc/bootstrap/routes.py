@@ -94,8 +94,9 @@ def _upstream(config: Config) -> Iterator[route_v3.Route]:
     for route in routes:
         yield from _to_providers(config, route)
     for route in routes:  # the vendor lists its models, and no route takes what names none
-        if route.match.models is not None and route.provider is not None:
-            yield from _taken(config, route, _conditions(route.match, headers=_MODEL_LIST))
+        if route.match.models is not None and route.provider and routing.declared_models(config, route) is None:
+            match, retry = _conditions(route.match, headers=_MODEL_LIST), config.retry_of(route)
+            yield _provider_route(route.name, match, _action(config, route, retry, retry.per_try_timeout), {})
     yield _local(config, _match())
 
 

@@ -109,4 +109,4 @@ def _finishes(fields: Fields) -> bool:
         choices = jsontext.items(fields.get("choices", jsontext.NULL))
     except NotJson:
         return False
-    return any(jsontext.peek(choice, "finish_reason") for choice in choices)
+    return any(jsontext.peek(choice, "finish_reason") not in (None, "", "null") for choice in choices)

@@ -206,3 +206,85 @@ def test_the_sample_is_fresh() -> None:
 def test_the_request_path_does_not_import_it() -> None:
     code = "import sys, extproc.exchange, extproc.server; sys.exit('envoy_data_plane' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# Upstream placement
+
+
+CHAINS = {
+    "providers": [
+        {"id": "a", "type": "openai"},
+        {"id": "b", "type": "openai", "outlierDetection": {"consecutive5xx": 0}, "circuitBreakers": {"maxRequests": 7}},
+        {"id": "c", "type": "openai"},
+    ],
+    "routes": [
+        {"name": "off", "match": {"pathPrefix": "/off"}, "provider": None},
+        {
+            "name": "chat",
+            "match": {"models": ["m"]},
+            "provider": [{"provider": "a"}, [{"provider": "b", "weight": 3}, {"provider": "c", "model": "x"}]],
+            "retry": {"on": [429, "5xx", "reset"], "attempts": 4, "firstByteTimeout": "2s"},
+        },
+        {"name": "rest", "provider": "b"},
+    ],
+}
+
+
+def chained() -> dict[str, Any]:
+    return dict(json.loads(bootstrap(Config.model_validate(CHAINS), UPSTREAM)))
+
+
+def targets(route: dict[str, Any]) -> dict[str, int]:
+    """The clusters that a route names, with their weights; none for one that the sidecar answers."""
+    action = route["route"]
+    if "weighted_clusters" in action:
+        return {c["name"]: c["weight"] for c in action["weighted_clusters"]["clusters"]}
+    return {action["cluster"]: 1} if "cluster" in action else {}
+
+
+def test_every_cluster_that_a_route_names_has_the_filter() -> None:
+    """Envoy runs the filters of the cluster that it routed to: without them the client's request goes out as it is."""
+    document = chained()
+    named = {name for route in routes(document) for name in targets(route)}
+    assert named == {"a > b > c|x", "a > c|x > b", "b"}
+    for name in named:
+        options = cluster(document, name)["typed_extension_protocol_options"]
+        filters = options["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]["http_filters"]
+        assert [f["name"] for f in filters] == ["envoy.filters.http.ext_proc", "envoy.filters.http.upstream_codec"]
+        assert not filters[0]["typed_config"].get("failure_mode_allow")
+
+
+def test_what_no_provider_gets_has_nowhere_to_go() -> None:
+    local = [route for route in routes(chained()) if route["name"] == "ai_proxy:local"]
+    assert (
+        len(local) == 6
+    )  # tunnels, odd methods, paths without an API, the list of models, refusals, what is left over
+    for route in local:
+        assert route["route"]["cluster_header"] == "x-ai-proxy-cluster"
+        assert "ai_proxy.local" not in route.get("typed_per_filter_config", {})
+    for route in routes(chained()):
+        if targets(route):
+            assert route["typed_per_filter_config"]["ai_proxy.local"]["disabled"]
+
+
+def test_orders_weights_and_retries() -> None:
+    streamed, whole = (route for route in routes(chained()) if route["name"] == "chat")
+    for route in (streamed, whole):
+        assert targets(route) == {"a > b > c|x": 3, "a > c|x > b": 1}
+        policy = route["route"]["retry_policy"]
+        assert policy["num_retries"] == 3
+        assert policy["retry_on"] == "reset,retriable-status-codes"
+        assert policy["retriable_status_codes"] == [429, *range(500, 600)]
+        assert policy["retry_priority"]["name"] == "envoy.retry_priorities.previous_priorities"
+    assert streamed["route"]["retry_policy"]["per_try_timeout"] == "2s"
+    assert "per_try_timeout" not in whole["route"]["retry_policy"]
+    [alone] = (r for r in routes(chained()) if r["name"] == "rest" and "headers" not in r["match"])
+    assert alone["route"]["retry_policy"]["retry_on"] == "connect-failure"
+
+
+def test_a_vendor_s_own_limits() -> None:
+    a, b = cluster(chained(), "a"), cluster(chained(), "b")
+    assert a["outlier_detection"]["consecutive_5xx"] == 5
+    assert "outlier_detection" not in b
+    assert b["circuit_breakers"]["thresholds"][0]["max_requests"] == 7
+    assert a["circuit_breakers"]["thresholds"][0]["max_retries"] >= 1_000_000
