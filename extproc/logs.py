@@ -1,11 +1,12 @@
 """How logs look: lines for people on a terminal, JSON for machines; always on stderr.
 
-Rule: an exception is logged by its type and where it happened. Its message may quote a body or a key, and so may
-local variables, which structlog's console shows of its own accord where rich is installed.
+Rule: a line that cannot be written (the disk is full, the reader is gone) is lost, and nothing else with it. An exception
+is logged by its type and where it happened. Its message may quote a body or a key, and so may local variables, which
+structlog's console shows of its own accord where rich is installed.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 import logging
 import sys
 import traceback
@@ -24,12 +25,14 @@ class _Output:
 
     def write(self, text: str) -> None:
         if self._held is None:
-            sys.stderr.write(text)
+            with suppress(OSError):
+                sys.stderr.write(text)
         else:
             self._held.append(text)
 
     def flush(self) -> None:
-        sys.stderr.flush()
+        with suppress(OSError):
+            sys.stderr.flush()
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -38,7 +41,8 @@ class _Output:
             yield
         finally:
             lines, self._held = self._held, None
-            sys.stderr.writelines(lines)
+            with suppress(OSError):
+                sys.stderr.writelines(lines)
 
 
 _output = _Output()
