@@ -1,13 +1,13 @@
-"""`make chaos`: run the scenarios, count, and render docs/reliability.md from what was counted.
+"""`make chaos`: play the scenarios, count, and write docs/reliability.md from what was counted.
 
-`CHAOS=quick`: the short form, which writes nothing. Arguments: names of scenarios, to run these only.
+`CHAOS=quick`: some scenarios, small, in one gateway; writes nothing. Arguments: names of scenarios, to play these only.
+`CHAOS_KEEP=DIRECTORY`: keeps configurations and logs there.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
 import contextlib
-import itertools
 import json
 import os
 from pathlib import Path
@@ -18,90 +18,115 @@ import time
 from typing import Any
 
 from . import report
-from .client import FORBIDDEN, Client, Shape
-from .scenarios import SCENARIOS, Scenario, all_left
-from .world import world
+from .client import FORBIDDEN, Client, Count, Shape
+from .scenarios import SCENARIOS, Scenario
+from .world import World, world
 
 _QUICK = 0.05
+Row = dict[str, Any]
 
 
-async def play(scenario: Scenario, directory: Path, amount: float) -> dict[str, Any]:
-    """One scenario in a world of its own: its row."""
-    Client._ids = itertools.count()
-    started = time.monotonic()
-    problems: list[str] = []
-    async with world(directory, amount, **scenario.config) as here:
-        for shape in dict.fromkeys(Shape(s.host, stream=s.stream) for s in scenario.shapes):  # warm, not counted
-            await Client(here.gateway.port, type(here.count)()).ask(shape)
-        before, envoy, began = here.memory(), here.envoy, time.monotonic()
-        total = max(scenario.total and 20, int(scenario.total * amount))
+async def session(scenarios: Sequence[Scenario], directory: Path, amount: float) -> list[Row]:
+    """Scenarios, one after the other, in one world."""
+    async with world(directory, amount, **scenarios[0].config) as here:
+        rows = [await play(scenario, here) for scenario in scenarios]
+    logs = here.gateway.process.errors + here.gateway.access_log.read_text(errors="replace")
+    if any(secret in logs for secret in ("PLANTED", "sk-client-", "VENDOR-RAW")):
+        rows[-1]["problems"].append("a key or a body is in a log")
+    for row in rows:
+        print(f"{'FAILED' if row['problems'] else 'ok    '} {row['name']:<22} {report.line(row)}", flush=True)
+        for problem in row["problems"]:
+            print(f"       {problem}", flush=True)
+    return rows
+
+
+async def play(scenario: Scenario, here: World) -> Row:
+    """One scenario: its row. `problems`: why it failed."""
+    here.count, happening, problems = Count(), scenario.happening, list[str]()
+    for shape in dict.fromkeys(Shape(s.host, stream=s.stream) for s in scenario.shapes):
+        await Client(here.gateway.port, Count()).ask(shape)  # everybody is warm before memory is measured
+    before, envoy, began = here.memory(), here.envoy, time.monotonic()
+    total = int(scenario.total * here.amount)
+    sampler = asyncio.create_task(_highest(here))
+    try:
         clients = min(scenario.clients, max(total, 12))
-        happening = scenario.happening
-        failure: BaseException | None = None
+        await here.load(scenario.shapes, total, clients, None if happening is None else lambda: happening(here))
+    except* (AssertionError, OSError, LookupError) as group:
+        problems += [f"{type(error).__name__}: {error}" for error in _leaves(group)]
+    seconds = time.monotonic() - began
+    if here.gateway.process.popen.poll() is None:
         try:
-            await here.load(scenario.shapes, total, clients, None if happening is None else lambda: happening(here))
-            seconds = time.monotonic() - began
-            if here.gateway.process.popen.poll() is None:
-                await all_left(here)
-                await asyncio.sleep(1.0)
-                if here.envoy != envoy:
-                    problems.append("Envoy was not the same at the end")
-        except* (AssertionError, OSError, LookupError) as group:
-            failure, seconds = group, time.monotonic() - began
-            problems += [f"{type(e).__name__}: {e}" for e in _leaves(group)]
-        after = here.memory()
-        count = here.count
-    texts = (here.gateway.process.errors, here.gateway.access_log.read_text(errors="replace"))
-    if any(secret in text for text in texts for secret in ("PLANTED", "sk-client-", "VENDOR-RAW")):
-        problems.append("a key or a body is in a log")
-    problems += [f"{count.verdicts[each]} {each}" for each in FORBIDDEN if count.verdicts[each]]
-    if count.verdicts["answered"] < scenario.answered * count.sent:
-        problems.append(f"answered {count.verdicts['answered']} of {count.sent}, wanted {scenario.answered:.0%}")
-    if not count.sent or count.verdicts["left"] and not any(s.leave for s in scenario.shapes):
-        problems.append("nothing was asked, or clients left that should not")
-    row = {
+            await here.until(lambda: here.first.get()["open"] == 0, "no exchange is left behind at the vendor")
+        except AssertionError as error:
+            problems.append(str(error))
+        await asyncio.sleep(1.0 * here.amount)
+        if here.envoy != envoy:
+            problems.append("Envoy is not the one that it was")
+    sampler.cancel()
+    highest, after, verdicts, sent = await sampler, here.memory(), here.count.verdicts, here.count.sent
+    problems += [f"{verdicts[each]} {each}" for each in FORBIDDEN if verdicts[each]]
+    if verdicts["answered"] < scenario.answered * sent:
+        problems.append(f"answered {verdicts['answered']} of {sent}, wanted {scenario.answered:.0%}")
+    if sent < total or not sent:
+        problems.append(f"sent {sent} of {total}")
+    if problems:
+        _explain(here.count)
+    return {
         "name": scenario.name,
-        "sent": count.sent,
-        "refused": count.refused,
-        **{verdict: count.verdicts[verdict] for verdict in report.VERDICTS},
-        "workers_mib": [round(before[0]), round(after[0])],
-        "envoy_mib": [round(before[1]), round(after[1])],
-        "longest": round(count.longest, 1),
+        "sent": sent,
+        **{verdict: verdicts[verdict] for verdict in report.VERDICTS},
+        "refused": here.count.refused,
+        "longest": round(here.count.longest, 1),
+        **{
+            f"{who}_mib": [round(before[i]), round(max(before[i], highest[i], after[i])), round(after[i])]
+            for i, who in enumerate(("workers", "envoy"))
+        },
         "seconds": round(seconds, 1),
-        "notes": here.notes,
         "problems": problems,
     }
-    if problems or os.environ.get("CHAOS_VERBOSE"):
-        shapes = Counter({f"{s.host} {s.do} {'stream' if s.stream else 'whole'} {v}": n for (s, v), n in count.wanted.items()})
-        times = {f"{s.host} {s.do} {s.stream}": round(sum(t) / len(t), 2) for s, t in count.times.items()}
-        print(json.dumps({"shapes": shapes, "times": times, "examples": count.examples}, indent=1, ensure_ascii=False), file=sys.stderr)
-    del failure
-    print(report.line(row), f"({time.monotonic() - started:.0f} s in all)", *problems, flush=True)
-    return row
 
 
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+async def _highest(here: World) -> tuple[float, float]:
+    """The most memory that was seen until this is cancelled."""
+    workers = envoy = 0.0
+    with contextlib.suppress(asyncio.CancelledError):
+        while True:
+            now = here.memory()
+            workers, envoy = max(workers, now[0]), max(envoy, now[1])
+            await asyncio.sleep(0.2)
+    return workers, envoy
+
+
+def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
     return [leaf for e in group.exceptions for leaf in (_leaves(e) if isinstance(e, BaseExceptionGroup) else [e])]
+
+
+def _explain(count: Count) -> None:
+    """What became of which kind of request, with examples."""
+    shapes = Counter({f"{shape} {verdict}": number for (shape, verdict), number in count.kinds.items()})
+    said = {"kinds": shapes, "examples": {k: v for k, v in count.examples.items() if k in FORBIDDEN or k == "error"}}
+    print(json.dumps(said, indent=1, ensure_ascii=False), file=sys.stderr)
 
 
 def main(names: Sequence[str]) -> int:
     quick = os.environ.get("CHAOS") == "quick"
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # the children inherit it
-    chosen = [s for s in SCENARIOS if (s.name in names if names else s.quick or not quick)]
-    if unknown := set(names) - {s.name for s in SCENARIOS}:
+    if unknown := set(names) - {scenario.name for scenario in SCENARIOS}:
         print(f"no such scenario: {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
-    rows = []
+    chosen = [s for s in SCENARIOS if (s.name in names if names else s.quick or not quick)]
+    sessions = [chosen] if quick and not names else [[scenario] for scenario in chosen]
+    rows: list[Row] = []
+    began = time.monotonic()
     with contextlib.ExitStack() as stack:
-        if (kept := os.environ.get("CHAOS_KEEP")) is None:
-            kept = stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-"))
-        for scenario in chosen:
-            directory = Path(tempfile.mkdtemp(prefix=f"{scenario.name}-", dir=kept))
-            rows.append(asyncio.run(play(scenario, directory, _QUICK if quick else 1.0)))
+        kept = os.environ.get("CHAOS_KEEP") or stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-"))
+        for scenarios in sessions:
+            directory = Path(tempfile.mkdtemp(prefix=f"{scenarios[0].name}-", dir=kept))
+            rows += asyncio.run(session(scenarios, directory, _QUICK if quick else 1.0))
     good = not any(row["problems"] for row in rows)
     if good and not names and not quick:
-        report.write(rows)
+        report.write(rows, time.monotonic() - began)
     return 0 if good else 1
 
 

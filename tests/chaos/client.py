@@ -4,7 +4,7 @@ Rule: `judge` believes nothing. It knows the text that each request must be answ
 """
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 import contextlib
 from dataclasses import dataclass, field
@@ -181,20 +181,19 @@ class Connection:
 
 @dataclass
 class Count:
-    """What became of the requests. `refused`: connections that nobody took; no request was sent on them. `longest`: seconds
-    that one request took."""
+    """What became of the requests. `refused`: connections that nobody took; no request was sent on them.
+    `longest`: seconds that one request took. `kinds`: the same, by the requests' kind."""
 
     verdicts: Counter[str] = field(default_factory=Counter)
     refused: int = 0
     longest: float = 0.0
-    times: defaultdict[Shape, list[float]] = field(default_factory=lambda: defaultdict(list))
     examples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    wanted: Counter[tuple[Shape, str]] = field(default_factory=Counter)
+    kinds: Counter[tuple[Shape, str]] = field(default_factory=Counter)
 
     def add(self, shape: Shape, id: str, got: Got) -> None:
         verdict = judge(shape, id, got)
         self.verdicts[verdict] += 1
-        self.wanted[shape, verdict] += 1
+        self.kinds[shape, verdict] += 1
         if len(kept := self.examples.setdefault(verdict, [])) < 3:
             told = {"id": id, "shape": repr(shape), "status": got.status, "complete": got.complete}
             kept.append(told | {"body": bytes(got.body[:400]).decode(errors="replace"), "timed_out": got.timed_out})
@@ -231,7 +230,6 @@ class Client:
         except TimeoutError:
             got.timed_out = True
         self._count.longest = max(self._count.longest, clock() - began)
-        self._count.times[shape].append(clock() - began)
         if self._keep and got.complete and got.headers.get("connection") != "close" and connection.reusable:
             self._kept = connection
         else:

@@ -71,22 +71,34 @@ async def both_workers_killed(world: World) -> None:
 async def worker_stops(world: World) -> None:
     for seconds in (1.0, 5.0):
         await asyncio.sleep(1.0)
-        pid = world.workers()[0]
-        os.kill(pid, signal.SIGSTOP)
-        await asyncio.sleep(seconds)
-        os.kill(pid, signal.SIGCONT)
+        await stand_still(world.workers()[:1], seconds)
     await asyncio.sleep(2.0)
+
+
+async def workers_stop(world: World) -> None:
+    await asyncio.sleep(1.0)
+    await stand_still(world.workers(), 13.0)
+    await asyncio.sleep(4.0)
+
+
+async def stand_still(pids: list[int], seconds: float) -> None:
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    await asyncio.sleep(seconds)
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+
+
+def with_another(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration with a provider and a route more, `added`."""
+    provider = {**config["providers"][1], "id": "added"}
+    route = {"name": "added", "match": {"hosts": ["added.test"]}, "provider": "added"}
+    return {**config, "providers": [*config["providers"], provider], "routes": [route, *config["routes"]]}
 
 
 async def envoy_follows(world: World) -> None:
     """A provider with its route comes and goes, and is asked while it is there."""
-    added = {**world.config["providers"][1], "id": "added"}
-    route = {"name": "added", "match": {"hosts": ["added.test"]}, "provider": "added"}
-    more = {
-        **world.config,
-        "providers": [*world.config["providers"], added],
-        "routes": [route, *world.config["routes"]],
-    }
+    more = with_another(world.config)
     for _ in range(1 if world.amount < 1 else 5):
         await world.changed(more)
         await world.load((Shape("added"), Shape("added", stream=False)), 20, 4)
@@ -95,10 +107,11 @@ async def envoy_follows(world: World) -> None:
 
 
 async def rolling_restart(world: World) -> None:
-    for turn in range(1 if world.amount < 1 else 3):
+    for _ in range(3):
         await asyncio.sleep(0.5)
+        before = len(world.gateway.events("all workers were replaced"))
         world.gateway.process.popen.send_signal(signal.SIGHUP)
-        await world.event("all workers were replaced", turn, 90)
+        await world.event("all workers were replaced", before, 90)
     await asyncio.sleep(0.5)
 
 
@@ -159,13 +172,7 @@ async def disk_full(world: World) -> None:
     world.path.rmdir()
     replace(world.path, text)
     await asyncio.sleep(0.7)
-    added = {**world.config["providers"][1], "id": "added"}
-    route = {"name": "added", "match": {"hosts": ["added.test"]}, "provider": "added"}
-    more = {
-        **world.config,
-        "providers": [*world.config["providers"], added],
-        "routes": [route, *world.config["routes"]],
-    }
+    more = with_another(world.config)
     pids = [world.gateway.process.popen.pid, *world.workers()]
     limits = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in pids}
     for pid, (_, hard) in limits.items():
@@ -182,29 +189,31 @@ async def disk_full(world: World) -> None:
     assert world.count.verdicts["error"] == errors, "the added route answers"
 
 
+async def all_at_once(world: World) -> None:
+    async def one_killed() -> None:
+        for _ in range(6):
+            await asyncio.sleep(2.5)
+            os.kill(world.workers()[0], signal.SIGKILL)
+
+    async with asyncio.TaskGroup() as group:
+        for happening in (vendor_dies(world), one_killed(), rolling_restart(world), envoy_follows(world)):
+            group.create_task(happening)
+    await asyncio.sleep(3.0)
+
+
 async def many_streams(world: World) -> None:
     """All streams are held open together; then their vendor goes on."""
     clients = max(100, int(2000 * world.amount))
     await world.until(lambda: world.first.get()["open"] >= clients, f"{clients} open streams", 240)
-    world.notes.append(f"{clients} streams open at once: workers {world.memory()[0]:.0f}, Envoy {world.memory()[1]:.0f} MiB")
+    await asyncio.sleep(1.0)
     world.first.get("/release")
-
-
-async def all_left(world: World) -> None:
-    """After the load: no exchange is left behind, neither at the vendor nor in the sidecar."""
-    await world.until(lambda: world.first.get()["open"] == 0, "the vendor's connections end", 60)
 
 
 async def burst(world: World) -> None:
     """The workers stand still for a second while a vendor sends megabytes."""
     for _ in range(1 if world.amount < 1 else 4):
         await asyncio.sleep(0.4)
-        pids = world.workers()
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        await asyncio.sleep(1.0)
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+        await stand_still(world.workers(), 1.0)
         await asyncio.sleep(1.5)
 
 
@@ -241,7 +250,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario(
         "vendor-ends", "a clean end half-way, without `[DONE]`", "未到 `[DONE]` 就正常结束",
-        (*both("two", "alone", "mapped", do="end"), Shape("passed", "end")),
+        both("two", "alone", "mapped", "counted", do="end"),
     ),
     Scenario(
         "throttled", "429 without `retry-after`: one key of two, and all", "429，没有 `retry-after`：两个密钥中的一个，或全部",
@@ -269,6 +278,10 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
         "worker-stopped", "SIGSTOP of one worker for 1 s, then for 5 s", "SIGSTOP 一个 worker 1 秒，再 5 秒",
         _GOOD, happening=worker_stops, answered=0.95,
+    ),
+    Scenario(
+        "workers-stopped", "SIGSTOP of both workers for 13 s", "SIGSTOP 两个 worker 13 秒",
+        _GOOD, happening=workers_stop, answered=0.8,
     ),
     Scenario(
         "envoy-follows", "a provider and its route are added and removed, five times", "增加和删除一个提供商及其路由，五次",
@@ -310,6 +323,10 @@ SCENARIOS: tuple[Scenario, ...] = (
         "disconnects", "10,000 clients hang up in mid-stream", "10,000 个客户端在流的中途断开",
         tuple(Shape(host, pieces=40, pause=0.05, leave=True) for host in ("alone", "mapped", "passed", "two")),
         total=10_000, clients=40, quick=True,
+    ),
+    Scenario(
+        "all-at-once", "the vendor dies, workers are killed and replaced, providers come and go", "厂商死亡，worker 被杀和替换，提供商增减，同时发生",
+        _GOOD, happening=all_at_once, answered=0.5,
     ),
     Scenario(
         "bursts", "streams of 20 MB at once, the workers stand still for a second", "突发 20 MB 的流，worker 停住一秒",

@@ -54,9 +54,10 @@ class Vendor:
 
 
 def configuration(first: str, second: str, **more: Any) -> dict[str, Any]:
-    """Routes by host. `two`: the first vendor, in DashScope's protocol and read by the sidecar, then the second. `alone`:
-    the first vendor only. `passed`: OpenAI's protocol, streams that stay in Envoy unread. `keys`: two keys, the first of
-    which the vendor throttles. `slow`: two vendors, little patience."""
+    """Routes by host: `alone` and `mapped` to the first vendor, in DashScope's protocol and in OpenAI's, both read by
+    the sidecar; `two` and `read` the same, then the second vendor; `passed` to the first, its answers staying in Envoy
+    unread; `counted` the same, read for their `usage`; `keys` with two keys, the first of which the vendor throttles;
+    `slow` to two vendors, with little patience."""
     never = {"consecutive5xx": 0}
     qwen = {"type": "qwen", "modelMapping": {"*": "qwen-max"}, "endpoint": first, "outlierDetection": never}
     openai = {"type": "openai", "outlierDetection": never}
@@ -65,6 +66,7 @@ def configuration(first: str, second: str, **more: Any) -> dict[str, Any]:
         {"id": "second", **openai, "endpoint": second, "apiTokens": ["sk-PLANTED-second"]},
         {"id": "mapped", **openai, "endpoint": first, "apiTokens": ["sk-PLANTED-m"], "modelMapping": {"*": "other"}},
         {"id": "passed", **openai, "endpoint": first, "apiTokens": ["sk-PLANTED-passed"]},
+        {"id": "counted", **openai, "endpoint": first, "apiTokens": ["sk-PLANTED-c"], "recordUsage": True},
         {
             "id": "keys",
             **qwen,
@@ -78,6 +80,7 @@ def configuration(first: str, second: str, **more: Any) -> dict[str, Any]:
         "alone": "first",
         "mapped": "mapped",
         "passed": "passed",
+        "counted": "counted",
         "keys": "keys",
     }
     routes: list[dict[str, Any]] = [
@@ -115,7 +118,6 @@ class World:
     path: Path
     amount: float
     count: Count = field(default_factory=Count)
-    notes: list[str] = field(default_factory=list)
 
     @property
     def envoy(self) -> int:
@@ -189,7 +191,8 @@ def vendors() -> Iterator[tuple[Vendor, Vendor]]:
 
 @contextlib.asynccontextmanager
 async def world(directory: Path, amount: float, **more: Any) -> AsyncIterator[World]:
-    """A fresh gateway with fresh vendors. `more`: further keys of the configuration; `providers`, `routes`: in front."""
+    """A fresh gateway with fresh vendors. `more`: further keys of the configuration; `providers` and `routes` come
+    before the others."""
     with vendors() as (first, second):
         config = configuration(first.url, second.url)
         for key, value in more.items():
