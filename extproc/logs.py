@@ -1,8 +1,8 @@
 """How logs look: lines for people on a terminal, JSON for machines; always on stderr.
 
-Rule: a line that cannot be written (the disk is full, the reader is gone) is lost, and nothing else with it. An exception
-is logged by its type and where it happened. Its message may quote a body or a key, and so may local variables, which
-structlog's console shows of its own accord where rich is installed.
+Rule: a line that cannot be written (the disk is full, the reader is gone) is lost, and nothing else with it. An
+exception is logged by its type and where it happened. Its message may quote a body or a key, and so may local
+variables, which structlog's console shows of its own accord where rich is installed.
 """
 
 from collections.abc import Iterator

@@ -72,7 +72,7 @@ CHINESE = """\
 
 [English](reliability.md) · [README](../README.zh.md)
 
-出错的时候，每一个请求的结局如何：真实的 Envoy、真实的 sidecar、两个按要求出错的厂商，以及一个逐个计数的客户端。客户端知道每个请求应得的文本，
+出错的时候，每一个请求的结局如何：真实的 Envoy、真实的边车、两个按要求出错的厂商，以及一个逐个计数的客户端。客户端知道每个请求应得的文本，
 精确到每一片，所以缺了一片、多了一片、混进别的请求的内容，都会被发现。`make chaos` 可以全部重做一遍（{minutes} 分钟）；只要有一个请求丢失，
 或有一个回答看似完整而其实不完整，它就失败。
 
@@ -90,19 +90,19 @@ CHINESE = """\
 | 重复 | 一片文本、一个错误或一个回答来了两次。必须为 0 |
 | 畸形 | 既不是正常的回答，也不是 OpenAI 形式的错误；别的请求的文本、厂商自己的字句、密钥。必须为 0 |
 | 最久 | 一个请求从连接到结束用的秒数 |
-| worker、Envoy | 常驻内存（MiB），两个 worker 合计，以及 Envoy：之前、最高、之后 |
+| 工作进程、Envoy | 常驻内存（MiB），两个工作进程合计，以及 Envoy：之前、最高、之后 |
 | 秒 | 负载持续的秒数 |
 
-运行方式：{date} 运行 `make chaos`；{cpus} 核，{memory} GiB，Linux {kernel}，Python {python}，Envoy {envoy}，{redis}。客户端、厂商、Envoy 和两个 worker 共用这些核。
-每个场景用自己的网关（`extproc run`，两个 worker，过滤器在厂商的 cluster 里）。一半的客户端保持连接。请求轮流为流式和完整回答；有 DashScope 的协议和 OpenAI 的协议；
+运行方式：{date} 运行 `make chaos`；{cpus} 核，{memory} GiB，Linux {kernel}，Python {python}，Envoy {envoy}，{redis}。客户端、厂商、Envoy 和两个工作进程共用这些核。
+每个场景用自己的网关（`extproc run`，两个工作进程，过滤器在厂商的集群里）。一半的客户端保持连接。请求轮流为流式和完整回答；有 DashScope 的协议和 OpenAI 的协议；
 路由有一个厂商的和两个厂商的。场景：`tests/chaos/scenarios.py`；如何判定：`tests/chaos/client.py`。
 
 数字没有说的：
 
 - SIGTERM 之后已无人监听，{refused} 个连接被拒绝。这些连接上没有发出请求，所以不在任何一列。
-- 各厂商行里的错误和中断是厂商造成的：路由没有第二个厂商，或者回答已经开始。worker 被杀时，则是它手上正在处理的请求。
+- 各厂商行里的错误和中断是厂商造成的：路由没有第二个厂商，或者回答已经开始。工作进程被杀时，则是它手上正在处理的请求。
 - 中断要晚一秒才看得到：Envoy 等这么久才关闭客户端的连接。
-- 不需要改动的回答（OpenAI 的协议，模型没有改名）不经过 sidecar 读取。这样的厂商以 200 发来什么，客户端就得到什么，哪怕是乱码，或正常结束但太早结束的流；
+- 不需要改动的回答（OpenAI 的协议，模型没有改名）边车不读就放行。这样的厂商以 200 发来什么，客户端就得到什么，哪怕是乱码，或正常结束但太早结束的流；
   设 `recordUsage: true` 则会读取。`garbage` 和 `vendor-ends` 两行没有这样的路由。
 - Envoy 和 Python 用过的内存会保留一段时间；"之后"是最后一个请求结束一秒后测的。
 """
@@ -113,7 +113,7 @@ _HEADS = {
         "scenario, what happens, sent, answered, error, cut, left, lost, incomplete, duplicate, malformed, longest,"
         " workers, Envoy, s"
     ).split(", "),
-    "chinese": "场景、发生什么、发出、答完、错误、中断、离开、丢失、不全、重复、畸形、最久、worker、Envoy、秒".split(
+    "chinese": "场景、发生什么、发出、答完、错误、中断、离开、丢失、不全、重复、畸形、最久、工作进程、Envoy、秒".split(
         "、"
     ),
 }

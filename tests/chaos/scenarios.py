@@ -268,19 +268,19 @@ SCENARIOS: tuple[Scenario, ...] = (
         answered=0.15, quick=True,
     ),
     Scenario(
-        "worker-killed", "SIGKILL to one of two workers, six times", "向两个 worker 之一发 SIGKILL，六次",
+        "worker-killed", "SIGKILL to one of two workers, six times", "向两个工作进程之一发 SIGKILL，六次",
         _GOOD, total=1000, happening=workers_killed, answered=0.9, quick=True,
     ),
     Scenario(
-        "workers-killed", "SIGKILL to both workers at once, three times", "同时向两个 worker 发 SIGKILL，三次",
+        "workers-killed", "SIGKILL to both workers at once, three times", "同时向两个工作进程发 SIGKILL，三次",
         _GOOD, total=1000, happening=both_workers_killed, answered=0.8,
     ),
     Scenario(
-        "worker-stopped", "SIGSTOP of one worker for 1 s, then for 5 s", "SIGSTOP 一个 worker 1 秒，再 5 秒",
+        "worker-stopped", "SIGSTOP of one worker for 1 s, then for 5 s", "SIGSTOP 一个工作进程 1 秒，再 5 秒",
         _GOOD, happening=worker_stops, answered=0.95,
     ),
     Scenario(
-        "workers-stopped", "SIGSTOP of both workers for 13 s", "SIGSTOP 两个 worker 13 秒",
+        "workers-stopped", "SIGSTOP of both workers for 13 s", "SIGSTOP 两个工作进程 13 秒",
         _GOOD, happening=workers_stop, answered=0.8,
     ),
     Scenario(
@@ -288,7 +288,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         _GOOD, happening=envoy_follows, answered=1.0, quick=True,
     ),
     Scenario(
-        "rolling-restart", "SIGHUP: all workers are replaced, three times", "SIGHUP：替换所有 worker，三次",
+        "rolling-restart", "SIGHUP: all workers are replaced, three times", "SIGHUP：替换所有工作进程，三次",
         _GOOD, happening=rolling_restart, answered=1.0,
     ),
     Scenario(
@@ -325,11 +325,11 @@ SCENARIOS: tuple[Scenario, ...] = (
         total=10_000, clients=40, quick=True,
     ),
     Scenario(
-        "all-at-once", "the vendor dies, workers are killed and replaced, providers come and go", "厂商死亡，worker 被杀和替换，提供商增减，同时发生",
+        "all-at-once", "the vendor dies, workers are killed and replaced, providers come and go", "厂商死亡，工作进程被杀和替换，提供商增减，同时发生",
         _GOOD, happening=all_at_once, answered=0.5,
     ),
     Scenario(
-        "bursts", "streams of 20 MB at once, the workers stand still for a second", "突发 20 MB 的流，worker 停住一秒",
+        "bursts", "streams of 20 MB at once, the workers stand still for a second", "突发 20 MB 的流，工作进程停住一秒",
         (Shape("alone", **_BIG), Shape("mapped", **_BIG), Shape("passed", **_BIG)), total=24, clients=3, happening=burst, answered=1.0,
     ),
 )  # fmt: skip
