@@ -1,6 +1,6 @@
 # One obvious command each; `make help` lists them. Everything is installed into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-unit fuzz check format stubs bootstrap lock clean
+.PHONY: help install run test test-unit fuzz chaos check format stubs bootstrap lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -29,6 +29,9 @@ test-unit: install ## run the tests that need no Envoy
 
 fuzz: install ## look for bodies, frames and messages that break something (FUZZ=5000 examples per test)
 	@FUZZ=$${FUZZ:-5000} $(BIN)/pytest -n auto --dist worksteal tests/fuzz $(ARGS)
+
+chaos: install ## faults under load; every request counted, docs/reliability.md written (CHAOS=quick, ARGS="scenario ...")
+	@$(BIN)/python -m tests.chaos $(ARGS)
 
 check: install ## format, lint, types, fresh stubs and bootstrap
 	@$(BIN)/ruff format --check

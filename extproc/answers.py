@@ -48,7 +48,7 @@ class AnswerSide:
 
     def __init__(self, snapshot: Snapshot, moment: Moment) -> None:
         self._config = snapshot.config
-        self._former = snapshot.former
+        self._others = snapshot.others
         self._full = snapshot.full
         self._contexts = snapshot.contexts
         self._keys = snapshot.keys

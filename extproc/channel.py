@@ -33,6 +33,12 @@ class Load(Struct, tag=True, frozen=True):
     texts: Mapping[str, str]
 
 
+class Expect(Struct, tag=True, frozen=True):
+    """Envoy is about to learn of this configuration: serve by it what Envoy chose by it. The same comes as `Load`."""
+
+    load: Load
+
+
 class Texts(Struct, tag=True, frozen=True):
     """The context texts at hand, by provider id."""
 
@@ -65,7 +71,7 @@ class Ping(Struct, tag=True, frozen=True):
     """Answer with `Pong`."""
 
 
-Order = Begin | Load | Texts | Rested | Hold | Leave | Ping
+Order = Begin | Load | Expect | Texts | Rested | Hold | Leave | Ping
 
 
 class Serving(Struct, tag=True, frozen=True):
@@ -76,6 +82,12 @@ class Serving(Struct, tag=True, frozen=True):
 
 class Active(Struct, tag=True, frozen=True):
     """New exchanges are served under this generation of the configuration."""
+
+    generation: int
+
+
+class Expecting(Struct, tag=True, frozen=True):
+    """This generation is known, and not yet served to new exchanges of its own accord."""
 
     generation: int
 
@@ -96,7 +108,7 @@ class Pong(Struct, tag=True, frozen=True):
     """The worker's loop turns."""
 
 
-Report = Serving | Active | Oldest | Failed | Rested | Pong
+Report = Serving | Active | Expecting | Oldest | Failed | Rested | Pong
 
 _orders: msgpack.Decoder[Order] = msgpack.Decoder(Order)
 _reports: msgpack.Decoder[Report] = msgpack.Decoder(Report)

@@ -146,7 +146,7 @@ class Exchange(AnswerSide):
     def _placed(self, event: RequestHeaders, headers: Mapping[str, str], target: Target) -> Headed:
         """Envoy chose route and provider."""
         id, name = event.attributes[PROVIDER_ATTRIBUTE], event.attributes.get(ROUTE_ATTRIBUTE, "")
-        for config in (self._config, *self._former):
+        for config in (self._config, *self._others):
             provider, route = config.by_id.get(id), config.by_name.get(name)
             if provider is not None and route is not None and provider.place == event.attributes.get(PLACE_ATTRIBUTE):
                 self._config = config

@@ -1,8 +1,8 @@
 """The configuration that is served, and how another takes its place.
 
 Rule: the order of a change. Whoever is named must be there first: context texts and Envoy's clusters, then the workers,
-then Envoy's routes; what nobody names any more goes last, when no exchange is served under it. A configuration that is
-refused changes nothing.
+then Envoy's routes; an id that changes hands is known to the workers before Envoy has it. What nobody names any more
+goes last, when no exchange is served under it. A configuration that is refused changes nothing.
 """
 
 import asyncio
@@ -82,6 +82,11 @@ class NoEnvoy:
 def sources(config: Config) -> dict[str, ContextSource]:
     """The context texts that a configuration wants, by provider id."""
     return {p.id: source for p in config.providers if (source := p.context_source) is not None}
+
+
+def moved(before: Config, after: Config) -> bool:
+    """Whether an id stands for another vendor, or for another address, than before."""
+    return any((old := before.by_id.get(p.id)) is not None and old.place != p.place for p in after.providers)
 
 
 class Live:
@@ -178,6 +183,8 @@ class Live:
         if loaded.config.workers != self.loaded.config.workers:
             log.warning("workers is read at start: it changes with a restart")
         before = self.loaded
+        if moved(before.config, loaded.config):  # Envoy will send the id's exchanges to the new place at once
+            await workers.expect(self._source.order(self.generation + 1, loaded.files, contexts.texts))
         await envoy.expect(loaded, [*self._former.values(), before])
         await contexts.follow({**sources(before.config), **sources(loaded.config)}, TEXT_SECONDS)
         self._former[self.generation] = before

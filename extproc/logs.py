@@ -1,9 +1,11 @@
 """How logs look: lines for people on a terminal, JSON for machines; always on stderr.
 
-Rule: an exception is logged by its type and where it happened. Its message may quote a body or a key, and so may
-local variables, which structlog's console shows of its own accord where rich is installed.
+Rule: a line that cannot be written (the disk is full, the reader is gone) is lost, and nothing else with it. An
+exception is logged by its type and where it happened. Its message may quote a body or a key, and so may local
+variables, which structlog's console shows of its own accord where rich is installed.
 """
 
+from contextlib import suppress
 import logging
 import sys
 import traceback
@@ -22,17 +24,20 @@ class _Output:
 
     def write(self, text: str) -> None:
         if self._held is None:
-            sys.stderr.write(text)
+            with suppress(OSError):
+                sys.stderr.write(text)
         else:
             self._held.append(text)
 
     def flush(self) -> None:
-        sys.stderr.flush()
+        with suppress(OSError):
+            sys.stderr.flush()
 
     def hold(self, on: bool) -> None:
         """Have lines wait from now on, or write those that waited."""
         lines, self._held = self._held or [], [] if on else None
-        sys.stderr.writelines(lines)
+        with suppress(OSError):
+            sys.stderr.writelines(lines)
 
 
 _output = _Output()

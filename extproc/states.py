@@ -20,13 +20,13 @@ from extproc.providers.translator import Translator
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """What an exchange may know, unchanged for its life. `contexts`: context texts by provider id. `keys`: which of
-    the providers' keys may be used. `former`: earlier configurations, latest first, by which Envoy may still choose.
+    the providers' keys may be used. `others`: further configurations, by which Envoy may still choose, or already.
     `full`: as many exchanges are open as may be."""
 
     config: Config
     contexts: Mapping[str, str] = field(repr=False)
     keys: Keys = field(default_factory=Keys)
-    former: tuple[Config, ...] = ()
+    others: tuple[Config, ...] = ()
     full: bool = False
 
 

@@ -97,6 +97,7 @@ class _Worker:
         self.born = time.monotonic()
         self.oldest = generation
         self.active = -1
+        self.expecting = -1
         self.port = 0
         self.failure: str | None = None
         self.leaving = False
@@ -149,6 +150,8 @@ class _Worker:
                     self.port = port
                 case channel.Active(generation):
                     self.active = generation
+                case channel.Expecting(generation):
+                    self.expecting = generation
                 case channel.Oldest(generation):
                     self.oldest = generation
                 case channel.Failed(reason):
@@ -229,6 +232,15 @@ class Workers:
         for index in self._slots:
             self._keep(self._supervise(index))
         self._keep(self._recycle())
+
+    async def expect(self, load: channel.Load) -> None:
+        """Have the workers know a configuration that Envoy is about to learn of; back when they do, or cannot."""
+        await asyncio.gather(*(self._expecting(worker, load) for worker in list(self._slots.values())))
+
+    async def _expecting(self, worker: _Worker, load: channel.Load) -> None:
+        worker.failure, worker.expecting = None, -1
+        worker.order(channel.Expect(load))
+        await worker.until(lambda: worker.expecting >= load.generation or worker.failure is not None, APPLY_SECONDS)
 
     async def apply(self, load: channel.Load) -> None:
         """Have new exchanges served under another configuration; back when they are."""

@@ -39,20 +39,24 @@ class Current:
         self._in_use: Counter[int] = Counter()
         self.config = self._loaded(first)
         self._former: tuple[Config, ...] = ()
+        self._coming: tuple[Config, ...] = ()
         self._texts = first.texts
 
     def snapshot(self, keys: Keys) -> Snapshot:
         """For one exchange, until its end."""
-        return Snapshot(self.config, self._texts, keys, self._former)
+        return Snapshot(self.config, self._texts, keys, self._coming + self._former)
+
+    def expect(self, order: channel.Load) -> None:
+        """Envoy may choose by this configuration before it is ours."""
+        if (config := self._tried(order)) is not None:
+            self._coming, self._texts = (config,), {**order.texts, **self._texts}
+            channel.send(self._report, channel.Expecting(order.generation))
 
     def load(self, order: channel.Load) -> None:
         """Swap the configuration. One that does not load is reported, and changes nothing."""
-        try:
-            config = self._loaded(order)
-        except ConfigError as error:
-            channel.send(self._report, channel.Failed(str(error)))
+        if (config := self._tried(order)) is None:
             return
-        self._former, self._generation = (self.config,), order.generation
+        self._former, self._coming, self._generation = (self.config,), (), order.generation
         self.config, self._texts = config, order.texts
         channel.send(self._report, channel.Active(order.generation))
         self._loop.call_later(FORMER_SECONDS, self._forget, order.generation)
@@ -64,6 +68,13 @@ class Current:
 
     def texts(self, texts: Mapping[str, str]) -> None:
         self._texts = texts
+
+    def _tried(self, order: channel.Load) -> Config | None:
+        try:
+            return self._loaded(order)
+        except ConfigError as error:
+            channel.send(self._report, channel.Failed(str(error)))
+            return None
 
     def _loaded(self, order: channel.Load) -> Config:
         config = load(
@@ -128,6 +139,8 @@ async def _obey(
                 return
             case channel.Load() as order:
                 current.load(order)
+            case channel.Expect(load):
+                current.expect(load)
             case channel.Texts(texts):
                 current.texts(texts)
             case channel.Hold(on):

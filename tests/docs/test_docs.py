@@ -264,7 +264,7 @@ def anchors(name: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", t.lower()).replace(" ", "-") for t in titles}
 
 
-@pytest.mark.parametrize("name", [*DOCUMENTS, "envoy/README.md"])
+@pytest.mark.parametrize("name", [*DOCUMENTS, "envoy/README.md", "docs/reliability.md", "docs/reliability.zh.md"])
 def test_links_lead_somewhere(name: str) -> None:
     here = (ROOT / name).parent
     for target in re.findall(r"\]\(([^)\s]+)\)", prose(text(name))):

@@ -76,3 +76,30 @@ async def test_a_crash_is_logged_without_what_was_in_it(
     assert [s for s in SECRETS if s in logged] == []
     if format == "json":
         assert all(isinstance(json.loads(line), dict) for line in logged.splitlines())
+
+
+class _Full:
+    """A stderr whose disk is full."""
+
+    def write(self, _: str) -> int:
+        raise OSError(28, "No space left on device")
+
+    def flush(self) -> None:
+        self.write("")
+
+    def writelines(self, lines: list[str]) -> None:
+        self.write("".join(lines))
+
+    def isatty(self) -> bool:
+        return False
+
+
+def test_a_line_that_cannot_be_written_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", _Full())
+    logs.configure("json")
+    log = structlog.get_logger("extproc.test")
+    log.error("lost")
+    logs.hold(True)
+    log.error("held back, and lost")
+    logs.hold(False)
+    structlog.reset_defaults()

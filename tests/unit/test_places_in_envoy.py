@@ -109,7 +109,7 @@ def test_a_step_s_model_is_asked_for_as_it_is() -> None:
 
 def test_envoy_may_still_choose_by_the_configuration_before() -> None:
     before, now = config(OWN), config(QWEN)
-    _, reply = ask(Snapshot(now, {}, former=(before,)), HEAD, placed(before, "o"))
+    _, reply = ask(Snapshot(now, {}, others=(before,)), HEAD, placed(before, "o"))
     assert sent(reply).set_headers[":authority"] == "api.openai.com"
     _, reply = ask(Snapshot(now, {}), HEAD, placed(before, "o"))
     assert isinstance(reply, Answer)
@@ -121,7 +121,7 @@ def test_a_key_goes_to_its_own_vendor_while_an_id_changes_hands() -> None:
     _, reply = ask(Snapshot(before, {}), HEAD, placed(after, "q"))  # Envoy is there already, we are not
     assert isinstance(reply, Answer)
     assert json.loads(reply.body)["error"]["code"] == "configuration_changing"
-    _, reply = ask(Snapshot(after, {}, former=(before,)), HEAD, placed(before, "q"))
+    _, reply = ask(Snapshot(after, {}, others=(before,)), HEAD, placed(before, "q"))
     assert sent(reply).set_headers[":authority"] == "old.test"
 
 

@@ -62,6 +62,22 @@ async def test_the_oldest_in_use_counts(reports: Reports) -> None:
     assert await reports.next() == channel.Oldest(3)
 
 
+async def test_what_is_expected_is_known_beside_and_served_later(reports: Reports) -> None:
+    current = Current(reports, order(1, "before", {"p": "text"}))
+    current.expect(order(2, "after", {"p": "newer"}))
+    assert await reports.next() == channel.Expecting(2)
+    snapshot = current.snapshot(Keys())
+    assert snapshot.config.providers[0].names == ("before",)
+    assert [c.providers[0].names for c in snapshot.others] == [("after",)]
+    assert dict(snapshot.contexts) == {"p": "text"}
+    del snapshot
+    current.load(order(2, "after"))
+    assert [c.providers[0].names for c in current.snapshot(Keys()).others] == [("before",)]
+    assert [await reports.next(), await reports.next()] == [channel.Active(2), channel.Oldest(1)]
+    await asyncio.sleep(0.05)
+    assert current.snapshot(Keys()).others == ()
+
+
 async def test_the_same_generation_again_stays_in_use(reports: Reports) -> None:
     current = Current(reports, order(1))
     current.load(order(1))

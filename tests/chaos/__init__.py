@@ -1,0 +1,1 @@
+"""Faults under load: real Envoy, real sidecar, vendors that misbehave, and a client that counts (`make chaos`)."""
