@@ -62,6 +62,7 @@ class AnswerSide:
         self._may_forward = True
         self._placed_by_envoy = False
         self._answering = False
+        self._bodiless = False
         self.record = Record()
 
     def fail(self, error: ProxyError) -> Reply:
@@ -79,6 +80,11 @@ class AnswerSide:
         if self._placed_by_envoy and isinstance(state, Whole | Unreadable):
             # As if the vendor had said so: Envoy may try the next one. An answer of ours would be the last word.
             return outgoing.whole(self._body_of(error), self._answer_headers, self._metadata(), status=status)
+        if self._placed_by_envoy and self._bodiless:
+            reply = outgoing.whole(self._body_of(error), self._answer_headers, self._metadata(), status=status)
+            remove = (*outgoing.VENDOR_HEADERS, *reply.remove_headers)
+            sets = {**reply.set_headers, **self._about()}
+            return replace(reply, set_headers=sets, remove_headers=remove, replaces=True)
         headers = self._request_id() | outgoing.error_headers(self._answer_headers) | self._about()
         if isinstance(error, Overloaded | Changing):
             headers["retry-after"] = "1"
@@ -122,6 +128,7 @@ class AnswerSide:
         self._answer_headers = event.headers
         self.record.retry_after = event.headers.get("retry-after")
         self.record.upstream_request_id = event.headers.get("x-request-id")
+        self._bodiless = event.end_of_stream
         sent = self._state if isinstance(self._state, Sent) else None
         if isinstance(self._state, Done):
             return Forward()

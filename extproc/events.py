@@ -61,6 +61,8 @@ class Forward:
     `response_mode` / `request_mode`: how the bodies that follow are wanted, None for not at all; only read on a headers
     event.
     `reroute`: choose the route again, since `set_headers` names the cluster.
+    `replaces`: nothing of the vendor's body is wanted, `body` is the whole one, also where there was none; only read on
+    a headers event.
     `final`: nothing more of the exchange is wanted; only read on a headers event.
     `metadata`: values for the access log, in our dynamic-metadata namespace.
     """
@@ -71,6 +73,7 @@ class Forward:
     request_mode: BodyMode | None = None
     response_mode: BodyMode | None = None
     reroute: bool = False
+    replaces: bool = False
     final: bool = False
     metadata: Mapping[str, str | int | float] = field(default_factory=dict)
 

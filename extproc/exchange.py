@@ -70,6 +70,12 @@ __all__ = ["Exchange", "Moment", "Record", "Snapshot"]
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 
 
+_UNREAD = (
+    "no route can be chosen by the model in this body: it has half a surrogate pair (a \\ud800 to \\udfff alone) or "
+    "a number beyond a double"
+)
+
+
 class Exchange(AnswerSide):
     """Feed it Envoy's events in order, send what it replies."""
 
@@ -192,7 +198,9 @@ class Exchange(AnswerSide):
             raise BadJson(f"the request body is not a JSON object: {error}") from None
         model = routing.requested_model(given)
         self._client.check_model(state.target, given, model)
-        route = state.routes[0] if state.place is not None else routing.choose(state.routes, model)
+        route = self._agreed(state, model) if state.place is not None else routing.choose(state.routes, model)
+        if not self._may_forward and route.match.models is not None:
+            raise BadJson(_UNREAD)
         place = self._place(state, route)
         provider = place.provider
         body = provider.settled(given)
@@ -208,6 +216,16 @@ class Exchange(AnswerSide):
             stream=body.get("stream") == jsontext.TRUE,
         )
         return self._send(provider, self._with_context(provider, call))
+
+    def _agreed(self, state: Headed, model: str | None) -> Route:
+        """Envoy's route, unless one by model, which Envoy could not read in this body, comes before it."""
+        (route,) = state.routes
+        if self.record.attempt == 1:  # later ones go the same way, with a head that is not all the client's
+            found = self._candidates(state.headers, {})
+            by_model = [each for each in found if each.match.models is not None or each is route]
+            if routing.choose(by_model, model) is not route:
+                raise BadJson(_UNREAD)
+        return route
 
     def _without_body(self, state: Headed, *, streamed: bool = False) -> Reply:
         """Settle a request whose body is absent, or `streamed` past us unread."""

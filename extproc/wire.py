@@ -106,6 +106,8 @@ def _common(common: pb.CommonResponse, reply: Forward) -> None:
     if reply.body is not None:
         common.body_mutation.body = reply.body
     common.clear_route_cache = reply.reroute
+    if reply.replaces:
+        common.status = pb.CommonResponse.CONTINUE_AND_REPLACE
 
 
 def _immediate(immediate: pb.ImmediateResponse, answer: Answer) -> None:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\rextproc.proto\x12\x0f\x61iproxy.extproc\x1a\x1cgoogle/protobuf/struct.proto\"\x83\x04\n\x11ProcessingRequest\x12\x37\n\x0frequest_headers\x18\x02 \x01(\x0b\x32\x1c.aiproxy.extproc.HttpHeadersH\x00\x12\x38\n\x10response_headers\x18\x03 \x01(\x0b\x32\x1c.aiproxy.extproc.HttpHeadersH\x00\x12\x31\n\x0crequest_body\x18\x04 \x01(\x0b\x32\x19.aiproxy.extproc.HttpBodyH\x00\x12\x32\n\rresponse_body\x18\x05 \x01(\x0b\x32\x19.aiproxy.extproc.HttpBodyH\x00\x12\x39\n\x10request_trailers\x18\x06 \x01(\x0b\x32\x1d.aiproxy.extproc.HttpTrailersH\x00\x12:\n\x11response_trailers\x18\x07 \x01(\x0b\x32\x1d.aiproxy.extproc.HttpTrailersH\x00\x12\x46\n\nattributes\x18\t \x03(\x0b\x32\x32.aiproxy.extproc.ProcessingRequest.AttributesEntry\x1aJ\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct:\x02\x38\x01\x42\t\n\x07request\"Q\n\x0bHttpHeaders\x12+\n\x07headers\x18\x01 \x01(\x0b\x32\x1a.aiproxy.extproc.HeaderMap\x12\x15\n\rend_of_stream\x18\x03 \x01(\x08\"/\n\x08HttpBody\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\x12\x15\n\rend_of_stream\x18\x02 \x01(\x08\"\x0e\n\x0cHttpTrailers\":\n\tHeaderMap\x12-\n\x07headers\x18\x01 \x03(\x0b\x32\x1c.aiproxy.extproc.HeaderValue\"<\n\x0bHeaderValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x11\n\traw_value\x18\x03 \x01(\x0c\"\xb4\x04\n\x12ProcessingResponse\x12\x39\n\x0frequest_headers\x18\x01 \x01(\x0b\x32\x1e.aiproxy.extproc.PhaseResponseH\x00\x12:\n\x10response_headers\x18\x02 \x01(\x0b\x32\x1e.aiproxy.extproc.PhaseResponseH\x00\x12\x36\n\x0crequest_body\x18\x03 \x01(\x0b\x32\x1e.aiproxy.extproc.PhaseResponseH\x00\x12\x37\n\rresponse_body\x18\x04 \x01(\x0b\x32\x1e.aiproxy.extproc.PhaseResponseH\x00\x12=\n\x10request_trailers\x18\x05 \x01(\x0b\x32!.aiproxy.extproc.TrailersResponseH\x00\x12>\n\x11response_trailers\x18\x06 \x01(\x0b\x32!.aiproxy.extproc.TrailersResponseH\x00\x12@\n\x12immediate_response\x18\x07 \x01(\x0b\x32\".aiproxy.extproc.ImmediateResponseH\x00\x12\x31\n\x10\x64ynamic_metadata\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x36\n\rmode_override\x18\t \x01(\x0b\x32\x1f.aiproxy.extproc.ProcessingModeB\n\n\x08response\"B\n\rPhaseResponse\x12\x31\n\x08response\x18\x01 \x01(\x0b\x32\x1f.aiproxy.extproc.CommonResponse\"\x9b\x01\n\x0e\x43ommonResponse\x12\x38\n\x0fheader_mutation\x18\x02 \x01(\x0b\x32\x1f.aiproxy.extproc.HeaderMutation\x12\x34\n\rbody_mutation\x18\x03 \x01(\x0b\x32\x1d.aiproxy.extproc.BodyMutation\x12\x19\n\x11\x63lear_route_cache\x18\x05 \x01(\x08\"a\n\x0eHeaderMutation\x12\x37\n\x0bset_headers\x18\x01 \x03(\x0b\x32\".aiproxy.extproc.HeaderValueOption\x12\x16\n\x0eremove_headers\x18\x02 \x03(\t\"\xdd\x01\n\x11HeaderValueOption\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.aiproxy.extproc.HeaderValue\x12@\n\rappend_action\x18\x03 \x01(\x0e\x32).aiproxy.extproc.HeaderValueOption.Append\"X\n\x06\x41ppend\x12\x1b\n\x17\x41PPEND_IF_EXISTS_OR_ADD\x10\x00\x12\x11\n\rADD_IF_ABSENT\x10\x01\x12\x1e\n\x1aOVERWRITE_IF_EXISTS_OR_ADD\x10\x02\"*\n\x0c\x42odyMutation\x12\x0e\n\x04\x62ody\x18\x01 \x01(\x0cH\x00\x42\n\n\x08mutation\"\x12\n\x10TrailersResponse\"\x91\x01\n\x11ImmediateResponse\x12+\n\x06status\x18\x01 \x01(\x0b\x32\x1b.aiproxy.extproc.HttpStatus\x12\x30\n\x07headers\x18\x02 \x01(\x0b\x32\x1f.aiproxy.extproc.HeaderMutation\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c\x12\x0f\n\x07\x64\x65tails\x18\x05 \x01(\t\"\x1a\n\nHttpStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\"\xda\x02\n\x0eProcessingMode\x12L\n\x14response_header_mode\x18\x02 \x01(\x0e\x32..aiproxy.extproc.ProcessingMode.HeaderSendMode\x12G\n\x11request_body_mode\x18\x03 \x01(\x0e\x32,.aiproxy.extproc.ProcessingMode.BodySendMode\x12H\n\x12response_body_mode\x18\x04 \x01(\x0e\x32,.aiproxy.extproc.ProcessingMode.BodySendMode\"4\n\x0c\x42odySendMode\x12\x08\n\x04NONE\x10\x00\x12\x0c\n\x08STREAMED\x10\x01\x12\x0c\n\x08\x42UFFERED\x10\x02\"1\n\x0eHeaderSendMode\x12\x0b\n\x07\x44\x45\x46\x41ULT\x10\x00\x12\x08\n\x04SEND\x10\x01\x12\x08\n\x04SKIP\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\rextproc.proto\x12\x0f\x61iproxy.extproc\x1a\x1cgoogle/protobuf/struct.proto\"\x83\x04\n\x11ProcessingRequest\x12\x37\n\x0frequest_headers\x18\x02 \x01(\x0b\x32\x1c.aiproxy.extproc.HttpHeadersH\x00\x12\x38\n\x10response_headers\x18\x03 \x01(\x0b\x32\x1c.aiproxy.extproc.HttpHeadersH\x00\x12\x31\n\x0crequest_body\x18\x04 \x01(\x0b\x32\x19.aiproxy.extproc.HttpBodyH\x00\x12\x32\n\rresponse_body\x18\x05 \x01(\x0b\x32\x19.aiproxy.extproc.HttpBodyH\x00\x12\x39\n\x10request_trailers\x18\x06 \x01(\x0b\x32\x1d.aiproxy.extproc.HttpTrailersH\x00\x12:\n\x11response_trailers\x18\x07 \x01(\x0b\x32\x1d.aiproxy.extproc.HttpTrailersH\x00\x12\x46\n\nattributes\x18\t \x03(\x0b\x32\x32.aiproxy.extproc.ProcessingRequest.AttributesEntry\x1aJ\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.google.protobuf.Struct:\x02\x38\x01\x42\t\n\x07request\"Q\n\x0bHttpHeaders\x12+\n\x07headers\x18\x01 \x01(\x0b\x32\x1a.aiproxy.extproc.HeaderMap\x12\x15\n\rend_of_stream\x18\x03 \x01(\x08\"/\n\x08HttpBody\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\x12\x15\n\rend_of_stream\x18\x02 \x01(\x08\"\x0e\n\x0cHttpTrailers\":\n\tHeaderMap\x12-\n\x07headers\x18\x01 \x03(\x0b\x32\x1c.aiproxy.extproc.HeaderValue\"<\n\x0bHeaderValue\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x11\n\traw_value\x18\x03 \x01(\x0c\"\xb4\x04\n\x12ProcessingResponse\x12\x39\n\x0frequest_headers\x18\x01 \x01(\x0b\x32\x1e.aiproxy.extproc.PhaseResponseH\x00\x12:\n\x10response_headers\x18\x02 \x01(\x0b\x32\x1e.aiproxy.extproc.PhaseResponseH\x00\x12\x36\n\x0crequest_body\x18\x03 \x01(\x0b\x32\x1e.aiproxy.extproc.PhaseResponseH\x00\x12\x37\n\rresponse_body\x18\x04 \x01(\x0b\x32\x1e.aiproxy.extproc.PhaseResponseH\x00\x12=\n\x10request_trailers\x18\x05 \x01(\x0b\x32!.aiproxy.extproc.TrailersResponseH\x00\x12>\n\x11response_trailers\x18\x06 \x01(\x0b\x32!.aiproxy.extproc.TrailersResponseH\x00\x12@\n\x12immediate_response\x18\x07 \x01(\x0b\x32\".aiproxy.extproc.ImmediateResponseH\x00\x12\x31\n\x10\x64ynamic_metadata\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x36\n\rmode_override\x18\t \x01(\x0b\x32\x1f.aiproxy.extproc.ProcessingModeB\n\n\x08response\"B\n\rPhaseResponse\x12\x31\n\x08response\x18\x01 \x01(\x0b\x32\x1f.aiproxy.extproc.CommonResponse\"\x95\x02\n\x0e\x43ommonResponse\x12>\n\x06status\x18\x01 \x01(\x0e\x32..aiproxy.extproc.CommonResponse.ResponseStatus\x12\x38\n\x0fheader_mutation\x18\x02 \x01(\x0b\x32\x1f.aiproxy.extproc.HeaderMutation\x12\x34\n\rbody_mutation\x18\x03 \x01(\x0b\x32\x1d.aiproxy.extproc.BodyMutation\x12\x19\n\x11\x63lear_route_cache\x18\x05 \x01(\x08\"8\n\x0eResponseStatus\x12\x0c\n\x08\x43ONTINUE\x10\x00\x12\x18\n\x14\x43ONTINUE_AND_REPLACE\x10\x01\"a\n\x0eHeaderMutation\x12\x37\n\x0bset_headers\x18\x01 \x03(\x0b\x32\".aiproxy.extproc.HeaderValueOption\x12\x16\n\x0eremove_headers\x18\x02 \x03(\t\"\xdd\x01\n\x11HeaderValueOption\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1c.aiproxy.extproc.HeaderValue\x12@\n\rappend_action\x18\x03 \x01(\x0e\x32).aiproxy.extproc.HeaderValueOption.Append\"X\n\x06\x41ppend\x12\x1b\n\x17\x41PPEND_IF_EXISTS_OR_ADD\x10\x00\x12\x11\n\rADD_IF_ABSENT\x10\x01\x12\x1e\n\x1aOVERWRITE_IF_EXISTS_OR_ADD\x10\x02\"*\n\x0c\x42odyMutation\x12\x0e\n\x04\x62ody\x18\x01 \x01(\x0cH\x00\x42\n\n\x08mutation\"\x12\n\x10TrailersResponse\"\x91\x01\n\x11ImmediateResponse\x12+\n\x06status\x18\x01 \x01(\x0b\x32\x1b.aiproxy.extproc.HttpStatus\x12\x30\n\x07headers\x18\x02 \x01(\x0b\x32\x1f.aiproxy.extproc.HeaderMutation\x12\x0c\n\x04\x62ody\x18\x03 \x01(\x0c\x12\x0f\n\x07\x64\x65tails\x18\x05 \x01(\t\"\x1a\n\nHttpStatus\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\"\xda\x02\n\x0eProcessingMode\x12L\n\x14response_header_mode\x18\x02 \x01(\x0e\x32..aiproxy.extproc.ProcessingMode.HeaderSendMode\x12G\n\x11request_body_mode\x18\x03 \x01(\x0e\x32,.aiproxy.extproc.ProcessingMode.BodySendMode\x12H\n\x12response_body_mode\x18\x04 \x01(\x0e\x32,.aiproxy.extproc.ProcessingMode.BodySendMode\"4\n\x0c\x42odySendMode\x12\x08\n\x04NONE\x10\x00\x12\x0c\n\x08STREAMED\x10\x01\x12\x0c\n\x08\x42UFFERED\x10\x02\"1\n\x0eHeaderSendMode\x12\x0b\n\x07\x44\x45\x46\x41ULT\x10\x00\x12\x08\n\x04SEND\x10\x01\x12\x08\n\x04SKIP\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,25 +53,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PHASERESPONSE']._serialized_start=1419
   _globals['_PHASERESPONSE']._serialized_end=1485
   _globals['_COMMONRESPONSE']._serialized_start=1488
-  _globals['_COMMONRESPONSE']._serialized_end=1643
-  _globals['_HEADERMUTATION']._serialized_start=1645
-  _globals['_HEADERMUTATION']._serialized_end=1742
-  _globals['_HEADERVALUEOPTION']._serialized_start=1745
-  _globals['_HEADERVALUEOPTION']._serialized_end=1966
-  _globals['_HEADERVALUEOPTION_APPEND']._serialized_start=1878
-  _globals['_HEADERVALUEOPTION_APPEND']._serialized_end=1966
-  _globals['_BODYMUTATION']._serialized_start=1968
-  _globals['_BODYMUTATION']._serialized_end=2010
-  _globals['_TRAILERSRESPONSE']._serialized_start=2012
-  _globals['_TRAILERSRESPONSE']._serialized_end=2030
-  _globals['_IMMEDIATERESPONSE']._serialized_start=2033
-  _globals['_IMMEDIATERESPONSE']._serialized_end=2178
-  _globals['_HTTPSTATUS']._serialized_start=2180
-  _globals['_HTTPSTATUS']._serialized_end=2206
-  _globals['_PROCESSINGMODE']._serialized_start=2209
-  _globals['_PROCESSINGMODE']._serialized_end=2555
-  _globals['_PROCESSINGMODE_BODYSENDMODE']._serialized_start=2452
-  _globals['_PROCESSINGMODE_BODYSENDMODE']._serialized_end=2504
-  _globals['_PROCESSINGMODE_HEADERSENDMODE']._serialized_start=2506
-  _globals['_PROCESSINGMODE_HEADERSENDMODE']._serialized_end=2555
+  _globals['_COMMONRESPONSE']._serialized_end=1765
+  _globals['_COMMONRESPONSE_RESPONSESTATUS']._serialized_start=1709
+  _globals['_COMMONRESPONSE_RESPONSESTATUS']._serialized_end=1765
+  _globals['_HEADERMUTATION']._serialized_start=1767
+  _globals['_HEADERMUTATION']._serialized_end=1864
+  _globals['_HEADERVALUEOPTION']._serialized_start=1867
+  _globals['_HEADERVALUEOPTION']._serialized_end=2088
+  _globals['_HEADERVALUEOPTION_APPEND']._serialized_start=2000
+  _globals['_HEADERVALUEOPTION_APPEND']._serialized_end=2088
+  _globals['_BODYMUTATION']._serialized_start=2090
+  _globals['_BODYMUTATION']._serialized_end=2132
+  _globals['_TRAILERSRESPONSE']._serialized_start=2134
+  _globals['_TRAILERSRESPONSE']._serialized_end=2152
+  _globals['_IMMEDIATERESPONSE']._serialized_start=2155
+  _globals['_IMMEDIATERESPONSE']._serialized_end=2300
+  _globals['_HTTPSTATUS']._serialized_start=2302
+  _globals['_HTTPSTATUS']._serialized_end=2328
+  _globals['_PROCESSINGMODE']._serialized_start=2331
+  _globals['_PROCESSINGMODE']._serialized_end=2677
+  _globals['_PROCESSINGMODE_BODYSENDMODE']._serialized_start=2574
+  _globals['_PROCESSINGMODE_BODYSENDMODE']._serialized_end=2626
+  _globals['_PROCESSINGMODE_HEADERSENDMODE']._serialized_start=2628
+  _globals['_PROCESSINGMODE_HEADERSENDMODE']._serialized_end=2677
 # @@protoc_insertion_point(module_scope)

@@ -59,6 +59,9 @@ class Vendor:
                 self.send_response(reply.status)
                 for name, value in {"content-type": "application/json", **reply.headers}.items():
                     self.send_header(name, value)
+                if "content-length" in reply.headers or reply.status in (204, 304):
+                    self.end_headers()
+                    return
                 self.send_header("transfer-encoding", "chunked")
                 self.end_headers()
                 for piece in reply.pieces:

@@ -42,6 +42,10 @@ routes:
   - {name: keys, match: {hosts: [keys.test]}, provider: keys}
   - {name: by-model, match: {hosts: [models.test], models: ["a*"]}, provider: [{provider: down}, {provider: openai, model: gpt-4o}]}
   - {name: alone, match: {hosts: [alone.test]}, provider: first}
+  - {name: banned, match: {hosts: [unread.test], models: ["banned-*"]}, provider: null}
+  - {name: one-model, match: {hosts: [unread.test], models: [a1]}, provider: openai}
+  - {name: the-rest, match: {hosts: [unread.test]}, provider: second}
+  - {name: nothing-else, match: {hosts: [unread-only.test], models: [a1]}, provider: second}
 """  # noqa: E501
 
 
@@ -112,6 +116,9 @@ FAILURES = {
     "reset": Reply(pieces=(), end="reset"),
     "an empty refusal": Reply(529, ()),
     "an answer that cannot be read": Reply(200, (b"{",)),
+    "a refusal without a body": Reply(503, headers={"content-length": "0"}),
+    "no body": Reply(200, headers={"content-length": "0"}),
+    "no content": Reply(204),
 }
 streamed_or_not = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 
@@ -323,3 +330,34 @@ def test_fallback_needs_its_place(tmp_path: Path) -> None:
     code, errors = refused(config, tmp_path, "--placement", "listener")
     assert code == 2
     assert "route r has several providers, which needs --placement upstream" in errors
+
+
+def test_alone_a_refusal_without_a_body_is_an_error_in_json(running: Gateway, first: Vendor) -> None:
+    for reply, status in (
+        (Reply(429, headers={"content-length": "0", "retry-after": "7"}), 429),
+        (Reply(204), 502),
+    ):
+        first.reply = reply
+        answer = ask(running.port, body=chat("x"), host="alone")
+        assert (answer.status, answer.headers["content-type"], who(answer)) == (
+            status,
+            "application/json",
+            ("first", "1"),
+        )
+        assert answer.json["error"]["message"]
+        assert answer.headers.get("retry-after") == reply.headers.get("retry-after")
+
+
+@pytest.mark.parametrize("value", ['"cut \\ud83d"', "1e400"])
+def test_what_envoy_cannot_read_bypasses_no_route_by_model(running: Gateway, second: Vendor, value: str) -> None:
+    """Envoy's reader of JSON refuses what is legal, and then knows of no model."""
+
+    def post(host: str, model: str) -> Answer:
+        body = f'{{"model":"{model}","messages":[{{"role":"user","content":"hi"}}],"user":{value}}}'
+        return ask(running.port, body=body.encode(), host=host)
+
+    for host, model in (("unread", "banned-1"), ("unread", "a1"), ("unread-only", "a1")):
+        answer = post(host, model)
+        assert (answer.status, answer.json["error"]["type"]) == (400, "invalid_request_error"), (host, model)
+    assert second.requests == []
+    assert post("unread", "other").status == 200
