@@ -160,8 +160,16 @@ class Exchange(AnswerSide):
                     raise NoRoute("no route takes this request")
                 _check_path(target, [provider])
                 place = Place(provider, event.attributes.get(MODEL_ATTRIBUTE) or None)
-                return Headed(without_keys(config.clients, headers), target, [route], place)
+                return Headed(
+                    without_keys(config.clients, headers), target, [route], place, self._rivals(route, headers)
+                )
         raise Changing("the gateway's configuration is changing; try again")
+
+    def _rivals(self, route: Route, headers: Mapping[str, str]) -> list[Route]:
+        """The routes by model before Envoy's. A later attempt goes the way of the first, with a head of its own."""
+        found = routing.candidates(self._config, headers, {}) if self.record.attempt == 1 else []
+        before = found[: found.index(route)] if route in found else []
+        return [each for each in before if each.match.models is not None]
 
     def _routed(self, event: RequestHeaders, headers: Mapping[str, str], target: Target) -> Headed:
         """The choice is ours, as far as it can be made without the body."""
@@ -198,9 +206,7 @@ class Exchange(AnswerSide):
             raise BadJson(f"the request body is not a JSON object: {error}") from None
         model = routing.requested_model(given)
         self._client.check_model(state.target, given, model)
-        route = self._agreed(state, model) if state.place is not None else routing.choose(state.routes, model)
-        if not self._may_forward and route.match.models is not None:
-            raise BadJson(_UNREAD)
+        route = self._chosen(state, model)
         place = self._place(state, route)
         provider = place.provider
         body = provider.settled(given)
@@ -217,14 +223,16 @@ class Exchange(AnswerSide):
         )
         return self._send(provider, self._with_context(provider, call))
 
-    def _agreed(self, state: Headed, model: str | None) -> Route:
-        """Envoy's route, unless one by model, which Envoy could not read in this body, comes before it."""
-        (route,) = state.routes
-        if self.record.attempt == 1:  # later ones go the same way, with a head that is not all the client's
-            found = self._candidates(state.headers, {})
-            by_model = [each for each in found if each.match.models is not None or each is route]
-            if routing.choose(by_model, model) is not route:
-                raise BadJson(_UNREAD)
+    def _chosen(self, state: Headed, model: str | None) -> Route:
+        """The route that takes the request. Raises `BadJson` where Envoy could not read the model, and went past it."""
+        if state.place is None:
+            route = routing.choose(state.routes, model)
+            past = route.match.models is not None and not self._may_forward
+        else:
+            route = state.routes[0]
+            past = bool(state.rivals) and routing.choose([*state.rivals, route], model) is not route
+        if past:
+            raise BadJson(_UNREAD)
         return route
 
     def _without_body(self, state: Headed, *, streamed: bool = False) -> Reply:
