@@ -11,6 +11,13 @@ INTERNAL_PREFIX: Final = "x-ai-proxy-"
 LOCAL_ROUTE: Final = "ai_proxy:local"
 """With the filter inside the providers' clusters: Envoy's route for what the sidecar answers itself."""
 
+UNREAD_ROUTE: Final = "ai_proxy:unread"
+"""The same: Envoy's route for bodies that it cannot read, and the sidecar perhaps can. What the sidecar reads there it
+tells Envoy, which chooses again."""
+
+BODY: Final = "ai_proxy_body"
+"""Dynamic metadata: `model` and `stream` of the request's body, and whether it is `unread`."""
+
 CLIENT_STATE: Final = "ai_proxy.client"
 """Filter state: the headers of `CLIENT_HEADERS` as the client sent them, and a random id; JSON.
 A retry sees the headers as the attempt before left them."""

@@ -60,6 +60,7 @@ class AnswerSide:
         self._client = ANYONE
         self._counts = True
         self._may_forward = True
+        self._reads_for_envoy = False
         self._placed_by_envoy = False
         self._answering = False
         self._bodiless = False

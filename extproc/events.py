@@ -64,7 +64,8 @@ class Forward:
     `replaces`: nothing of the vendor's body is wanted, `body` is the whole one, also where there was none; only read on
     a headers event.
     `final`: nothing more of the exchange is wanted; only read on a headers event.
-    `metadata`: values for the access log, in our dynamic-metadata namespace.
+    `metadata`: values for the access log, in our dynamic-metadata namespace. `told`: what Envoy shall know of the
+    request's body, to choose a route by.
     """
 
     set_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -76,6 +77,7 @@ class Forward:
     replaces: bool = False
     final: bool = False
     metadata: Mapping[str, str | int | float] = field(default_factory=dict)
+    told: Mapping[str, str | bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,14 @@ from extproc import jsontext, outgoing, routing
 from extproc.agreed import (
     CLIENT_ATTRIBUTE,
     CLIENT_HEADERS,
+    CLUSTER_HEADER,
     DOOR_ATTRIBUTE,
     LOCAL_ROUTE,
     MODEL_ATTRIBUTE,
     PLACE_ATTRIBUTE,
     PROVIDER_ATTRIBUTE,
     ROUTE_ATTRIBUTE,
+    UNREAD_ROUTE,
 )
 from extproc.answers import AnswerSide, number
 from extproc.call import JSON_APIS, Call, Target, parse_path
@@ -68,12 +70,6 @@ __all__ = ["Exchange", "Moment", "Record", "Snapshot"]
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
-
-
-_UNREAD = (
-    "no route can be chosen by the model in this body: it has half a surrogate pair (a \\ud800 to \\udfff alone) or "
-    "a number beyond a double"
-)
 
 
 class Exchange(AnswerSide):
@@ -160,20 +156,13 @@ class Exchange(AnswerSide):
                     raise NoRoute("no route takes this request")
                 _check_path(target, [provider])
                 place = Place(provider, event.attributes.get(MODEL_ATTRIBUTE) or None)
-                return Headed(
-                    without_keys(config.clients, headers), target, [route], place, self._rivals(route, headers)
-                )
+                return Headed(without_keys(config.clients, headers), target, [route], place)
         raise Changing("the gateway's configuration is changing; try again")
-
-    def _rivals(self, route: Route, headers: Mapping[str, str]) -> list[Route]:
-        """The routes by model before Envoy's. A later attempt goes the way of the first, with a head of its own."""
-        found = routing.candidates(self._config, headers, {}) if self.record.attempt == 1 else []
-        before = found[: found.index(route)] if route in found else []
-        return [each for each in before if each.match.models is not None]
 
     def _routed(self, event: RequestHeaders, headers: Mapping[str, str], target: Target) -> Headed:
         """The choice is ours, as far as it can be made without the body."""
-        self._may_forward = event.attributes.get(ROUTE_ATTRIBUTE) != LOCAL_ROUTE
+        self._may_forward = event.attributes.get(ROUTE_ATTRIBUTE) not in (LOCAL_ROUTE, UNREAD_ROUTE)
+        self._reads_for_envoy = event.attributes.get(ROUTE_ATTRIBUTE) == UNREAD_ROUTE
         routes = self._candidates(headers, event.attributes)
         _check_path(target, [self._config.by_id[step.provider] for route in routes for step in route.first])
         return Headed(without_keys(self._config.clients, headers), target, routes, None)
@@ -206,8 +195,10 @@ class Exchange(AnswerSide):
             raise BadJson(f"the request body is not a JSON object: {error}") from None
         model = routing.requested_model(given)
         self._client.check_model(state.target, given, model)
-        route = self._chosen(state, model)
+        route = state.routes[0] if state.place is not None else routing.choose(state.routes, model)
         place = self._place(state, route)
+        if self._reads_for_envoy:
+            return self._read(model, given.get("stream") == jsontext.TRUE)
         provider = place.provider
         body = provider.settled(given)
         self.record.route, self.record.provider, self.record.model = route.name, provider.id, model
@@ -223,17 +214,13 @@ class Exchange(AnswerSide):
         )
         return self._send(provider, self._with_context(provider, call))
 
-    def _chosen(self, state: Headed, model: str | None) -> Route:
-        """The route that takes the request. Raises `BadJson` where Envoy could not read the model, and went past it."""
-        if state.place is None:
-            route = routing.choose(state.routes, model)
-            past = route.match.models is not None and not self._may_forward
-        else:
-            route = state.routes[0]
-            past = bool(state.rivals) and routing.choose([*state.rivals, route], model) is not route
-        if past:
-            raise BadJson(_UNREAD)
-        return route
+    def _read(self, model: str | None, stream: bool) -> Forward:
+        """Tell Envoy what it could not read, for it to choose again; the exchange begins anew where it then goes."""
+        self._state, self.record.path = Done(), ""
+        told: dict[str, str | bool] = {"unread": False, "stream": stream}
+        if model is not None:
+            told["model"] = model
+        return Forward({CLUSTER_HEADER: UNREAD_ROUTE}, reroute=True, told=told)
 
     def _without_body(self, state: Headed, *, streamed: bool = False) -> Reply:
         """Settle a request whose body is absent, or `streamed` past us unread."""

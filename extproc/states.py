@@ -3,7 +3,7 @@
 Rule: a state holds exactly what is known in it, so nothing is optional that must be there.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from extproc import sse
@@ -81,14 +81,12 @@ class Place:
 @dataclass(frozen=True, slots=True)
 class Headed:
     """The head is judged, the body is awaited. `place`: where Envoy has sent this attempt already, so that `routes`
-    is the one route that it took; None where the choice is ours. `rivals`: the routes by model that come before it,
-    which Envoy passes where it cannot read a body."""
+    is the one route that it took; None where the choice is ours."""
 
     headers: Mapping[str, str] = field(repr=False)
     target: Target
     routes: list[Route]
     place: Place | None
-    rivals: Sequence[Route] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ sets its oneof, a mode override is always complete, an immediate answer is alway
 from collections.abc import Mapping
 
 from extproc._pb import extproc_pb2 as pb
-from extproc.agreed import DETAILS, NAMESPACE
+from extproc.agreed import BODY, DETAILS, NAMESPACE
 from extproc.events import (
     Answer,
     BodyMode,
@@ -87,6 +87,8 @@ def encode(reply: Reply | None, phase: str) -> pb.ProcessingResponse:
         getattr(response, phase).SetInParent()
     if reply is not None and reply.metadata:
         response.dynamic_metadata.update({NAMESPACE: dict(reply.metadata)})
+    if isinstance(reply, Forward) and reply.told:
+        response.dynamic_metadata.update({BODY: dict(reply.told)})
     if isinstance(reply, Forward) and phase.endswith("headers") and not reply.final:
         _override(response.mode_override, reply)
     return response

@@ -17,7 +17,7 @@ from envoy_data_plane.envoy.extensions.http.early_header_mutation.header_mutatio
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from envoy_data_plane.google import protobuf
 
-from extproc.agreed import CLIENT_HEADERS, CLIENT_STATE, INTERNAL_PREFIX, NAMESPACE
+from extproc.agreed import BODY, CLIENT_HEADERS, CLIENT_STATE, INTERNAL_PREFIX, NAMESPACE
 from extproc.bootstrap.options import Options
 from extproc.bootstrap.parts import ROUTES_FILE, packed, socket_address, text_format, watched_file
 from extproc.bootstrap.processor import (
@@ -29,7 +29,7 @@ from extproc.bootstrap.processor import (
     local_processor,
 )
 from extproc.bootstrap.replies import access_logs, local_replies
-from extproc.bootstrap.routes import BODY, BODY_FILTER, route_configuration
+from extproc.bootstrap.routes import BODY_FILTER, route_configuration
 from extproc.config import Config
 
 STAT_PREFIX: Final = "ai_proxy"
@@ -151,6 +151,7 @@ def _read_body() -> json_to_metadata.JsonToMetadata:
         return json_to_metadata.JsonToMetadataRule(
             selectors=[json_to_metadata.JsonToMetadataSelector(key=key)],
             on_present=pair(metadata_namespace=BODY, key=key),
+            on_error=pair(metadata_namespace=BODY, key="unread", value=protobuf.Value(bool_value=True)),
         )
 
     return json_to_metadata.JsonToMetadata(

@@ -12,6 +12,7 @@ from envoy_data_plane.envoy.config.common.mutation_rules import v3 as mutation
 from envoy_data_plane.envoy.extensions.filters.http.ext_proc import v3 as ext_proc
 
 from extproc.agreed import (
+    BODY,
     CLIENT_ATTRIBUTE,
     DOOR_ATTRIBUTE,
     MODEL_ATTRIBUTE,
@@ -42,8 +43,8 @@ def listener_processor(config: Config) -> ext_proc.ExternalProcessor:
 
 
 def local_processor(config: Config) -> ext_proc.ExternalProcessor:
-    """In front of the routes, for what no provider is to get."""
-    return _processor([ROUTE_ATTRIBUTE], _DETAILS)
+    """In front of the routes, for what no provider is to get, and for bodies that only we can read."""
+    return _processor([ROUTE_ATTRIBUTE], _DETAILS, told=[NAMESPACE, BODY])
 
 
 def door_processor() -> ext_proc.ExternalProcessor:
@@ -61,6 +62,7 @@ def _processor(
     request_attributes: Sequence[str],
     response_attributes: Sequence[str],
     body: ext_proc.ProcessingModeBodySendMode = ext_proc.ProcessingModeBodySendMode.BUFFERED,
+    told: Sequence[str] = (NAMESPACE,),
 ) -> ext_proc.ExternalProcessor:
     return ext_proc.ExternalProcessor(
         grpc_service=sidecar_service(),
@@ -71,7 +73,7 @@ def _processor(
         # Without these `:authority` stays the client's, and `x-envoy-attempt-count` reaches the vendor.
         mutation_rules=mutation.HeaderMutationRules(allow_all_routing=True, allow_envoy=True),
         metadata_options=ext_proc.MetadataOptions(
-            receiving_namespaces=ext_proc.MetadataOptionsMetadataNamespaces(untyped=[NAMESPACE])
+            receiving_namespaces=ext_proc.MetadataOptionsMetadataNamespaces(untyped=list(told))
         ),
         request_attributes=list(request_attributes),
         response_attributes=list(response_attributes),

@@ -21,7 +21,7 @@ from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from envoy_data_plane.google import protobuf
 
 from extproc import routing
-from extproc.agreed import CLUSTER_HEADER, LOCAL_ROUTE
+from extproc.agreed import BODY, CLUSTER_HEADER, LOCAL_ROUTE, UNREAD_ROUTE
 from extproc.bootstrap.chains import chain_name
 from extproc.bootstrap.options import Options
 from extproc.bootstrap.parts import packed, regex, string_match
@@ -30,8 +30,6 @@ from extproc.call import JSON_APIS
 from extproc.config import Chain, Config, Match, Retry, Route
 from extproc.patterns import host_regex
 
-BODY: Final = "ai_proxy_body"
-"""Dynamic metadata: `model` and `stream` of the request's body."""
 BODY_FILTER: Final = "envoy.filters.http.json_to_metadata"
 
 _EVERY_5XX = range(500, 600)
@@ -91,6 +89,9 @@ def _upstream(config: Config) -> Iterator[route_v3.Route]:
     for route in routes:
         if routing.declared_models(config, route) is not None:
             yield _local(config, _conditions(route.match, headers=_MODEL_LIST))
+    # Envoy's reader of JSON refuses what is legal, half of a surrogate pair and numbers beyond a double: no route may
+    # be passed by for that.
+    yield _route(UNREAD_ROUTE, _match(metadata=[_metadata("unread", _TRUE)]), _named_by_header(config))
     for route in routes:
         yield from _to_providers(config, route)
     for route in routes:  # the vendor lists its models, and no route takes what names none

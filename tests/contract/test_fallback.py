@@ -356,8 +356,22 @@ def test_what_envoy_cannot_read_bypasses_no_route_by_model(running: Gateway, sec
         body = f'{{"model":"{model}","messages":[{{"role":"user","content":"hi"}}],"user":{value}}}'
         return ask(running.port, body=body.encode(), host=host)
 
-    for host, model in (("unread", "banned-1"), ("unread", "a1"), ("unread-only", "a1")):
-        answer = post(host, model)
-        assert (answer.status, answer.json["error"]["type"]) == (400, "invalid_request_error"), (host, model)
+    assert (post("unread", "banned-1").status, post("unread-only", "other").status) == (404, 404)
     assert second.requests == []
-    assert post("unread", "other").status == 200
+    by_model = post("unread", "a1")
+    assert said(by_model).endswith("你说：hi")
+    assert who(by_model) == ("openai", "1")
+    assert who(post("unread-only", "a1")) == who(post("unread", "other")) == ("second", "1")
+    for seen, model in zip(second.requests, ("a1", "other"), strict=True):
+        assert json.loads(seen.body)["model"] == model
+        assert value.encode() in seen.body
+        assert not [name for name in seen.headers if name.startswith("x-ai-proxy")]
+    answer = ask(running.port, body=b'{"model":"a1","messages":', host="unread")
+    assert (answer.status, answer.json["error"]["code"]) == (400, "invalid_json")
+
+
+def test_a_stream_that_envoy_cannot_read_keeps_its_patience(running: Gateway, first: Vendor) -> None:
+    first.reply = Reply(wait=0.6)  # between firstByteTimeout and perTryTimeout
+    body = b'{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"hi"}],"user":"\\ud83d"}'
+    answer = ask(running.port, body=body, host="slow")
+    assert (who(answer), answer.complete, answer.text[-2:]) == (("openai", "2"), True, "hi")

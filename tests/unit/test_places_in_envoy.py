@@ -14,6 +14,7 @@ from extproc.agreed import (
     PLACE_ATTRIBUTE,
     PROVIDER_ATTRIBUTE,
     ROUTE_ATTRIBUTE,
+    UNREAD_ROUTE,
 )
 from extproc.config import Config
 from extproc.events import Answer, Forward, Reply, RequestBody, RequestHeaders, ResponseBody, ResponseHeaders
@@ -139,6 +140,14 @@ def test_nothing_is_forwarded_where_envoy_has_nothing_to_forward_to() -> None:
     _, reply = ask(Snapshot(config(OWN), {}), HEAD, {ROUTE_ATTRIBUTE: LOCAL_ROUTE})
     assert isinstance(reply, Answer)
     assert reply.status == 500
+
+
+def test_what_envoy_could_not_read_is_told_and_chosen_again() -> None:
+    snapshot = Snapshot(config(OWN), {})
+    exchange, reply = ask(snapshot, HEAD, {ROUTE_ATTRIBUTE: UNREAD_ROUTE}, CHAT | {"stream": True})
+    assert dict(sent(reply).told) == {"unread": False, "model": "m", "stream": True}
+    assert (sent(reply).reroute, sent(reply).body) == (True, None)
+    assert exchange.record.path == ""  # the line in the log is the next one's
 
 
 def test_at_the_door_only_the_key_counts() -> None:
