@@ -228,7 +228,7 @@ class EnvoyProcess:
         answer = json.loads(await self._admin("GET", "/listeners?format=json"))
         for status in answer.get("listener_statuses", ()):
             return int(status["local_address"]["socket_address"]["port_value"])
-        raise EnvoyError("Envoy has no listener")
+        raise EnvoyError(f"Envoy has no listener{self._words()}")
 
     async def _admin(self, method: str, path: str) -> str:
         async with (

@@ -67,7 +67,7 @@ def places(first: Place, count: int) -> list[Place]:
 def reserved(place: Place) -> Iterator[Place]:
     """The place for ourselves, with its port where that is left to the system. Raises `OSError` with one line."""
     if isinstance(place, Address):
-        with _reserved_address(place) as address:
+        with reserved_address(place) as address:
             yield address
     else:
         _make_way(place.path)
@@ -79,7 +79,7 @@ def reserved(place: Place) -> Iterator[Place]:
 
 
 @contextmanager
-def _reserved_address(address: Address) -> Iterator[Address]:
+def reserved_address(address: Address) -> Iterator[Address]:
     """A bound socket that never listens, so that only our workers share the port."""
     held = socket.socket(socket.AF_INET6 if ":" in address.host else socket.AF_INET, socket.SOCK_STREAM)
     try:

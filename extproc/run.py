@@ -25,7 +25,7 @@ from extproc.envoy_process import EnvoyError, EnvoyProcess, die_with_parent
 from extproc.live import EnvoySide, Live, NoEnvoy, Source
 from extproc.load import Loaded, StandIn
 from extproc.placement import Placement, objection
-from extproc.places import Address, Door, Place, reserved
+from extproc.places import Address, Door, Place, reserved_address
 from extproc.sidecar import Options as SidecarOptions
 from extproc.sidecar import sidecar
 from extproc.supervisor import Logging, WorkerFailed
@@ -167,10 +167,11 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
         source = replace(source, stand_in=StandIn("http://127.0.0.1:1", SIMULATED_KEY))
     live = Live(source, partial(check_placement, options.placement, envoy_process.version()))
     check_free(options.listen, options.admin)
-    options = replace(options, listen=_free(options.listen))
     door = Door(Address("127.0.0.1", 0))
     given = SidecarOptions(door, options.workers, options.logging, 0.0, options.grace)
     async with _living() as life, AsyncExitStack() as stack:
+        # Held until the end: a port that the system chose would else be anybody's while everything starts.
+        options = replace(options, listen=stack.enter_context(reserved_address(options.listen)))
         admin_port = await stack.enter_async_context(
             admin.serving(options.admin.host, options.admin.port, life.reason, lambda: live.description())
         )
@@ -244,7 +245,6 @@ async def _envoy(
         sidecars=tuple(map(str, sidecars)),
         access_log=options.access_log,
         ca_file=system_ca_file(bootstrap.SYSTEM_CA_FILES),
-        exclusive_port=True,
         placement=options.placement,
         xds_directory=str(directory),
     )
@@ -271,15 +271,8 @@ def check_free(address: Address, admin_address: Address | None = None) -> None:
         hosts = {address.host, admin_address.host}
         if len(hosts) == 1 or hosts & {"0.0.0.0", "::"}:
             raise OSError(f"--listen {address} and --admin {admin_address}: each needs a port of its own")
-    with reserved(address):
+    with reserved_address(address):
         pass
-
-
-def _free(address: Address) -> Address:
-    """The address, its port chosen where it was 0: a listener that Envoy changes must ask for the one it has."""
-    with reserved(address) as free:
-        assert isinstance(free, Address)
-        return free
 
 
 def system_ca_file(candidates: Sequence[str]) -> str:

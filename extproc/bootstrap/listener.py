@@ -40,7 +40,6 @@ def gateway_listener(config: Config, options: Options, limit: int) -> listener_v
         name="ai_proxy",
         address=socket_address(options.host, options.port),
         per_connection_buffer_limit_bytes=limit,
-        enable_reuse_port=False if options.exclusive_port else None,
         filter_chains=[listener_v3.FilterChain(filters=[_filter(_connection_manager(config, options))])],
     )
 

@@ -11,7 +11,6 @@ class Options:
     """`sidecars`: `host:port` or `unix:PATH` of each gRPC server. `sidecar_tls`: how they are met, None: in the clear.
     `access_log`: None turns it off. `ca_file`: the system's CA bundle.
     `xds_directory`: where Envoy reads listener, routes and providers while it runs; None has them in the bootstrap.
-    `exclusive_port`: refuse to start where another Envoy listens already (else Linux lets both share the port).
     """
 
     host: str = "127.0.0.1"
@@ -22,6 +21,5 @@ class Options:
     sidecar_tls: SidecarTls | None = None
     access_log: str | None = "/dev/stdout"
     ca_file: str = "/etc/ssl/certs/ca-certificates.crt"
-    exclusive_port: bool = False
     placement: Placement = "upstream"
     xds_directory: str | None = None

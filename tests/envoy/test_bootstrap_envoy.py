@@ -35,6 +35,8 @@ from extproc.bootstrap import Options, bootstrap
 from extproc.config import Config
 from extproc.envoy_process import EnvoyError, EnvoyProcess, validate
 from extproc.placement import Placement
+from extproc.places import Address, reserved_address
+from tests.contract.processes import free_port
 
 MAX_BODY = 100_000
 Mode = ext_proc.ProcessingModeBodySendMode
@@ -320,12 +322,6 @@ class Gateway:
             connection.close()
 
 
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def serving(text: str, directory: Path) -> Iterator[EnvoyProcess]:
     file = directory / "bootstrap.json"
@@ -351,7 +347,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
             "corsOrigins": ["https://app.example.com", "https://*.example.org"],
             "providers": [
                 {"id": "vendor", "type": "openai", "endpoint": f"http://127.0.0.1:{vendor.port}"},
-                {"id": "refused", "type": "openai", "endpoint": f"http://127.0.0.1:{closed_port()}"},
+                {"id": "refused", "type": "openai", "endpoint": f"http://127.0.0.1:{free_port()}"},
                 {"id": "untrusted", "type": "openai", "endpoint": tls_url},
                 {"id": "misnamed", "type": "openai", "endpoint": tls_url, "tls": {"caFile": str(certificate)}},
                 {
@@ -575,7 +571,7 @@ def test_a_failing_sidecar_is_500(gateway: Gateway) -> None:
 def test_a_sidecar_that_is_down_is_500(tmp_path: Path) -> None:
     vendor = Vendor()
     config = Config.model_validate({"providers": [{"type": "openai", "endpoint": f"http://127.0.0.1:{vendor.port}"}]})
-    options = Options(port=0, admin_port=0, sidecars=(f"127.0.0.1:{closed_port()}",), access_log=None)
+    options = Options(port=0, admin_port=0, sidecars=(f"127.0.0.1:{free_port()}",), access_log=None)
     with serving(bootstrap(config, options), tmp_path) as envoy:
         connection = http.client.HTTPConnection("127.0.0.1", envoy.listener_port, timeout=20)
         connection.request("POST", "/v1/chat/completions", b"{}", {"x-ai-proxy-cluster": "openai"})
@@ -817,12 +813,12 @@ def test_draining_lets_a_request_end(tmp_path: Path) -> None:
     vendor.shutdown()
 
 
-def test_two_envoys_do_not_share_a_port(tmp_path: Path) -> None:
+def test_envoy_listens_where_a_port_is_held_for_it(tmp_path: Path) -> None:
     config = Config.model_validate({"providers": [{"type": "openai"}]})
-    port = closed_port()
-    text = bootstrap(config, Options(port=port, admin_port=0, access_log=None, exclusive_port=True))
-    with serving(text, tmp_path) as envoy:
-        assert envoy.listener_port == port
-        with pytest.raises(EnvoyError, match="in use"):
-            Loop().run(EnvoyProcess(tmp_path / "bootstrap.json").start())
-        assert not envoy.exited.done()
+    with reserved_address(Address("127.0.0.1", 0)) as held:
+        with serving(bootstrap(config, Options(port=held.port, admin_port=0, access_log=None)), tmp_path) as envoy:
+            assert envoy.listener_port == held.port
+            with pytest.raises(OSError, match=f"cannot listen on {held} "), reserved_address(held):
+                raise AssertionError
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection((held.host, held.port))
