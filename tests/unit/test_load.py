@@ -119,6 +119,21 @@ WRONG = [
         ],
     ),
     (
+        "nothing where a word is wanted",
+        "providers:\n  - type: qwen\n    apiTokens: [x]\n    reasoningContentMode:\n",
+        ["config.yaml:4: providers[0].reasoningContentMode: found nothing; allowed: passthrough, ignore, concat"],
+    ),
+    (
+        "a blank in a URL",
+        "providers:\n  - type: openai\n    openaiCustomUrl: 'https://own.example '\n",
+        ["config.yaml:3: providers[0].openaiCustomUrl: must be a URL such as https://host/path"],
+    ),
+    (
+        "a file without a name",
+        "providers:\n  - type: moonshot\n    apiTokens: [x]\n    moonshotFileId: ''\n",
+        ["config.yaml:4: providers[0].moonshotFileId: must not be empty"],
+    ),
+    (
         "no tokens",
         "providers:\n  - type: qwen\n",
         ["config.yaml:2: providers[0].apiTokens: missing: type qwen needs at least one key"],
