@@ -228,6 +228,19 @@ WRONG = [
             "config.yaml:27: routes[0].match.models: found the text 'gpt'; wanted a list",
         ],
     ),
+    (
+        "two texts for one place",
+        """\
+        providers:
+          - {type: qwen, apiTokens: [x], qwenFileIds: [a], context: {fileUrl: "https://h/a"}}
+          - {type: moonshot, apiTokens: [x], moonshotFileId: a, context: {fileUrl: "https://h/a"}}
+        routes: [{name: a, provider: qwen}]
+        """,
+        [
+            "config.yaml:2: providers[0]: qwenFileIds and context cannot be used together",
+            "config.yaml:3: providers[1]: moonshotFileId and context cannot be used together",
+        ],
+    ),
     ("providers is no list", "providers: 5\n", ["config.yaml:1: providers: found a number; wanted a list"]),
     (
         "a provider is no mapping",
