@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import field_validator, model_validator
 
 from extproc import jsontext, sse
-from extproc.blocks import Patterns
+from extproc.blocks import Patterns, is_plain
 from extproc.call import CHAT, EMBEDDINGS, Call, Target
 from extproc.errors import UnsupportedApi, UpstreamError
 from extproc.jsontext import Fields
@@ -49,7 +49,7 @@ class Qwen(Provider):
     @field_validator("qwen_domain")
     @classmethod
     def _bare_host(cls, value: str) -> str:
-        if not value or any(c in value for c in "/ ?#@"):
+        if not value or not is_plain(value) or any(c in value for c in "/?#@"):
             raise ValueError("must be a host name such as dashscope-intl.aliyuncs.com")
         return value
 

@@ -6,6 +6,7 @@ Rule: grammar only; what a form means is said by the vendor that accepts it.
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
+from extproc.blocks import is_plain
 from extproc.call import Target
 
 _ENDPOINTS = (
@@ -47,14 +48,8 @@ class BaseUrl:
 def parse_base_url(text: str) -> BaseUrl:
     """Splits a base URL; a missing scheme means https. Raises `ValueError` where there is no host."""
     parts = urlsplit(text if "://" in text else f"https://{text}")
-    if (
-        " " in text
-        or not text.isprintable()
-        or parts.scheme not in ("http", "https")
-        or not parts.hostname
-        or parts.username
-        or parts.port == 0
-    ):
+    named = parts.scheme in ("http", "https") and parts.hostname and not parts.username and parts.port != 0
+    if not named or not is_plain(text):
         raise ValueError("must be a URL such as https://host/path")
     path = parts.path.rstrip("/")
     endpoint = next((e for e in _ENDPOINTS if path.endswith(f"/{e}")), None)

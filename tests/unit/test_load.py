@@ -129,6 +129,23 @@ WRONG = [
         ["config.yaml:3: providers[0].openaiCustomUrl: must be a URL such as https://host/path"],
     ),
     (
+        "addresses that no header can carry",
+        """\
+        providers:
+          - {type: openai, openaiCustomUrl: "https://own.example/模型"}
+          - {type: qwen, apiTokens: [x], qwenDomain: 通义.example}
+          - {type: moonshot, apiTokens: [x], endpoint: "https://本地.example"}
+          - {type: azure, apiTokens: [x], azureServiceUrl: "https://r.test/openai/deployments/我的?api-version=v"}
+        routes: [{name: a, provider: qwen}]
+        """,
+        [
+            "config.yaml:2: providers[0].openaiCustomUrl: must be a URL such as https://host/path",
+            "config.yaml:3: providers[1].qwenDomain: must be a host name such as dashscope-intl.aliyuncs.com",
+            "config.yaml:4: providers[2].endpoint: must be a bare http:// or https:// address: host and port, no path",
+            "config.yaml:5: providers[3].azureServiceUrl: must be a URL such as https://host/path",
+        ],
+    ),
+    (
         "a file without a name",
         "providers:\n  - type: moonshot\n    apiTokens: [x]\n    moonshotFileId: ''\n",
         ["config.yaml:4: providers[0].moonshotFileId: must not be empty"],
