@@ -146,6 +146,11 @@ WRONG = [
         ],
     ),
     (
+        "a host without a name",
+        "providers:\n  - type: qwen\n    apiTokens: [x]\n    qwenDomain: ''\n",
+        ["config.yaml:4: providers[0].qwenDomain: must be a host name such as dashscope-intl.aliyuncs.com"],
+    ),
+    (
         "a file without a name",
         "providers:\n  - type: moonshot\n    apiTokens: [x]\n    moonshotFileId: ''\n",
         ["config.yaml:4: providers[0].moonshotFileId: must not be empty"],
