@@ -229,15 +229,14 @@ class _Sent:
 class Chat(Translator):
     """DashScope chat → `chat.completion` or `chat.completion.chunk`s.
 
-    `model`: the name the client sees. `mode`: what becomes of thinking. `streamed`: the vendor was asked to stream,
-    which it may be although the client wants one JSON answer.
+    `model`: the name the client sees. `mode`: what becomes of thinking.
     """
 
     id_starts_event: ClassVar[bool] = True
 
-    def __init__(self, call: Call, model: str, mode: Mode, *, streamed: bool) -> None:
-        self.gathers = not call.stream
-        self.expects_stream = streamed
+    def __init__(self, call: Call, model: str, mode: Mode) -> None:
+        self.gathers = not call.stream  # whether the vendor streams or not: one JSON answer is wanted
+        self.expects_stream = call.stream
         self._call = call
         self._model = model
         self._mode = mode

@@ -124,7 +124,7 @@ class Qwen(Provider):
         model = call.model if self.restores_model(call) else call.upstream_model
         if call.api == EMBEDDINGS:
             return dashscope.Embeddings(call, model)
-        return Chat(call, model or "", self.reasoning_content_mode, streamed=self._upstream_streams(call))
+        return Chat(call, model or "", self.reasoning_content_mode)
 
     def error(self, status: int, body: bytes) -> UpstreamError:
         return dashscope.error(status, body)
