@@ -36,12 +36,12 @@ class PassThrough(Translator):
         self._finished = False
 
     def body(self, body: bytes) -> bytes:
-        """Raises `BadUpstreamResponse` when an API that only answers JSON did not."""
+        """Raises `BadUpstreamResponse` for what is not JSON, or no object where an API answers nothing else."""
         try:
             fields = jsontext.fields(body)
             return jsontext.dump(fields) if self._rename_and_count(fields) else body
         except NotJson as error:
-            if self._json_only:
+            if self._json_only or not _is_json(body):
                 raise BadUpstreamResponse(f"the vendor's answer is not a JSON object: {error}") from None
             return body
 
@@ -83,9 +83,7 @@ class PassThrough(Translator):
 
     def _no_object(self, event: sse.Event, error: NotJson) -> sse.Event:
         """JSON that is no object is none of our business."""
-        try:
-            jsontext.check(event.data)
-        except NotJson:
+        if not _is_json(event.data):
             raise BadUpstreamResponse(f"the vendor sent an event that is not readable JSON: {error}") from None
         return event
 
@@ -101,6 +99,14 @@ class PassThrough(Translator):
         if nested:
             fields["response"] = jsontext.raw(answer)
         return True
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        jsontext.check(text)
+    except NotJson:
+        return False
+    return True
 
 
 def _finishes(fields: Fields) -> bool:
