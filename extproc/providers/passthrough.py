@@ -89,15 +89,19 @@ class PassThrough(Translator):
 
     def _rename_and_count(self, fields: Fields) -> bool:
         """Restore the model's name in place; whether that changed anything."""
-        nested = bytes(fields.get("response", b""))[:1] == b"{"  # Responses API events carry the answer inside
-        answer = jsontext.fields(fields["response"]) if nested else fields
+        changed = self._answer(fields)
+        if bytes(fields.get("response", b"")).startswith(b"{"):  # Responses API events carry the answer inside
+            answer = jsontext.fields(fields["response"])
+            if self._answer(answer):
+                fields["response"], changed = jsontext.raw(answer), True
+        return changed
+
+    def _answer(self, answer: Fields) -> bool:
         if isinstance(usage := jsontext.peek(answer.get("usage", jsontext.NULL)), dict):
             self.raw_usage = usage
         if self._model is None or "model" not in answer:
             return False
         answer["model"] = self._model
-        if nested:
-            fields["response"] = jsontext.raw(answer)
         return True
 
 
