@@ -323,7 +323,7 @@ class Chat(Translator):
     def _deltas(self, event: sse.Event) -> Iterator[_Choice]:
         if (error := dashscope.event_error(event)) is not None:
             raise error
-        self._ended = self._ended or event.data == sse.DONE.data
+        self._ended = self._ended or event.is_done
         if event.data and not self._ended:
             yield from self._news(self._reader.deltas(self._frame(event.data)))
 

@@ -49,7 +49,7 @@ class PassThrough(Translator):
         """Raises `UpstreamError` with the vendor's own error event, `BadUpstreamResponse` for an unreadable one."""
         if (error := self._refusal(event)) is not None:
             raise error
-        if event.data == sse.DONE.data:
+        if event.is_done:
             self._check_finished()
         elif event.data:
             event = self._chunk(event)

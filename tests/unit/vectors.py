@@ -329,7 +329,7 @@ def check_client(vector: Vector, seen: Seen, vendor: bytes | None) -> None:
         Bound().same(_joined(told(seen.client_body, want.get("model", "m"))), plain(want["joined"]), "stream")
     if "events" in want:
         assert seen.client["content-type"].startswith("text/event-stream")
-        got = [d.decode() if d == b"[DONE]" else json.loads(d) for d, _, _ in parse(seen.client_body) if d]
+        got = [d.decode() if d.strip() == b"[DONE]" else json.loads(d) for d, _, _ in parse(seen.client_body) if d]
         Bound().same(got, plain(want["events"]), "stream")
     if "openai" in want:  # an OpenAI error event at the end of another stream
         *before, last = [data for data, _, _ in parse(seen.client_body)]
