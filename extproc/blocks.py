@@ -48,7 +48,7 @@ def tokens(value: Any, info: ValidationInfo) -> list[str]:
     entries = _TEXTS.validate_python(value) if isinstance(value, list | Mapping) else [_TEXT.validate_python(value)]
     found = [token for entry in entries for token in resolve(entry)]
     for token in found:
-        if not token or not token.isascii() or not token.isprintable() or " " in token:
+        if not token or not is_plain(token):
             raise ValueError("a token is empty or has characters that an HTTP header cannot carry")
     return found
 
@@ -96,6 +96,11 @@ Bytes = Annotated[
 """A size: a number of bytes or text such as `512MiB`."""
 
 
+def is_plain(text: str) -> bool:
+    """Whether a header can carry the text as it is; what of a URL is not ASCII is written as %XX (RFC 3986, 2.1)."""
+    return text.isascii() and text.isprintable() and " " not in text
+
+
 def _http_url(value: str) -> str:
     try:
         parts = urlsplit(value)
@@ -112,7 +117,7 @@ HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
 def _origin_url(value: str) -> str:
     parts = urlsplit(_http_url(value))
-    if parts.path.strip("/") or parts.query or parts.fragment or parts.username:
+    if parts.path.strip("/") or parts.query or parts.fragment or parts.username or not is_plain(value):
         raise ValueError("must be a bare http:// or https:// address: host and port, no path")
     return f"{parts.scheme}://{parts.netloc}"
 

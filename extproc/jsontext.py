@@ -131,6 +131,13 @@ def peek(text: bytes | Raw, *names: str) -> Any:
         return None
 
 
+def whole(value: Any) -> int | None:
+    """A number without a fraction, also where it is written with one (`1.0`); None for everything else."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
 def dump(value: Any) -> bytes:
     """Compact UTF-8 JSON; `Raw` values inside are copied as they stand."""
     try:

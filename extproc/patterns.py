@@ -58,6 +58,19 @@ def _template(target: str) -> str:
     return _REFERENCE.sub(one, target.replace("\\", "\\\\"))
 
 
+def _replaced(regex: "re2._Regexp[str]", template: str, name: str) -> str:
+    """`name` with every match replaced, as Go and RE2 do it: an empty match right behind another is none, so that `.*`
+    matches once. Python's own way would find it twice."""
+    end = -1
+
+    def one(match: "re2._Match[str]") -> str:
+        nonlocal end
+        before, end = end, match.end()
+        return "" if match.start() == match.end() == before else str(match.expand(template))
+
+    return str(regex.sub(one, name))
+
+
 class ModelMapping:
     """`modelMapping`: client's name → vendor's name.
 
@@ -91,7 +104,7 @@ class ModelMapping:
                 return target or name
         for regex, template in self._regexes:
             if regex.search(name):
-                return str(regex.sub(template, name)) if template else name
+                return _replaced(regex, template, name) if template else name
         return self.default or name
 
     @cached_property

@@ -36,6 +36,11 @@ class Event:
     comments: tuple[bytes, ...] = ()
     raw: bytes | None = None
 
+    @property
+    def is_done(self) -> bool:
+        """Whether it is OpenAI's end of a stream; SDKs do not mind white space around it either."""
+        return self.data.strip() == b"[DONE]"
+
 
 def encode(event: Event) -> bytes:
     """The bytes of one event."""

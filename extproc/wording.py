@@ -127,7 +127,8 @@ def worded(detail: Mapping[str, Any], key: str, block: type[Block] | None, *, se
             return _unknown_type(value.get("type"))
         case "literal_error":
             allowed = re.findall(r"'([^']*)'", context["expected"])
-            return f"found {found}{did_you_mean(value, allowed)}; allowed: {', '.join(allowed)}"
+            hint = did_you_mean(value, allowed) if isinstance(value, str) else ""
+            return f"found {found}{hint}; allowed: {', '.join(allowed)}"
         case "string_pattern_mismatch":  # only ids have a pattern
             return f"found {found}; allowed: letters, digits and . _ - (first a letter or digit)"
         case "string_too_short" | "too_short":

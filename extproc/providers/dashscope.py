@@ -6,6 +6,7 @@ embedding (help.aliyun.com, 2026).
 """
 
 import base64
+from operator import itemgetter
 import re
 import struct
 from typing import Any
@@ -159,14 +160,13 @@ class Embeddings(Translator):
 
     def __init__(self, call: Call, model: str | None) -> None:
         self._model = model
-        encoding = (call.body or {}).get("encoding_format", NULL)
-        self._base64 = encoding == Raw(b'"base64"')
+        self._base64 = jsontext.peek((call.body or {}).get("encoding_format", NULL)) == "base64"
 
     def body(self, body: bytes) -> bytes:
         try:
             document = jsontext.load(body)
-            found = sorted(document["output"]["embeddings"], key=lambda e: e.get("text_index", 0))
-            data = [self._item(e, i) for i, e in enumerate(found)]
+            data = [self._item(e, i) for i, e in enumerate(document["output"]["embeddings"])]
+            data.sort(key=itemgetter("index"))
         except (NotJson, LookupError, TypeError, AttributeError, struct.error, OverflowError):
             raise BadUpstreamResponse("the vendor's embeddings answer cannot be read") from None
         self.raw_usage = document.get("usage")
@@ -182,7 +182,8 @@ class Embeddings(Translator):
         vector = item["embedding"]
         if self._base64:
             vector = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
-        return {"object": "embedding", "index": item.get("text_index", position), "embedding": vector}
+        index = jsontext.whole(item.get("text_index"))
+        return {"object": "embedding", "index": position if index is None else index, "embedding": vector}
 
 
 # Errors
@@ -211,7 +212,7 @@ _STATUS = re.compile(rb"HTTP_STATUS/([1-5]\d\d)")
 
 def event_error(event: sse.Event) -> UpstreamError | None:
     """The error that an event of a stream is: by its name, by its `:HTTP_STATUS/…` comment, or by a `code` where an
-    answer would be. None for every other event."""
+    answer would be, or an OpenAI `error`. None for every other event."""
     status = next((int(found[1]) for c in event.comments if (found := _STATUS.fullmatch(c))), 200)
     if event.name == b"error" or status >= 400 or _is_refusal(event.data):
         return error(status if status >= 400 else 500, event.data)
@@ -219,10 +220,12 @@ def event_error(event: sse.Event) -> UpstreamError | None:
 
 
 def _is_refusal(data: bytes) -> bool:
-    if b'"code"' not in data:  # so nothing is read twice
+    if b'"code"' not in data and b'"error"' not in data:  # so nothing is read twice
         return False
     try:
         document = jsontext.load(data)
     except NotJson:
         return False
-    return isinstance(document, dict) and isinstance(document.get("code"), str) and document["code"] != ""
+    if not isinstance(document, dict):
+        return False
+    return isinstance(document.get("error"), dict) or (isinstance(document.get("code"), str) and document["code"] != "")

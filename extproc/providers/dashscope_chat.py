@@ -52,16 +52,11 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _index(entry: dict[str, Any]) -> int | None:
-    index = entry.get("index")
-    return index if isinstance(index, int) and not isinstance(index, bool) else None
-
-
 def _tools(value: Any, *, whole: bool) -> dict[int, _Tool]:
     """The calls of a message by their index. In a whole answer each entry is a call, whatever its index says. In a
     frame entries of one index are pieces of one call; one without has its place in the list, or the next free."""
     entries = [entry for entry in (value if isinstance(value, list) else ()) if isinstance(entry, dict)]
-    given: list[int | None] = [None if whole else _index(entry) for entry in entries]
+    given: list[int | None] = [None if whole else jsontext.whole(entry.get("index")) for entry in entries]
     taken = {index for index in given if index is not None}
     tools: dict[int, _Tool] = {}
     for place, (entry, index) in enumerate(zip(entries, given, strict=True)):
@@ -83,7 +78,7 @@ def _choices(output: Any, *, whole: bool) -> list[_Choice]:
     for place, choice in enumerate(found or ()):
         message = choice.get("message") or {}
         finish = choice.get("finish_reason")
-        index = None if whole else _index(choice)
+        index = None if whole else jsontext.whole(choice.get("index"))
         choices.append(
             _Choice(
                 index=place if index is None else index,
@@ -234,15 +229,14 @@ class _Sent:
 class Chat(Translator):
     """DashScope chat → `chat.completion` or `chat.completion.chunk`s.
 
-    `model`: the name the client sees. `mode`: what becomes of thinking. `streamed`: the vendor was asked to stream,
-    which it may be although the client wants one JSON answer.
+    `model`: the name the client sees. `mode`: what becomes of thinking.
     """
 
     id_starts_event: ClassVar[bool] = True
 
-    def __init__(self, call: Call, model: str, mode: Mode, *, streamed: bool) -> None:
-        self.gathers = not call.stream
-        self.expects_stream = streamed
+    def __init__(self, call: Call, model: str, mode: Mode) -> None:
+        self.gathers = not call.stream  # whether the vendor streams or not: one JSON answer is wanted
+        self.expects_stream = call.stream
         self._call = call
         self._model = model
         self._mode = mode
@@ -329,7 +323,7 @@ class Chat(Translator):
     def _deltas(self, event: sse.Event) -> Iterator[_Choice]:
         if (error := dashscope.event_error(event)) is not None:
             raise error
-        self._ended = self._ended or event.data == sse.DONE.data
+        self._ended = self._ended or event.is_done
         if event.data and not self._ended:
             yield from self._news(self._reader.deltas(self._frame(event.data)))
 

@@ -36,7 +36,7 @@ def check_messages(fields: Fields) -> None:
 def developer_to_system(fields: Fields, name: str | None) -> None:
     """Rename the role `developer`, which only OpenAI's own models know, in the messages that `name` holds."""
     found = bytes(fields.get(name or "", b""))
-    if b'"developer"' not in found or not found.startswith(b"["):
+    if not (b'"developer"' in found or b"\\u00" in found) or not found.startswith(b"["):  # ASCII may be escaped too
         return
     messages = jsontext.items(found)
     for i, message in enumerate(messages):
@@ -65,7 +65,8 @@ def apply_setting(fields: Fields, setting: CustomSetting, prefix: str = "") -> N
     A path that runs through something that is neither object nor array is the client's 400.
     """
     path = setting.name if setting.mode == "raw" else prefix + setting.name
-    if path == "max_tokens" and "max_completion_tokens" in fields:  # the same limit under its newer name
+    # The same limit under its newer name.
+    if path == "max_tokens" and fields.get("max_completion_tokens", NULL) != NULL:
         path = "max_completion_tokens"
     first, *rest = [part.replace("\\.", ".") for part in re.split(r"(?<!\\)\.", path)]
     try:

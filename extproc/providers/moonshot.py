@@ -3,7 +3,7 @@
 from typing import ClassVar, Literal, Self
 from urllib.parse import quote
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from extproc import jsontext
 from extproc.blocks import Patterns
@@ -26,7 +26,7 @@ class Moonshot(Provider):
     example_model: ClassVar[str] = "moonshot-v1-8k"
 
     type: Literal["moonshot"]
-    moonshot_file_id: str | None = None
+    moonshot_file_id: str | None = Field(default=None, min_length=1)
     fixed_temperature_models: Patterns = NamePatterns(["kimi-k2.5*", "kimi-k2.6*", "kimi-k3*"])
 
     @model_validator(mode="after")

@@ -36,12 +36,12 @@ class PassThrough(Translator):
         self._finished = False
 
     def body(self, body: bytes) -> bytes:
-        """Raises `BadUpstreamResponse` when an API that only answers JSON did not."""
+        """Raises `BadUpstreamResponse` for what is not JSON, or no object where an API answers nothing else."""
         try:
             fields = jsontext.fields(body)
             return jsontext.dump(fields) if self._rename_and_count(fields) else body
         except NotJson as error:
-            if self._json_only:
+            if self._json_only or not _is_json(body):
                 raise BadUpstreamResponse(f"the vendor's answer is not a JSON object: {error}") from None
             return body
 
@@ -49,7 +49,7 @@ class PassThrough(Translator):
         """Raises `UpstreamError` with the vendor's own error event, `BadUpstreamResponse` for an unreadable one."""
         if (error := self._refusal(event)) is not None:
             raise error
-        if event.data == sse.DONE.data:
+        if event.is_done:
             self._check_finished()
         elif event.data:
             event = self._chunk(event)
@@ -83,24 +83,34 @@ class PassThrough(Translator):
 
     def _no_object(self, event: sse.Event, error: NotJson) -> sse.Event:
         """JSON that is no object is none of our business."""
-        try:
-            jsontext.check(event.data)
-        except NotJson:
+        if not _is_json(event.data):
             raise BadUpstreamResponse(f"the vendor sent an event that is not readable JSON: {error}") from None
         return event
 
     def _rename_and_count(self, fields: Fields) -> bool:
         """Restore the model's name in place; whether that changed anything."""
-        nested = bytes(fields.get("response", b""))[:1] == b"{"  # Responses API events carry the answer inside
-        answer = jsontext.fields(fields["response"]) if nested else fields
+        changed = self._answer(fields)
+        if bytes(fields.get("response", b"")).startswith(b"{"):  # Responses API events carry the answer inside
+            answer = jsontext.fields(fields["response"])
+            if self._answer(answer):
+                fields["response"], changed = jsontext.raw(answer), True
+        return changed
+
+    def _answer(self, answer: Fields) -> bool:
         if isinstance(usage := jsontext.peek(answer.get("usage", jsontext.NULL)), dict):
             self.raw_usage = usage
         if self._model is None or "model" not in answer:
             return False
         answer["model"] = self._model
-        if nested:
-            fields["response"] = jsontext.raw(answer)
         return True
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        jsontext.check(text)
+    except NotJson:
+        return False
+    return True
 
 
 def _finishes(fields: Fields) -> bool:

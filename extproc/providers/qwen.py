@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import field_validator, model_validator
 
 from extproc import jsontext, sse
-from extproc.blocks import Patterns
+from extproc.blocks import Patterns, is_plain
 from extproc.call import CHAT, EMBEDDINGS, Call, Target
 from extproc.errors import UnsupportedApi, UpstreamError
 from extproc.jsontext import Fields
@@ -49,7 +49,7 @@ class Qwen(Provider):
     @field_validator("qwen_domain")
     @classmethod
     def _bare_host(cls, value: str) -> str:
-        if not value or any(c in value for c in "/ ?#@"):
+        if not value or not is_plain(value) or any(c in value for c in "/?#@"):
             raise ValueError("must be a host name such as dashscope-intl.aliyuncs.com")
         return value
 
@@ -124,7 +124,7 @@ class Qwen(Provider):
         model = call.model if self.restores_model(call) else call.upstream_model
         if call.api == EMBEDDINGS:
             return dashscope.Embeddings(call, model)
-        return Chat(call, model or "", self.reasoning_content_mode, streamed=self._upstream_streams(call))
+        return Chat(call, model or "", self.reasoning_content_mode)
 
     def error(self, status: int, body: bytes) -> UpstreamError:
         return dashscope.error(status, body)

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from extproc import sse
+from extproc import jsontext, sse
 from extproc.call import Usage
 from extproc.errors import BadUpstreamResponse
 
@@ -53,7 +53,7 @@ def read_usage(usage: Any) -> Usage:
     counts: Mapping[str, Any] = usage if isinstance(usage, dict) else {}
 
     def count(*names: str) -> int | None:
-        return next((counts[n] for n in names if isinstance(counts.get(n), int)), None)
+        return next((n for n in map(jsontext.whole, map(counts.get, names)) if n is not None), None)
 
     prompt, completion = count("prompt_tokens", "input_tokens"), count("completion_tokens", "output_tokens")
     total = count("total_tokens")

@@ -4,8 +4,9 @@ Rule: grammar only; what a form means is said by the vendor that accepts it.
 """
 
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
+from extproc.blocks import is_plain
 from extproc.call import Target
 
 _ENDPOINTS = (
@@ -47,7 +48,8 @@ class BaseUrl:
 def parse_base_url(text: str) -> BaseUrl:
     """Splits a base URL; a missing scheme means https. Raises `ValueError` where there is no host."""
     parts = urlsplit(text if "://" in text else f"https://{text}")
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.port == 0:
+    named = parts.scheme in ("http", "https") and parts.hostname and not parts.username and parts.port != 0
+    if not named or not is_plain(text):
         raise ValueError("must be a URL such as https://host/path")
     path = parts.path.rstrip("/")
     endpoint = next((e for e in _ENDPOINTS if path.endswith(f"/{e}")), None)
@@ -62,6 +64,6 @@ def merge_query(target: Target, configured: str, *owned: str) -> str:
 
     `owned`: parameters that are the configuration's to say, so the client's are dropped even if it says none.
     """
-    names = {pair.partition("=")[0] for pair in configured.split("&")} | set(owned)
-    kept = [pair for pair in target.query.split("&") if pair.partition("=")[0] not in names]
-    return "&".join(filter(None, [*kept, configured]))
+    names = {pair.partition("=")[0] for pair in configured.split("&") if pair} | set(owned)
+    kept = [pair for pair in target.query.split("&") if unquote(pair.partition("=")[0]) not in names]
+    return "&".join(filter(None, ["&".join(kept), configured]))

@@ -119,6 +119,43 @@ WRONG = [
         ],
     ),
     (
+        "nothing where a word is wanted",
+        "providers:\n  - type: qwen\n    apiTokens: [x]\n    reasoningContentMode:\n",
+        ["config.yaml:4: providers[0].reasoningContentMode: found nothing; allowed: passthrough, ignore, concat"],
+    ),
+    (
+        "a blank in a URL",
+        "providers:\n  - type: openai\n    openaiCustomUrl: 'https://own.example '\n",
+        ["config.yaml:3: providers[0].openaiCustomUrl: must be a URL such as https://host/path"],
+    ),
+    (
+        "addresses that no header can carry",
+        """\
+        providers:
+          - {type: openai, openaiCustomUrl: "https://own.example/模型"}
+          - {type: qwen, apiTokens: [x], qwenDomain: 通义.example}
+          - {type: moonshot, apiTokens: [x], endpoint: "https://本地.example"}
+          - {type: azure, apiTokens: [x], azureServiceUrl: "https://r.test/openai/deployments/我的?api-version=v"}
+        routes: [{name: a, provider: qwen}]
+        """,
+        [
+            "config.yaml:2: providers[0].openaiCustomUrl: must be a URL such as https://host/path",
+            "config.yaml:3: providers[1].qwenDomain: must be a host name such as dashscope-intl.aliyuncs.com",
+            "config.yaml:4: providers[2].endpoint: must be a bare http:// or https:// address: host and port, no path",
+            "config.yaml:5: providers[3].azureServiceUrl: must be a URL such as https://host/path",
+        ],
+    ),
+    (
+        "a host without a name",
+        "providers:\n  - type: qwen\n    apiTokens: [x]\n    qwenDomain: ''\n",
+        ["config.yaml:4: providers[0].qwenDomain: must be a host name such as dashscope-intl.aliyuncs.com"],
+    ),
+    (
+        "a file without a name",
+        "providers:\n  - type: moonshot\n    apiTokens: [x]\n    moonshotFileId: ''\n",
+        ["config.yaml:4: providers[0].moonshotFileId: must not be empty"],
+    ),
+    (
         "no tokens",
         "providers:\n  - type: qwen\n",
         ["config.yaml:2: providers[0].apiTokens: missing: type qwen needs at least one key"],
@@ -149,6 +186,81 @@ WRONG = [
             "such as 500ms, 30s, 5m, 1h",
             "config.yaml:10: providers[0].tls: found text; wanted a mapping",
             "config.yaml:11: providers[0].customSettings: found a mapping; wanted a list",
+        ],
+    ),
+    (
+        "wrong types of the vendors' own keys",
+        """\
+        providers:
+          - type: qwen
+            apiTokens: [x]
+            qwenEnableCompatible: maybe
+            qwenEnableSearch: [true]
+            qwenFileIds: file-a
+            qwenDomain: https://dashscope.aliyuncs.com
+            reasoningContentMode: hide
+            multimodalModels: qwen-vl*
+            streamOnlyModels: [5]
+            protocol: openapi
+            responseModel: vendor
+            endpoint: https://h/path
+            customSettings: [{name: a, value: 1}, {name: seed}, {name: seed, value: 1, overwrite: maybe}]
+            context: {fileUrl: "ftp://h/a", maxBytes: 1MiB}
+          - type: openai
+            openaiCustomUrl: ftp://h
+            responseJsonSchema: text
+          - type: azure
+            apiTokens: [x]
+            azureServiceUrl: https://r.openai.azure.com
+          - type: moonshot
+            apiTokens: [x]
+            moonshotFileId: 5
+            fixedTemperatureModels: {kimi: true}
+        routes:
+          - {name: a, match: {hosts: a.test, pathPrefix: gw, headers: {x: 1}, models: gpt}, provider: qwen}
+        """,
+        [
+            "config.yaml:4: providers[0].qwenEnableCompatible: found the text 'maybe'; wanted true or false",
+            "config.yaml:5: providers[0].qwenEnableSearch: found a list; wanted true or false",
+            "config.yaml:6: providers[0].qwenFileIds: found the text 'file-a'; wanted a list",
+            "config.yaml:7: providers[0].qwenDomain: must be a host name such as dashscope-intl.aliyuncs.com",
+            "config.yaml:8: providers[0].reasoningContentMode: found the text 'hide'; allowed: passthrough, ignore, "
+            "concat",
+            "config.yaml:9: providers[0].multimodalModels: found the text 'qwen-vl*'; wanted a list",
+            "config.yaml:10: providers[0].streamOnlyModels[0]: found the number 5; wanted text (put it in quotes)",
+            "config.yaml:11: providers[0].protocol: found the text 'openapi' (did you mean openai?); allowed: openai, "
+            "original",
+            "config.yaml:12: providers[0].responseModel: found the text 'vendor'; allowed: client, upstream",
+            "config.yaml:13: providers[0].endpoint: must be a bare http:// or https:// address: host and port, no path",
+            "config.yaml:14: providers[0].customSettings[0].mode: mode auto knows max_tokens, temperature, top_p, "
+            "top_k, seed; use mode: raw for other names",
+            "config.yaml:14: providers[0].customSettings[1].value: missing key",
+            "config.yaml:14: providers[0].customSettings[2].overwrite: found the text 'maybe'; wanted true or false",
+            "config.yaml:15: providers[0].context.fileUrl: must be a URL such as https://host:port/path",
+            "config.yaml:15: providers[0].context.maxBytes: found the text '1MiB'; wanted a whole number",
+            "config.yaml:17: providers[1].openaiCustomUrl: must be a URL such as https://host/path",
+            "config.yaml:18: providers[1].responseJsonSchema: found text; wanted a mapping",
+            "config.yaml:21: providers[2].azureServiceUrl: must end in ?api-version=…, unless it is the v1 API "
+            "(https://RESOURCE/openai/v1)",
+            "config.yaml:24: providers[3].moonshotFileId: found the number 5; wanted text (put it in quotes)",
+            "config.yaml:25: providers[3].fixedTemperatureModels: found a mapping; wanted a list",
+            "config.yaml:27: routes[0].match.headers.x: found a number; wanted text (put it in quotes)",
+            "config.yaml:27: routes[0].match.hosts: found the text 'a.test'; wanted a list",
+            "config.yaml:27: routes[0].match.pathPrefix: no path begins with 'gw': the first character must be /",
+            "config.yaml:27: routes[0].match.models: found the text 'gpt'; wanted a list",
+        ],
+    ),
+    (
+        "two texts for one place",
+        """\
+        providers:
+          - {type: qwen, apiTokens: [x], qwenFileIds: [a], context: {fileUrl: "https://h/a"}}
+          - {type: moonshot, apiTokens: [x], moonshotFileId: a, context: {fileUrl: "https://h/a"}}
+        routes: [{name: a, provider: qwen}]
+        """,
+        [
+            "config.yaml:2: providers[0]: qwenFileIds and context cannot be used together",
+            "config.yaml:3: providers[1]: moonshotFileId and context cannot be used together",
         ],
     ),
     ("providers is no list", "providers: 5\n", ["config.yaml:1: providers: found a number; wanted a list"]),

@@ -329,10 +329,11 @@ def check_client(vector: Vector, seen: Seen, vendor: bytes | None) -> None:
         Bound().same(_joined(told(seen.client_body, want.get("model", "m"))), plain(want["joined"]), "stream")
     if "events" in want:
         assert seen.client["content-type"].startswith("text/event-stream")
-        got = [d.decode() if d == b"[DONE]" else json.loads(d) for d, _, _ in parse(seen.client_body) if d]
+        got = [d.decode() if d.strip() == b"[DONE]" else json.loads(d) for d, _, _ in parse(seen.client_body) if d]
         Bound().same(got, plain(want["events"]), "stream")
     if "openai" in want:  # an OpenAI error event at the end of another stream
-        last = parse(seen.client_body)[-1][0]
+        *before, last = [data for data, _, _ in parse(seen.client_body)]
+        assert b"[DONE]" not in before, "a stream that ends with an error looks complete"
         check_error(json.loads(last), want["openai"])
     for name, value in want.get("recorded", {}).items():
         got = getattr(seen.record, name) if hasattr(seen.record, name) else getattr(seen.record.usage, name)
