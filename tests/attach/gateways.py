@@ -3,7 +3,7 @@
 Rule: shares no code with what renders the attachments; patches are applied as Istio documents them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection
 import copy
 from pathlib import Path
 from typing import Any
@@ -70,33 +70,173 @@ def update(items: list[Json], names: set[str], patch: Json) -> None:
     items[:] = [merge(item, patch) if item["name"] in names else item for item in items]
 
 
-AI_ROUTES = {"qwen", "openai", "azure", "kimi", "kimi-by-model", "unknown"}
-VENDORS = {"dashscope", "openai", "azure", "moonshot"}
+# What is made of an attachment
 
 
-def by_hand(bootstrap: Json, snippet: Json) -> Json:
-    """What docs/envoy.md says to do with `deploy/envoy/snippet.yaml`."""
+def attached(plane: str, bootstrap: Json, documents: list[Json]) -> Json:
+    """The gateway with an attachment, as the control plane `plane` configures Envoy."""
     result = copy.deepcopy(bootstrap)
-    chain = manager(result)["http_filters"]
-    chain.insert([f["name"] for f in chain].index(ROUTER), snippet["http_filter"])
-    update(routes(result), AI_ROUTES, snippet["route"])
-    update(clusters(result), VENDORS, snippet["vendor_cluster"])
-    clusters(result).append(snippet["sidecar_cluster"])
-    listener(result).update(snippet["listener"])
+    if plane == "envoy":
+        _by_hand(result, documents[0])
+    elif plane in ("istio", "higress"):
+        for document in documents:
+            for patch in document["spec"]["configPatches"]:
+                _patch(result, patch)
+    else:
+        _envoy_gateway(result, documents)
     return result
 
 
-def moved(bootstrap: Json, sidecar: str) -> Json:
-    """The sidecar's cluster, whatever address its document has, at `sidecar`."""
-    host, _, port = sidecar.rpartition(":")
-    for cluster in clusters(bootstrap):
-        if "grpc_health_check" in str(cluster) or "extensionpolicy" in cluster["name"]:
-            cluster["type"] = "STATIC"
-            for group in cluster["load_assignment"]["endpoints"]:
-                for endpoint in group["lb_endpoints"]:
-                    endpoint["endpoint"]["address"]["socket_address"] = {"address": host, "port_value": int(port)}
-    return bootstrap
+VENDOR_ROUTES = ("qwen", "openai", "azure", "kimi", "kimi-by-model", "unknown")
 
 
-def names(items: list[Json]) -> Iterator[str]:
-    return (item["name"] for item in items)
+def _by_hand(bootstrap: Json, snippet: Json) -> None:
+    """What docs/envoy.md says."""
+    chain = manager(bootstrap)["http_filters"]
+    chain.insert([f["name"] for f in chain].index(ROUTER), snippet["http_filter"])
+    _merge_named(routes(bootstrap), VENDOR_ROUTES, snippet["route"])
+    clusters(bootstrap).append(snippet["cluster"])
+    listener(bootstrap).update(snippet["listener"])
+
+
+def _merge_named(items: list[Json], names: Collection[str], patch: Json) -> None:
+    items[:] = [merge(item, patch) if item["name"] in names else item for item in items]
+
+
+def _patch(bootstrap: Json, patch: Json) -> None:
+    """One of an `EnvoyFilter`'s patches, as Istio's reference describes it."""
+    match, operation, value = patch["match"], patch["patch"]["operation"], patch["patch"]["value"]
+    assert match["context"] == "GATEWAY"
+    match (patch["applyTo"], operation):
+        case ("CLUSTER", "ADD"):
+            clusters(bootstrap).append(value)
+        case ("LISTENER", "MERGE"):
+            [network_filter] = listener(bootstrap)["filter_chains"][0]["filters"]
+            assert match["listener"] == {"filterChain": {"filter": {"name": network_filter["name"]}}}
+            merged = merge(listener(bootstrap), value)
+            listener(bootstrap).update(merged)
+        case ("HTTP_FILTER", "INSERT_BEFORE"):
+            chain = manager(bootstrap)["http_filters"]
+            name = match["listener"]["filterChain"]["filter"]["subFilter"]["name"]
+            chain.insert([f["name"] for f in chain].index(name), value)
+        case ("HTTP_ROUTE", "MERGE"):
+            name = match["routeConfiguration"]["vhost"]["route"]["name"]
+            assert name in [r["name"] for r in routes(bootstrap)], name
+            _merge_named(routes(bootstrap), [name], value)
+        case other:
+            raise NotImplementedError(other)
+
+
+def _envoy_gateway(bootstrap: Json, documents: list[Json]) -> None:
+    """As Envoy Gateway 1.9 translates its resources: filters disabled in the chain and enabled by the routes."""
+
+    def of(kind: str) -> list[Json]:
+        return [d for d in documents if d["kind"] == kind]
+
+    [policy], [limits] = of("EnvoyExtensionPolicy"), of("ClientTrafficPolicy")
+    [processor] = policy["spec"]["extProc"]
+    place = f"{policy['metadata']['namespace']}/{policy['metadata']['name']}"
+    name = f"envoy.filters.http.ext_proc/envoyextensionpolicy/{place}/extproc/0"
+    sidecar = f"envoyextensionpolicy/{place}/0"
+    mode, retry = processor["processingMode"], processor["backendSettings"]["retry"]
+    typed = {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor",
+        "grpc_service": {
+            "envoy_grpc": {"cluster_name": sidecar, "authority": "ai-proxy"},
+            "timeout": "10s",
+            "retry_policy": {
+                "num_retries": retry["numRetries"],
+                "retry_on": ",".join(retry["retryOn"]["triggers"]),
+                "retry_back_off": {
+                    "base_interval": _seconds(retry["perRetry"]["backOff"]["baseInterval"]),
+                    "max_interval": _seconds(retry["perRetry"]["backOff"]["maxInterval"]),
+                },
+            },
+        },
+        "message_timeout": _seconds(processor["messageTimeout"]),
+        "failure_mode_allow": processor["failOpen"],
+        "allow_mode_override": mode["allowModeOverride"],
+        "processing_mode": {
+            "request_header_mode": "SEND",
+            "request_body_mode": mode["request"]["body"].upper(),
+            "response_header_mode": "SEND" if "response" in mode else "SKIP",
+            "request_trailer_mode": "SKIP",
+            "response_trailer_mode": "SKIP",
+        },
+        "request_attributes": mode["request"]["attributes"],
+        "response_attributes": mode["response"]["attributes"],
+        "metadata_options": {"receiving_namespaces": {"untyped": processor["metadata"]["writableNamespaces"]}},
+    }
+    chain = manager(bootstrap)["http_filters"]
+    chain.insert([f["name"] for f in chain].index(ROUTER), {"name": name, "disabled": True, "typed_config": typed})
+    enabled = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}}
+    targets = {target["name"] for target in policy["spec"]["targetRefs"]}
+    for route in reversed(of("HTTPRoute")):
+        routes(bootstrap).insert(0, _http_route(route, name if route["metadata"]["name"] in targets else "", enabled))
+    by_name = {d["metadata"]["name"]: d["spec"] for d in of("Backend")}
+    [reference] = processor["backendRefs"]
+    [endpoint] = by_name[reference["name"]]["endpoints"]
+    assert reference["port"] == endpoint["ip"]["port"]
+    health, breakers = processor["backendSettings"]["healthCheck"], processor["backendSettings"]["circuitBreaker"]
+    http2 = {"explicit_http_config": {"http2_protocol_options": {}}}
+    protocol = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    address = {"address": endpoint["ip"]["address"], "port_value": endpoint["ip"]["port"]}
+    clusters(bootstrap).append(
+        {
+            "name": sidecar,
+            "type": "STATIC",
+            "per_connection_buffer_limit_bytes": 32768,
+            "load_assignment": {
+                "cluster_name": sidecar,
+                "endpoints": [{"lb_endpoints": [{"endpoint": {"address": {"socket_address": address}}}]}],
+            },
+            "circuit_breakers": {
+                "thresholds": [
+                    {
+                        "max_connections": breakers["maxConnections"],
+                        "max_pending_requests": breakers["maxPendingRequests"],
+                        "max_requests": breakers["maxParallelRequests"],
+                        "max_retries": breakers["maxParallelRetries"],
+                    }
+                ]
+            },
+            "health_checks": [
+                {
+                    "interval": _seconds(health["active"]["interval"]),
+                    "timeout": _seconds(health["active"]["timeout"]),
+                    "unhealthy_threshold": health["active"]["unhealthyThreshold"],
+                    "healthy_threshold": health["active"]["healthyThreshold"],
+                    "grpc_health_check": {},
+                }
+            ],
+            "common_lb_config": {"healthy_panic_threshold": {"value": health["panicThreshold"]}},
+            "typed_extension_protocol_options": {
+                protocol: {"@type": f"type.googleapis.com/{protocol}", **http2},
+            },
+        }
+    )
+    listener(bootstrap)["per_connection_buffer_limit_bytes"] = limits["spec"]["connection"]["bufferLimit"]
+
+
+def _http_route(route: Json, filter_name: str, enabled: Json) -> Json:
+    """One `HTTPRoute` of one rule; its vendor's cluster is the foreign gateway's own."""
+    [rule] = route["spec"]["rules"]
+    [match], (rewrite, removal) = rule["matches"], rule["filters"]
+    name = route["metadata"]["name"]
+    return {
+        "name": f"httproute/{route['metadata']['namespace']}/{name}/rule/0/match/0/*",
+        "match": {"path_separated_prefix": match["path"]["value"]},
+        "request_headers_to_remove": removal["requestHeaderModifier"]["remove"],
+        "route": {
+            "cluster": {"qwen": "dashscope", "kimi": "moonshot", "kimi-by-model": "moonshot"}.get(name, name),
+            "host_rewrite_literal": rewrite["urlRewrite"]["hostname"],
+            "timeout": rule["timeouts"]["request"],
+            "upgrade_configs": [{"upgrade_type": "websocket"}],
+        },
+        **({"typed_per_filter_config": {filter_name: enabled}} if filter_name else {}),
+    }
+
+
+def _seconds(duration: str) -> str:
+    number, unit = duration.rstrip("ms"), duration.lstrip("0123456789")
+    return f"{int(number) / {'ms': 1000, 's': 1}[unit]}s"
