@@ -168,6 +168,7 @@ def _envoy_gateway(bootstrap: Json, documents: list[Json]) -> None:
         "metadata_options": {"receiving_namespaces": {"untyped": processor["metadata"]["writableNamespaces"]}},
     }
     chain = manager(bootstrap)["http_filters"]
+    chain[-1]["typed_config"]["suppress_envoy_headers"] = True
     chain.insert([f["name"] for f in chain].index(ROUTER), {"name": name, "disabled": True, "typed_config": typed})
     enabled = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}}
     targets = {target["name"] for target in policy["spec"]["targetRefs"]}
