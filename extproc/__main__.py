@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 import click
 
 from extproc import __version__, envoy_process, logs, run
-from extproc.load import ConfigError, load
+from extproc.load import ConfigError, load, take
 from extproc.loop import on_loop
 from extproc.placement import LEAST_ENVOY, Placement
 from extproc.places import UNIX, Place, Tls, UnixSocket, places
@@ -356,6 +356,21 @@ def check(path: Path | None) -> None:
     from extproc.describe import describe
 
     click.echo(describe(load(path, os.environ)), nl=False)
+
+
+@cli.command("import")
+@click.argument("path", type=_file, metavar="FILE")
+@click.option("--keep-keys", is_flag=True, help="Leave vendors' keys in it, instead of ${NAME}s for the environment.")
+def import_command(path: Path, keep_keys: bool) -> None:
+    """Print a Higress WasmPlugin file as this project's configuration; what is lost is said, and makes the exit 1."""
+    from extproc import imports
+
+    taken = take(path, os.environ, keep_keys=keep_keys)
+    click.echo(imports.as_yaml(taken, str(path)), nl=False)
+    for line in imports.report(taken, str(path)):
+        click.echo(line, err=True)
+    if taken.lost:
+        sys.exit(1)
 
 
 @cli.command()

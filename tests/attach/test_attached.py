@@ -238,10 +238,10 @@ def test_a_client_cannot_choose_another_vendor_s_key(gateway: Attached) -> None:
 
 
 def test_a_refusal_of_the_vendor_is_an_openai_error(gateway: Attached) -> None:
+    chat, text = gateway.sdk("qwen").chat.completions, "[[sim:status=429,retry_after=7]]"
     for stream in (False, True):
         with pytest.raises(openai.RateLimitError) as caught:
-            text = "[[sim:status=429,retry_after=7]]"
-            gateway.sdk("qwen").chat.completions.create(model="qwen-max", messages=user(text), stream=stream)
+            chat.create(model="qwen-max", messages=user(text), stream=stream)
         assert caught.value.response.headers["retry-after"] == "7"
         assert caught.value.body
 
