@@ -87,6 +87,9 @@ def attached(plane: str, bootstrap: Json, documents: list[Json]) -> Json:
     return result
 
 
+CLUSTERS = {"qwen": "dashscope", "kimi": "moonshot", "kimi-by-model": "moonshot", "azure-openai": "azure"}
+"""Of routes that have another name than their cluster."""
+
 VENDOR_ROUTES = ("qwen", "openai", "azure", "kimi", "kimi-by-model", "unknown")
 
 
@@ -177,15 +180,16 @@ def _envoy_gateway(bootstrap: Json, documents: list[Json]) -> None:
     by_name = {d["metadata"]["name"]: d["spec"] for d in of("Backend")}
     [reference] = processor["backendRefs"]
     [endpoint] = by_name[reference["name"]]["endpoints"]
-    assert reference["port"] == endpoint["ip"]["port"]
+    [(kind, found)] = endpoint.items()
+    assert reference["port"] == found["port"]
     health, breakers = processor["backendSettings"]["healthCheck"], processor["backendSettings"]["circuitBreaker"]
     http2 = {"explicit_http_config": {"http2_protocol_options": {}}}
     protocol = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-    address = {"address": endpoint["ip"]["address"], "port_value": endpoint["ip"]["port"]}
+    address = {"address": found.get("address") or found["hostname"], "port_value": found["port"]}
     clusters(bootstrap).append(
         {
             "name": sidecar,
-            "type": "STATIC",
+            "type": "STATIC" if kind == "ip" else "STRICT_DNS",
             "per_connection_buffer_limit_bytes": 32768,
             "load_assignment": {
                 "cluster_name": sidecar,
@@ -229,7 +233,7 @@ def _http_route(route: Json, filter_name: str, enabled: Json) -> Json:
         "match": {"path_separated_prefix": match["path"]["value"]},
         "request_headers_to_remove": removal["requestHeaderModifier"]["remove"],
         "route": {
-            "cluster": {"qwen": "dashscope", "kimi": "moonshot", "kimi-by-model": "moonshot"}.get(name, name),
+            "cluster": CLUSTERS.get(name, name),
             "host_rewrite_literal": rewrite["urlRewrite"]["hostname"],
             "timeout": rule["timeouts"]["request"],
             "upgrade_configs": [{"upgrade_type": "websocket"}],

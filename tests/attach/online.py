@@ -3,8 +3,9 @@
 Rule: where it cannot be had, a test is skipped with the reason; with REQUIRE_ONLINE set, as `.ci/run` does, it fails.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import hashlib
+import io
 import os
 from pathlib import Path
 import subprocess
@@ -42,18 +43,17 @@ def wheel(requirement: str) -> Callable[[Path], None]:
     return fetch
 
 
-def go_module(module: str, version: str, sha256: str, *files: str) -> Callable[[Path], None]:
-    """Extracts files of a Go module, of which the proxy serves the very bytes that were published."""
+def go_module(module: str, files: Mapping[str, str]) -> Callable[[Path], None]:
+    """Extracts `files` of a Go module, `PATH@VERSION`, each with the SHA-256 of its content."""
+    path, _, version = module.partition("@")
 
     def fetch(directory: Path) -> None:
-        archive = directory / "module.zip"
-        with urllib.request.urlopen(f"{GO_PROXY}/{module}/@v/{version}.zip", timeout=120) as response:
-            archive.write_bytes(response.read())
-        assert hashlib.sha256(archive.read_bytes()).hexdigest() == sha256, f"{module} is not what it was"
+        with urllib.request.urlopen(f"{GO_PROXY}/{path}/@v/{version}.zip", timeout=120) as response:
+            archive = io.BytesIO(response.read())
         with zipfile.ZipFile(archive) as contents:
-            for file in files:
-                path = directory / Path(file).name
-                path.write_bytes(contents.read(f"{module}@{version}/{file}"))
-        archive.unlink()
+            for file, sha256 in files.items():
+                content = contents.read(f"{module}/{file}")
+                assert hashlib.sha256(content).hexdigest() == sha256, f"{file} of {module} is not what it was"
+                (directory / Path(file).name).write_bytes(content)
 
     return fetch
