@@ -39,6 +39,7 @@ check: install ## format, lint, types, fresh stubs and bootstrap
 	@$(BIN)/mypy
 	@$(BIN)/python tools/stubs.py --check
 	@$(BIN)/python tools/bootstrap.py --check
+	@$(BIN)/python tools/attachments.py --check
 
 format: install ## format and fix what can be fixed
 	@$(BIN)/ruff format
@@ -47,8 +48,9 @@ format: install ## format and fix what can be fixed
 stubs: install ## generate extproc/_pb from protos/
 	@$(BIN)/python tools/stubs.py
 
-bootstrap: install ## render envoy/envoy.yaml
+bootstrap: install ## render envoy/envoy.yaml and deploy/
 	@$(BIN)/python tools/bootstrap.py
+	@$(BIN)/python tools/attachments.py
 
 lock: install ## write the versions installed now to constraints.txt
 	@$(BIN)/python -m pip freeze --exclude-editable > constraints.txt

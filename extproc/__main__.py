@@ -9,17 +9,20 @@ import os
 from pathlib import Path
 import socket
 import sys
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
 from extproc import __version__, envoy_process, logs, run
-from extproc.load import ConfigError, load
+from extproc.load import ConfigError, load, take
 from extproc.loop import on_loop
 from extproc.placement import LEAST_ENVOY, Placement
 from extproc.places import UNIX, Place, Tls, UnixSocket, places
 from extproc.run import Address
 from extproc.supervisor import cores
+
+if TYPE_CHECKING:
+    from extproc.bootstrap import attachments
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -270,7 +273,7 @@ def envoy(
         port=listen.port,
         admin_host=envoy_admin.host,
         admin_port=envoy_admin.port,
-        sidecars=tuple(map(str, places(sidecar[0], count) if len(sidecar) == 1 else sidecar)),
+        sidecars=_sidecars(sidecar, count),
         sidecar_tls=tls,
         access_log=access_log or None,
         placement=placement,
@@ -283,6 +286,55 @@ def envoy(
         xds.created(xds_dir, options, loaded)
     text = bootstrap.bootstrap(loaded.config, options)
     click.echo(bootstrap.as_yaml(text) if kind == "yaml" else text, nl=False)
+
+
+@cli.command()
+@click.argument("plane", type=click.Choice(["envoy", "istio", "higress", "envoy-gateway"]), metavar="GATEWAY")
+@_config
+@click.option(
+    "--sidecar",
+    type=_PlaceType(listens=False),
+    multiple=True,
+    default=["ai-proxy.ai-proxy.svc.cluster.local:9000"],
+    show_default=True,
+    help="HOST:PORT of the sidecar's first worker, the others are beside it; or, several times, of each.",
+)
+@_workers
+@click.option("--namespace", help="Where the gateway is; by default where its own installation has it.")
+@click.option("--gateway", help="Which gateway: a label of its pods, KEY=VALUE; for envoy-gateway the Gateway's name.")
+@click.option(
+    "--route", "routes", multiple=True, help="Envoy's name of a route to a vendor; by default every `ingress` name."
+)
+def attach(
+    plane: "attachments.ControlPlane",
+    path: Path | None,
+    sidecar: tuple[Place, ...],
+    workers: int | None,
+    namespace: str | None,
+    gateway: str | None,
+    routes: tuple[str, ...],
+) -> None:
+    """Print what puts the sidecar into a gateway that you have: envoy, istio, higress or envoy-gateway."""
+    from extproc.bootstrap import attachments, options  # slow to import
+
+    loaded = load(path, os.environ, keyless=path is not None)
+    run.check_placement("listener", LEAST_ENVOY, loaded)
+    home, label = attachments.GATEWAYS[plane]
+    there = attachments.Gateway(namespace or home, gateway or label, routes or attachments.ingresses(loaded.config))
+    if plane in ("istio", "higress") and "=" not in there.name:
+        raise click.UsageError("--gateway wants a label of the gateway's pods: KEY=VALUE")
+    if plane != "envoy" and not there.routes:
+        raise click.UsageError(
+            "no route of the configuration has `ingress` names; say the gateway's routes with --route"
+        )
+    where = _sidecars(sidecar, workers or loaded.config.workers or 1)
+    documents = attachments.attachment(plane, loaded.config, options.Options(sidecars=where), there)
+    click.echo(attachments.as_yaml(documents), nl=False)
+
+
+def _sidecars(said: tuple[Place, ...], count: int) -> tuple[str, ...]:
+    """Where the workers are: as said, or beside the first."""
+    return tuple(map(str, places(said[0], count) if len(said) == 1 else said))
 
 
 def _validate(bootstrap: str) -> None:
@@ -304,6 +356,21 @@ def check(path: Path | None) -> None:
     from extproc.describe import describe
 
     click.echo(describe(load(path, os.environ)), nl=False)
+
+
+@cli.command("import")
+@click.argument("path", type=_file, metavar="FILE")
+@click.option("--keep-keys", is_flag=True, help="Leave vendors' keys in it, instead of ${NAME}s for the environment.")
+def import_command(path: Path, keep_keys: bool) -> None:
+    """Print a Higress WasmPlugin file as this project's configuration; what is lost is said, and makes the exit 1."""
+    from extproc import imports
+
+    taken = take(path, os.environ, keep_keys=keep_keys)
+    click.echo(imports.as_yaml(taken, str(path)), nl=False)
+    for line in imports.report(taken, str(path)):
+        click.echo(line, err=True)
+    if taken.lost:
+        sys.exit(1)
 
 
 @cli.command()

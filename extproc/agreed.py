@@ -8,10 +8,14 @@ CLUSTER_HEADER: Final = "x-ai-proxy-cluster"
 INTERNAL_PREFIX: Final = "x-ai-proxy-"
 """Headers of ours: removed from what clients send, before anything reads it."""
 
-LOCAL_ROUTE: Final = "ai_proxy:local"
+OWN_ROUTES: Final = "ai_proxy:"
+"""How the names of our own route table's routes without a provider begin. Any other name that Envoy says where the
+filter is in front of the routes is of a gateway's own route, which has chosen the cluster already."""
+
+LOCAL_ROUTE: Final = f"{OWN_ROUTES}local"
 """With the filter inside the providers' clusters: Envoy's route for what the sidecar answers itself."""
 
-UNREAD_ROUTE: Final = "ai_proxy:unread"
+UNREAD_ROUTE: Final = f"{OWN_ROUTES}unread"
 """The same: Envoy's route for bodies that it cannot read, and the sidecar perhaps can. What the sidecar reads there it
 tells Envoy, which chooses again."""
 
@@ -39,6 +43,7 @@ PROVIDER_ATTRIBUTE: Final = f"{_HOST}['provider']"
 PLACE_ATTRIBUTE: Final = f"{_HOST}['place']"
 MODEL_ATTRIBUTE: Final = f"{_HOST}['model']"
 ROUTE_ATTRIBUTE: Final = "xds.route_name"
+CLUSTER_ATTRIBUTE: Final = "xds.cluster_name"
 CLIENT_ATTRIBUTE: Final = f"filter_state['{CLIENT_STATE}']"
 
 DOOR_ATTRIBUTE: Final = "xds.virtual_host_name"

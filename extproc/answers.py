@@ -62,6 +62,7 @@ class AnswerSide:
         self._may_forward = True
         self._reads_for_envoy = False
         self._placed_by_envoy = False
+        self._attached = False
         self._answering = False
         self._bodiless = False
         self.record = Record()

@@ -6,6 +6,7 @@ Rule: pure; the environment is passed in. Four services with fixed model mapping
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+import re
 from typing import Any
 
 from extproc.config import ConfigError, Problem, did_you_mean
@@ -50,6 +51,12 @@ _SERVICES = {
 def variable(service: str, key: str) -> str:
     """The environment variable that a key of a service's provider block comes from."""
     return AZURE_URL if key == "azureServiceUrl" else _SERVICES[service].key
+
+
+def key_variable(service: str) -> str:
+    """The environment variable for the keys of a provider: that of the service of its name, or one made from it."""
+    known = _SERVICES.get({"azure": "azure-openai"}.get(service, service))
+    return known.key if known else f"{re.sub(r'[^A-Za-z0-9]+', '_', service).upper()}_API_KEY"
 
 
 def native(environ: Mapping[str, str], *, stand_in: bool = False) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -163,6 +163,7 @@ class Exchange(AnswerSide):
         """The choice is ours, as far as it can be made without the body."""
         self._may_forward = event.attributes.get(ROUTE_ATTRIBUTE) not in (LOCAL_ROUTE, UNREAD_ROUTE)
         self._reads_for_envoy = event.attributes.get(ROUTE_ATTRIBUTE) == UNREAD_ROUTE
+        self._attached = routing.is_attached(event.attributes)
         routes = self._candidates(headers, event.attributes)
         _check_path(target, [self._config.by_id[step.provider] for route in routes for step in route.first])
         return Headed(without_keys(self._config.clients, headers), target, routes, None)
@@ -271,6 +272,8 @@ class Exchange(AnswerSide):
         self.record.upstream_model, self.record.stream = call.upstream_model, call.stream
         read = translator is not None or provider.watches(call)
         forward = outgoing.request(provider, call, upstream, self._metadata(), read=read, request_mode=request_mode)
+        if self._attached:
+            return forward
         if not self._placed_by_envoy:
             return outgoing.rerouted(forward, provider)
         return outgoing.again(forward, call) if self.record.attempt > 1 else forward

@@ -72,6 +72,35 @@ def load(
     return loading.finish(loading.combine(yamlfile.read(path, files)))
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a file says in native terms. `native`: as plain values, with the keys of vendors that stand in the file
+    replaced by `${NAME}`; `environ`: these names and what they stand for. `lost`: what has no equivalent, and is not
+    in `native`: such keys, and providers of types that this version lacks, whose traffic is refused."""
+
+    native: Mapping[str, Any] = field(repr=False)
+    environ: Mapping[str, str] = field(repr=False)
+    notes: tuple[str, ...]
+    lost: tuple[Problem, ...]
+
+
+def take(path: Path, environ: Mapping[str, str], *, keep_keys: bool = False) -> Taken:
+    """A file, Higress' or native, as one native configuration that loads. `keep_keys`: vendors' keys stay in it.
+    Raises `ConfigError` with what is wrong beside what is lost."""
+    loading = _Loading(str(path), path.absolute().parent, environ, None, True, Files())
+    native = loading.combine(yamlfile.read(path, loading.files))
+    if loading.problems:
+        raise ConfigError(sorted(loading.problems, key=lambda p: p.line))
+    lost = loading.reduce(native)
+    plain = _plain(native)
+    variables: dict[str, str] = {}
+    if not keep_keys:
+        said = set(_VARIABLE.findall(str(plain)))
+        for provider in plain["providers"]:
+            _name_keys(provider, variables, said)
+    return Taken(plain, variables, loading.finish(native).notes, tuple(sorted(lost, key=lambda p: p.line)))
+
+
 # Native documents to a Config
 
 
@@ -191,6 +220,35 @@ class _Loading:
             else:
                 self._fault(other, (key,), "said in two documents of the file; say it once")
         return merged | other
+
+    def reduce(self, native: dict[str, Any]) -> list[Problem]:
+        """Takes out what has no equivalent here, and says what it was."""
+        found, self.problems = self.problems, []
+        providers, routes = native.get("providers"), native.get("routes")
+        gone: set[str] = set()
+        for index, given in enumerate(providers if isinstance(providers, list) else ()):
+            type = given.get("type") if isinstance(given, dict) else None
+            if type in higress.UNSUPPORTED_TYPES:
+                gone.add(higress.provider_id(given))
+                message = f"providers of type {type} are not supported yet; what it would have taken is refused"
+                self._fault(providers, (index, "type"), message)
+                continue
+            if not isinstance(type, str) or type not in TYPES:
+                continue
+            for key in [key for key in given if key not in keys(TYPES[type])]:
+                problem = higress.key_problem(key, given[key], type, OWNERS)
+                if problem is None:
+                    problem = f"unknown key{did_you_mean(key, keys(TYPES[type]))}"
+                if problem:  # else it is switched off
+                    self._fault(providers, (index, key), problem)
+                given.pop(key)
+        if isinstance(providers, list):
+            providers[:] = [p for p in providers if higress.provider_id(p) not in gone]
+        for route in routes if isinstance(routes, list) else ():
+            if isinstance(route, dict) and route.get("provider") in gone:
+                route["provider"] = None
+        lost, self.problems = self.problems, found
+        return lost
 
     # One native configuration to a Config
 
@@ -388,6 +446,33 @@ class _Loading:
             self.problems.append(Problem(self.file, 0, variable, message))
         else:
             self._fault(native, location, message)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, list) else value
+
+
+def _name_keys(provider: dict[str, Any], variables: dict[str, str], said: set[str]) -> None:
+    """Keys that stand in a provider block become one `${NAME}`, none of those that the file has `said`; others stay
+    what they are."""
+    entries: list[Any] = []
+    for key in TOKEN_KEYS:
+        value = provider.get(key)
+        entries += value if isinstance(value, list) else [] if value is None else [value]
+    literal = [e for e in entries if isinstance(e, str) and not _VARIABLE.fullmatch(e.strip()) and e[:5] != "file:"]
+    if not literal:
+        return
+    wanted, number = environment.key_variable(higress.provider_id(provider)), 1
+    name = wanted
+    while name in variables or name in said:
+        number += 1
+        name = f"{wanted}_{number}"
+    variables[name] = ",".join(entry.strip() for entry in literal)
+    rest = [entry for entry in entries if entry not in literal]
+    provider.pop("apiToken", None)
+    provider["apiTokens"] = [f"${{{name}}}", *rest]
 
 
 def _as_written(native: Mapping[str, Any], location: Location) -> Location:

@@ -3,10 +3,11 @@
 Rule: pure decisions over the configuration; nothing here knows a vendor or writes a header.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import re
 from urllib.parse import unquote
 
+from extproc.agreed import CLUSTER_ATTRIBUTE, OWN_ROUTES, ROUTE_ATTRIBUTE
 from extproc.call import CHAT, COMPLETIONS, EMBEDDINGS, MODELS, RESPONSES, Target
 from extproc.config import Config, Match, Route, Step
 from extproc.errors import InvalidParameter, MissingParameter, ModelNotFound, NoRoute
@@ -17,6 +18,9 @@ from extproc.providers import Provider
 TAKES_MODEL = frozenset({CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, "images/generations", "audio/speech"})
 """APIs in which a missing model is filled in from the mapping's `*`."""
 
+_ENVOY_GATEWAY = "httproute/"
+"""How Envoy Gateway's route names begin."""
+
 _LONGEST_NAME = 512
 """Characters of a model name: it goes into paths, logs and metadata."""
 
@@ -24,6 +28,12 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 NEEDS_MODEL = frozenset({CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES})
 """APIs in which OpenAI knows no model of its own. A stored prompt of the Responses API names one, though."""
+
+
+def is_attached(attributes: Mapping[str, str]) -> bool:
+    """Whether the routes are those of a gateway that is not ours: it has chosen the cluster, and may have routes for
+    which the vendor's path would be somebody else's."""
+    return not attributes.get(ROUTE_ATTRIBUTE, OWN_ROUTES).startswith(OWN_ROUTES)
 
 
 def candidates(config: Config, headers: Mapping[str, str], attributes: Mapping[str, str]) -> list[Route]:
@@ -36,8 +46,8 @@ def _matches(match: Match, headers: Mapping[str, str], attributes: Mapping[str, 
         all(headers.get(name) == value for name, value in match.raw_headers.items())
         and (not match.hosts or _host_in(match.hosts, headers.get(":authority", "")))
         and headers.get(":path", "").startswith(match.path_prefix)
-        and (not match.ingress or _named(match.ingress, headers, attributes.get("xds.route_name", "")))
-        and (not match.services or _served(match.services, headers, attributes.get("xds.cluster_name", "")))
+        and (not match.ingress or _named(match.ingress, headers, attributes))
+        and (not match.services or _served(match.services, headers, attributes))
     )
 
 
@@ -49,17 +59,28 @@ def _host_in(hosts: tuple[str, ...], authority: str) -> bool:
     return host_patterns(hosts).fullmatch(host) is not None
 
 
-def _named(names: Iterable[str], headers: Mapping[str, str], route: str) -> bool:
-    """An ingress name as the all-in-one image used it (`Authorization: Bearer NAME`), or as Envoy's route name,
-    both with or without the namespace that Higress puts before it."""
-    said = {headers.get("authorization", "").removeprefix("Bearer "), route, route.rpartition("/")[2]}
+def _named(names: Iterable[str], headers: Mapping[str, str], attributes: Mapping[str, str]) -> bool:
+    """An ingress name as Envoy's route name, or, where the choice is ours, as the all-in-one image used it
+    (`Authorization: Bearer NAME`); both with or without the namespace that Higress puts before it."""
+    route = attributes.get(ROUTE_ATTRIBUTE, "")
+    said = {*_bearer(headers, attributes), route, route.rpartition("/")[2]}
+    if route.startswith(_ENVOY_GATEWAY):  # httproute/NAMESPACE/NAME/rule/…
+        namespace, _, name = route.removeprefix(_ENVOY_GATEWAY).partition("/rule/")[0].partition("/")
+        said |= {f"{namespace}/{name}", name}
     return any(name in said or name.rpartition("/")[2] in said for name in names)
 
 
-def _served(names: Iterable[str], headers: Mapping[str, str], cluster: str) -> bool:
-    """A service name, as the bearer token or in Envoy's cluster name (`outbound|443||NAME`)."""
-    said = {headers.get("authorization", "").removeprefix("Bearer "), cluster, cluster.rpartition("|")[2]}
+def _served(names: Iterable[str], headers: Mapping[str, str], attributes: Mapping[str, str]) -> bool:
+    """A service name in Envoy's cluster name (`outbound|443||NAME`), or as the bearer token."""
+    cluster = attributes.get(CLUSTER_ATTRIBUTE, "")
+    said = {*_bearer(headers, attributes), cluster, cluster.rpartition("|")[2]}
     return any(name.partition(":")[0] in said for name in names)
+
+
+def _bearer(headers: Mapping[str, str], attributes: Mapping[str, str]) -> Iterator[str]:
+    """What a client may say to choose; nothing where a gateway has chosen: one vendor would be shown another's key."""
+    if not is_attached(attributes):
+        yield headers.get("authorization", "").removeprefix("Bearer ")
 
 
 def choose(routes: Sequence[Route], model: str | None) -> Route:

@@ -96,7 +96,9 @@ def encode(reply: Reply | None, phase: str) -> pb.ProcessingResponse:
 
 def _override(mode: pb.ProcessingMode, reply: Forward) -> None:
     """Said with every headers answer: what is left unset would be Envoy's default or, for bodies, NONE. The filter is
-    configured to skip response headers, so that Envoy's own replies to what we never saw do not wait for us."""
+    configured to skip response headers, so that Envoy's own replies to what we never saw do not wait for us. Without
+    the first mode Envoy goes by the filter's where a route's is another, and ignores a new body's `content-length`."""
+    mode.request_header_mode = pb.ProcessingMode.SEND
     mode.response_header_mode = pb.ProcessingMode.SEND
     mode.request_body_mode = _MODES[reply.request_mode or BodyMode.NONE]
     mode.response_body_mode = _MODES[reply.response_mode or BodyMode.NONE]

@@ -26,7 +26,18 @@ from extproc.bootstrap.parts import as_json, packed, socket_address
 from extproc.bootstrap.sidecar_tls import SidecarTls, secrets
 from extproc.config import Config
 
-__all__ = ["SYSTEM_CA_FILES", "Options", "SidecarTls", "as_yaml", "bootstrap", "sample", "secrets", "static", "xds"]
+__all__ = [
+    "SYSTEM_CA_FILES",
+    "Options",
+    "SidecarTls",
+    "as_yaml",
+    "bootstrap",
+    "example_config",
+    "sample",
+    "secrets",
+    "static",
+    "xds",
+]
 
 SYSTEM_CA_FILES: Final = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine, Arch
@@ -78,10 +89,10 @@ _SAMPLE_HEAD = """\
 """
 
 
-def sample() -> str:
-    """The text of `envoy/envoy.yaml`. No key is in it: keys never leave the sidecar."""
+def example_config() -> Config:
+    """The environment-only set-up, of which samples are made. No key is in those: keys never leave the sidecar."""
     key = "not-used"
-    config = Config.model_validate(
+    return Config.model_validate(
         {
             "providers": [
                 {"id": "qwen", "type": "qwen", "apiTokens": [key]},
@@ -90,7 +101,7 @@ def sample() -> str:
                     "id": "azure-openai",
                     "type": "azure",
                     "apiTokens": [key],
-                    "azureServiceUrl": "https://YOUR_RESOURCE_NAME.openai.azure.com/openai/deployments/"
+                    "azureServiceUrl": "https://your-resource-name.openai.azure.com/openai/deployments/"
                     "YOUR_DEPLOYMENT_NAME/chat/completions?api-version=2024-06-01",
                 },
                 {"id": "moonshot", "type": "moonshot", "apiTokens": [key]},
@@ -101,7 +112,11 @@ def sample() -> str:
             ],
         }
     )
-    return _SAMPLE_HEAD + as_yaml(bootstrap(config, Options(host="0.0.0.0", sidecars=("extproc:9000",))))
+
+
+def sample() -> str:
+    """The text of `envoy/envoy.yaml`."""
+    return _SAMPLE_HEAD + as_yaml(bootstrap(example_config(), Options(host="0.0.0.0", sidecars=("extproc:9000",))))
 
 
 def _runtime() -> bootstrap_v3.LayeredRuntime:

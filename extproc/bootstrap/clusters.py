@@ -37,7 +37,7 @@ _PIPE = "unix:"
 
 
 def sidecar_cluster(options: Options) -> cluster_v3.Cluster:
-    hosts = [host for host, _ in map(_host_port, options.sidecars) if host]
+    hosts = [host for host, _ in map(host_port, options.sidecars) if host]
     http2 = core.Http2ProtocolOptions(
         max_concurrent_streams=_UNLIMITED,  # one stream per exchange, held as long as the answer lasts
         connection_keepalive=core.KeepaliveSettings(interval=timedelta(seconds=60), timeout=timedelta(seconds=10)),
@@ -213,10 +213,10 @@ def _address(text: str) -> core.Address:
     """Of `host:port` or `unix:PATH`."""
     if text.startswith(_PIPE):
         return core.Address(pipe=core.Pipe(path=text.removeprefix(_PIPE)))
-    return socket_address(*_host_port(text))
+    return socket_address(*host_port(text))
 
 
-def _host_port(text: str) -> tuple[str, int]:
+def host_port(text: str) -> tuple[str, int]:
     """No host for a Unix socket."""
     if text.startswith(_PIPE):
         return "", 0

@@ -14,6 +14,7 @@ from envoy_data_plane.envoy.extensions.filters.http.ext_proc import v3 as ext_pr
 from extproc.agreed import (
     BODY,
     CLIENT_ATTRIBUTE,
+    CLUSTER_ATTRIBUTE,
     DOOR_ATTRIBUTE,
     MODEL_ATTRIBUTE,
     NAMESPACE,
@@ -28,18 +29,41 @@ FILTER: Final = "envoy.filters.http.ext_proc"
 LOCAL_FILTER: Final = "ai_proxy.local"
 """In front of the routes, for what the sidecar answers itself while it sits in the providers' clusters."""
 
+ATTACHED_FILTER: Final = "ai_proxy.attached"
+"""In front of the routes of a gateway that somebody else configures."""
+
 DOOR_FILTER: Final = "ai_proxy.door"
 """Before everything else where clients are configured: who has no key is refused before a body is read, and before a
 vendor is so much as connected to."""
 
 _TIMEOUT = timedelta(seconds=10)
+_GATEWAY_S_CHOICE = [ROUTE_ATTRIBUTE, CLUSTER_ATTRIBUTE]
 _DETAILS = ["response.code_details"]  # tells Envoy's own answers from the vendor's
 
 
 def listener_processor(config: Config) -> ext_proc.ExternalProcessor:
     """In front of the routes, for every request."""
     named = any(r.match.ingress or r.match.services for r in config.effective_routes)
-    return _processor(["xds.route_name", "xds.cluster_name"] if named else [], _DETAILS)
+    return _processor(_GATEWAY_S_CHOICE if named else [], _DETAILS)
+
+
+def attached_processor() -> ext_proc.ExternalProcessor:
+    """In front of the routes of a gateway that is not ours: nothing is sent, and the sidecar not even connected to,
+    unless the request's route says so (`attached_route`)."""
+    processor = _processor(_GATEWAY_S_CHOICE, _DETAILS)
+    processor.processing_mode = _mode(
+        ext_proc.ProcessingModeHeaderSendMode.SKIP, ext_proc.ProcessingModeBodySendMode.NONE
+    )
+    # The vendor's path may match another route of the gateway: whoever asks, the route stays.
+    processor.route_cache_action = ext_proc.ExternalProcessorRouteCacheAction.RETAIN
+    return processor
+
+
+def attached_route() -> ext_proc.ExtProcPerRoute:
+    """What a route of such a gateway says of the filter, so that its requests go through the sidecar. Not by `disabled`
+    in the chain: Envoy would look only at the first route that a request had, and filters before may change it."""
+    mode = processing_mode(ext_proc.ProcessingModeBodySendMode.BUFFERED)
+    return ext_proc.ExtProcPerRoute(overrides=ext_proc.ExtProcOverrides(processing_mode=mode))
 
 
 def local_processor(config: Config) -> ext_proc.ExternalProcessor:
@@ -82,10 +106,15 @@ def _processor(
 
 def processing_mode(request_body: ext_proc.ProcessingModeBodySendMode) -> ext_proc.ProcessingMode:
     """What the sidecar gets unless it says otherwise; answers' bodies only ever on request."""
-    send = ext_proc.ProcessingModeHeaderSendMode.SEND
+    return _mode(ext_proc.ProcessingModeHeaderSendMode.SEND, request_body)
+
+
+def _mode(
+    request_headers: ext_proc.ProcessingModeHeaderSendMode, request_body: ext_proc.ProcessingModeBodySendMode
+) -> ext_proc.ProcessingMode:
     skip = ext_proc.ProcessingModeHeaderSendMode.SKIP
     return ext_proc.ProcessingMode(
-        request_header_mode=send,
+        request_header_mode=request_headers,
         request_body_mode=request_body,
         request_trailer_mode=skip,
         response_header_mode=skip,  # until the sidecar asks for them: see wire.py
