@@ -74,6 +74,7 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
     - envoy
     - --config=/etc/ai-proxy/config/gateway.yaml
     - --listen=0.0.0.0:8080
+    - --envoy-admin=127.0.0.1:9901
     - --envoy-stats=0.0.0.0:9902
     - --sidecar=unix:/run/ai-proxy/extproc.sock
     - --workers={{ .Values.workers }}
