@@ -94,13 +94,18 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
   image: "{{ .Values.envoyImage.repository }}:{{ .Values.envoyImage.tag }}"
   imagePullPolicy: {{ .Values.envoyImage.pullPolicy }}
   command: [envoy]
-  args:
-    - --config-path=/run/ai-proxy/envoy.yaml
-    - --concurrency={{ .Values.envoyConcurrency }}
-    - --log-level=warning
+  args: # it takes no `--option=value`
+    - --config-path
+    - /run/ai-proxy/envoy.yaml
+    - --concurrency
+    - {{ .Values.envoyConcurrency | quote }}
+    - --log-level
+    - warning
     - --disable-hot-restart
-    - --drain-strategy=immediate
-    - --drain-time-s=86400 # a changed listener lets its open answers end
+    - --drain-strategy
+    - immediate
+    - --drain-time-s # a changed listener lets its open answers end
+    - "86400"
   ports:
     - {name: http, containerPort: 8080}
     - {name: stats, containerPort: 9902}
