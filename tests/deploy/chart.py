@@ -1,5 +1,6 @@
 """The chart as `helm template` renders it, and the values that it is looked at with."""
 
+import base64
 from collections.abc import Iterator, Mapping
 import os
 from pathlib import Path
@@ -14,7 +15,18 @@ from tools.manifests import CHART, helm
 
 ROOT = Path(__file__).parents[2]
 
-__all__ = ["CHART", "COMBINATIONS", "ROOT", "Manifests", "fields", "program", "render", "service_monitor", "template"]
+__all__ = [
+    "CHART",
+    "COMBINATIONS",
+    "ROOT",
+    "Manifests",
+    "fields",
+    "mounted",
+    "program",
+    "render",
+    "service_monitor",
+    "template",
+]
 
 Values = Mapping[str, Any]
 Manifests = list[dict[str, Any]]
@@ -119,3 +131,10 @@ def fields(value: Any, name: str) -> Iterator[Any]:
     elif isinstance(value, list):
         for inner in value:
             yield from fields(inner, name)
+
+
+def mounted(documents: Manifests) -> tuple[dict[str, str], dict[str, str]]:
+    """What is in the ConfigMap and in the Secret."""
+    (config,) = [d["data"] for d in documents if d["kind"] == "ConfigMap"]
+    secrets = [item for d in documents if d["kind"] == "Secret" for item in d["data"].items()]
+    return config, {name: base64.b64decode(data).decode() for name, data in secrets}

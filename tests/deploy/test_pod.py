@@ -1,7 +1,6 @@
 """What the rendered pods run, run: the same command lines, scripts, mounts and probes, with paths and ports of this
 machine in place of the pod's. The vendor is the simulated one; Envoy is real."""
 
-import base64
 from collections.abc import Iterator, Mapping
 import contextlib
 import json
@@ -22,7 +21,7 @@ import pytest
 
 from extproc.envoy_process import find_envoy
 
-from .chart import Manifests, render
+from .chart import Manifests, mounted, render
 
 PORTS = ("8080", "8081", "9000", "9901", "9902")
 
@@ -46,13 +45,6 @@ class Volume:
             (version / name).write_text(text)
         (self.path / "..new").symlink_to(version.name)
         os.replace(self.path / "..new", self.path / "..data")
-
-
-def mounted(documents: Manifests) -> tuple[dict[str, str], dict[str, str]]:
-    """What is in the ConfigMap and in the Secret."""
-    (config,) = [d["data"] for d in documents if d["kind"] == "ConfigMap"]
-    (secret,) = [d["data"] for d in documents if d["kind"] == "Secret"]
-    return config, {name: base64.b64decode(data).decode() for name, data in secret.items()}
 
 
 class Pod:

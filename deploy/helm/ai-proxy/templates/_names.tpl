@@ -28,5 +28,5 @@ app.kubernetes.io/component: {{ ternary "gateway" "extproc" (eq .Values.mode "si
 {{- end -}}
 
 {{- define "ai-proxy.host" -}}
-{{ include "ai-proxy.fullname" . }}.{{ .Release.Namespace }}.svc
+{{ include "ai-proxy.fullname" . }}.{{ .Release.Namespace }}.svc.cluster.local
 {{- end -}}
