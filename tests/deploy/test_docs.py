@@ -40,10 +40,8 @@ def test_commands_that_need_no_cluster_run_as_written(tmp_path: Path) -> None:
 
 
 def test_the_way_to_the_other_mode_renders(tmp_path: Path) -> None:
-    (line,) = [
-        line for block in fenced("docs/kubernetes.md", "sh") for line in block.splitlines() if "separate" in line
-    ]
-    shown = line.replace("helm install", f"{program()} template")
+    (shown,) = [block for block in fenced("docs/kubernetes.md", "sh") if "mode=separate" in block]
+    shown = shown.replace("helm install", f"{program()} template").replace("--create-namespace", "")
     done = subprocess.run(["sh", "-ec", shown], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "clusterIP: None" in done.stdout, done.stderr
 
@@ -54,13 +52,19 @@ def test_values_that_are_shown_render_to_a_configuration_that_is_good(block: str
     config.mkdir()
     for name, content in mounted(render(YAML(typ="safe").load(block), tmp_path))[0].items():
         (config / name).write_text(content)
+    arguments = ("--config", str(config / "gateway.yaml"))
+    assert extproc("envoy", *arguments, "--no-validate").returncode == 0, "as the init container does, without a key"
     keys = tmp_path / "keys"
     keys.mkdir()
     for name in ("dashscope", "moonshot"):
         (keys / name).write_text("sk-test\n")
-    command = [sys.executable, "-m", "extproc", "check", "--config", str(config / "gateway.yaml")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={"REDIS_PASSWORD": "x"})
+    done = extproc("check", *arguments, REDIS_PASSWORD="x")
     assert done.returncode == 0, done.stderr
+
+
+def extproc(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "extproc", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -47,7 +47,12 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
     {{- end }}
   startupProbe: {httpGet: {path: /healthz, port: admin}, periodSeconds: 1, failureThreshold: 120}
   readinessProbe: {httpGet: {path: /readyz, port: admin}, periodSeconds: 2, failureThreshold: 2}
-  livenessProbe: {httpGet: {path: /healthz, port: admin}, periodSeconds: 10, failureThreshold: 3, timeoutSeconds: 5}
+  livenessProbe:
+    httpGet: {path: /healthz, port: admin}
+    periodSeconds: 10
+    timeoutSeconds: 5
+    failureThreshold: 3
+    terminationGracePeriodSeconds: 10 # whoever hangs does not drain
   resources: {{- toYaml .Values.resources.extproc | nindent 4 }}
   securityContext: {{- include "ai-proxy.hardened" . | nindent 4 }}
   volumeMounts:
@@ -119,7 +124,12 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
 {{ tpl (.Files.Get "drain.sh") . | indent 12 }}
   startupProbe: {httpGet: {path: /ready, port: stats}, periodSeconds: 1, failureThreshold: 60}
   readinessProbe: {httpGet: {path: /ready, port: stats}, periodSeconds: 2, failureThreshold: 2}
-  livenessProbe: {tcpSocket: {port: stats}, periodSeconds: 10, failureThreshold: 3, timeoutSeconds: 5}
+  livenessProbe:
+    tcpSocket: {port: stats}
+    periodSeconds: 10
+    timeoutSeconds: 5
+    failureThreshold: 3
+    terminationGracePeriodSeconds: 10
   resources: {{- toYaml .Values.resources.envoy | nindent 4 }}
   securityContext: {{- include "ai-proxy.hardened" . | nindent 4 }}
   volumeMounts:
