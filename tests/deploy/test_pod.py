@@ -17,6 +17,7 @@ from typing import Any
 from contract import processes
 from contract.processes import until, urlopen
 from contract.raw import Connection, ask, chat, head
+from contract.test_tls import Authority
 import pytest
 
 from extproc.envoy_process import find_envoy
@@ -208,15 +209,35 @@ def refused(port: int) -> bool:
     return False
 
 
-def test_a_sidecar_alone_serves_the_envoy_that_the_notes_speak_of(root: Path, vendor: str, tmp_path: Path) -> None:
-    given = values(vendor, mode="separate", networkPolicy={"from": [{"podSelector": {}}]})
-    pod = Pod(root, render(given, tmp_path))
+SERVICE = "ai-ai-proxy.prod.svc.cluster.local"
+
+
+def envoys_certificates(pod: Pod, directory: Path) -> tuple[str, ...]:
+    """A Secret as cert-manager writes it for the pod; the options of an Envoy with one of the same authority."""
+    directory.mkdir()
+    authority = Authority.create(directory, "authority")
+    certificate, key = authority.issue(directory, [SERVICE])
+    content = {"tls.crt": certificate, "tls.key": key, "ca.crt": authority.pem}
+    Volume(pod.config.path.parent / "tls", {name: Path(path).read_text() for name, path in content.items()})
+    certificate, key = authority.issue(directory, ["gateway.test"])
+    own = ("--sidecar-tls-cert", certificate, "--sidecar-tls-key", key, "--sidecar-tls-ca", str(authority.pem))
+    return (*own, "--sidecar-tls-name", SERVICE, "--sidecar-tls-secrets", str(directory / "secrets"))
+
+
+@pytest.mark.parametrize("safe", ["network policy", "mutual TLS"])
+def test_a_sidecar_alone_serves_the_envoy_that_the_notes_speak_of(
+    root: Path, vendor: str, tmp_path: Path, safe: str
+) -> None:
+    tls = safe == "mutual TLS"
+    more = {"tls": {"existingSecret": "t"}} if tls else {"networkPolicy": {"from": [{"podSelector": {}}]}}
+    pod = Pod(root, render(values(vendor, mode="separate", **more), tmp_path))
+    own = envoys_certificates(pod, tmp_path / "certificates") if tls else ()
     extproc = pod.run("extproc")
     with running(extproc):
         until(lambda: pod.probe("extproc", "readiness"), "the sidecar is ready")
         config = str(pod.config.path / "gateway.yaml")
         sidecar = f"127.0.0.1:{pod.port(9000)}"
-        options = ("--config", config, "--placement", "listener", "--sidecar", sidecar, "--workers", "1")
+        options = ("--config", config, "--placement", "listener", "--sidecar", sidecar, *own)
         with processes.envoy(tmp_path / "envoy", *options) as envoy:
             assert ask(envoy.port, body=chat("hello")).status == 200
         extproc.terminate()
