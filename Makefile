@@ -1,6 +1,6 @@
 # One obvious command each; `make help` lists them. Everything is installed into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-unit fuzz chaos check format stubs bootstrap helm manifests lock clean
+.PHONY: help install run test test-unit fuzz chaos check format stubs bootstrap helm manifests capacity lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -55,6 +55,9 @@ helm: install ## put helm into .venv, for the chart's tests (Linux, x86-64)
 
 manifests: helm ## render deploy/kubernetes from the Helm chart
 	@$(BIN)/python tools/manifests.py
+
+capacity: install ## do the sums of docs/capacity.md again, after an input was changed
+	@$(BIN)/python tools/capacity.py
 
 lock: install ## write the versions installed now to constraints.txt
 	@$(BIN)/python -m pip freeze --exclude-editable > constraints.txt

@@ -124,7 +124,7 @@ def test_the_sums_are_right(name: str) -> None:
         if formula := re.fullmatch(r"`([\w\s.+*/(),-]+)`", cells[0]):
             result = eval(formula[1], {"__builtins__": {}, "ceil": math.ceil, "max": max}, known)
             decimals = len(cells[1].partition(".")[2])
-            assert f"{result:,.{decimals}f}" == cells[1].strip(), (row[0], result)
+            assert f"{result:,.{decimals}f}" == cells[1].strip(), f"{row[0]}; run: make capacity"
             worked += 1
         known[row[0]] = number(cells[1 if formula else 0])
     assert worked > 10
