@@ -268,6 +268,10 @@ def test_a_change_that_is_followed_restarts_no_pod(change: dict[str, Any], tmp_p
         ),
         ({"config": {"providers": [{"type": "qwen", "apiToken": "sk-PLANTED"}]}}, "providers[0].apiToken holds a key"),
         ({"config": {"provider": {"type": "qwen", "apiToken": "sk-PLANTED"}}}, "config.provider.apiToken holds a key"),
+        (
+            {"config": {"spec": {"matchRules": [{"config": {"provider": {"apiTokens": ["PLANTED"]}}}]}}},
+            "config.spec.matchRules[0].config.provider.apiTokens holds a key itself",
+        ),
         ({"config": {"clients": [{"name": "a", "key": "PLANTED"}]}}, "config.clients[0].key holds a key itself"),
         ({"config": {"redis": {"url": "redis://u:PLANTED@redis"}}}, "config.redis.url has a password in it"),
         ({"keys": {"values": {"qwen": "sk-PLANTED"}}}, "is file:../keys/dashscope, but keys.values has no dashscope"),
@@ -278,6 +282,11 @@ def test_a_mistake_is_said_with_the_next_step(values: dict[str, Any], said: str,
     assert done.returncode != 0
     assert said in done.stderr
     assert "PLANTED" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("url", ["redis://redis:6379/0", "redis://user@redis:6379", "redis://:${PASSWORD}@redis"])
+def test_an_address_without_a_password_is_no_mistake(url: str, tmp_path: Path) -> None:
+    assert template({"config": {"redis": {"url": url}}}, tmp_path).returncode == 0
 
 
 def test_an_old_cluster_is_told_which_mode_it_can_have(tmp_path: Path) -> None:

@@ -21,21 +21,12 @@
   {{- fail (printf "\n\nautoscaling.minReplicas (%d) is more than autoscaling.maxReplicas (%d).\n" (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
 {{- end -}}
 {{- if not .Values.existingConfigMap -}}
-  {{- range $i, $provider := .Values.config.providers -}}
-    {{- range $key := list "apiToken" "apiTokens" -}}
-      {{- include "ai-proxy.noKey" (dict "values" $values "at" (printf "config.providers[%d].%s" $i $key) "keys" (get $provider $key)) -}}
-    {{- end -}}
-  {{- end -}}
-  {{- with .Values.config.provider -}}
-    {{- range $key := list "apiToken" "apiTokens" -}}
-      {{- include "ai-proxy.noKey" (dict "values" $values "at" (printf "config.provider.%s" $key) "keys" (get $.Values.config.provider $key)) -}}
-    {{- end -}}
-  {{- end -}}
+  {{- include "ai-proxy.noKeys" (dict "values" $values "at" "config" "in" .Values.config) -}}
   {{- range $i, $client := .Values.config.clients -}}
     {{- include "ai-proxy.noKey" (dict "values" $values "at" (printf "config.clients[%d].key" $i) "keys" (get $client "key")) -}}
   {{- end -}}
   {{- with .Values.config.redis -}}
-    {{- if regexMatch "//[^/@]*:[^/@$]" (.url | default "") -}}
+    {{- if regexMatch "//[^/@]*:[^/@$][^/@]*@" (.url | default "") -}}
       {{- fail "\n\nconfig.redis.url has a password in it, and a ConfigMap is no place for it.\nWrite redis://user:${REDIS_PASSWORD}@host, and take the variable from a Secret with extraEnv.\n" -}}
     {{- end -}}
   {{- end -}}
@@ -54,6 +45,25 @@
   {{- $name := trimPrefix "file:../keys/" ($key | default "") -}}
   {{- if and $values.keys.values (hasPrefix "file:../keys/" ($key | default "")) (not (hasKey $values.keys.values $name)) -}}
     {{- fail (printf "\n\n%s is file:../keys/%s, but keys.values has no %s. It has: %s.\n" $at $name $name (keys $values.keys.values | sortAlpha | join ", ")) -}}
+  {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* No provider's key itself, wherever providers are (a Higress document has them deeper). */ -}}
+{{- define "ai-proxy.noKeys" -}}
+{{- $here := . -}}
+{{- if kindIs "map" .in -}}
+  {{- range $key, $value := .in -}}
+    {{- $at := printf "%s.%s" $here.at $key -}}
+    {{- if has $key (list "apiToken" "apiTokens") -}}
+      {{- include "ai-proxy.noKey" (dict "values" $here.values "at" $at "keys" $value) -}}
+    {{- else -}}
+      {{- include "ai-proxy.noKeys" (dict "values" $here.values "at" $at "in" $value) -}}
+    {{- end -}}
+  {{- end -}}
+{{- else if kindIs "slice" .in -}}
+  {{- range $i, $value := .in -}}
+    {{- include "ai-proxy.noKeys" (dict "values" $here.values "at" (printf "%s[%d]" $here.at $i) "in" $value) -}}
   {{- end -}}
 {{- end -}}
 {{- end -}}
