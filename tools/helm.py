@@ -10,6 +10,7 @@ import io
 import os
 from pathlib import Path
 import platform
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -53,6 +54,10 @@ def service_monitor() -> bytes:
     return module.read(f"{_OPERATOR}@{_OPERATOR_VERSION}/{_SERVICE_MONITOR}")
 
 
+def _has(target: Path, sha256: str) -> bool:
+    return target.exists() and hashlib.sha256(target.read_bytes()).hexdigest() == sha256
+
+
 def _put(target: Path, content: bytes, sha256: str) -> None:
     if (found := hashlib.sha256(content).hexdigest()) != sha256:
         sys.exit(f"{target.name}: sha256 is {found}, wanted {sha256}")
@@ -61,14 +66,13 @@ def _put(target: Path, content: bytes, sha256: str) -> None:
 
 
 def main() -> None:
-    if not HELM.exists():
-        if (sys.platform, platform.machine()) != ("linux", "x86_64"):
-            sys.exit(
-                "helm is fetched for Linux on x86-64 only; install it yourself: https://helm.sh/docs/intro/install/"
-            )
-        _put(HELM, helm(), _HELM_SHA256)
-        HELM.chmod(0o755)
-    if not SERVICE_MONITOR.exists():
+    if (sys.platform, platform.machine()) == ("linux", "x86_64"):
+        if not _has(HELM, _HELM_SHA256):
+            _put(HELM, helm(), _HELM_SHA256)
+            HELM.chmod(0o755)
+    elif not shutil.which("helm"):
+        sys.exit("helm is fetched for Linux on x86-64 only; install it yourself: https://helm.sh/docs/intro/install/")
+    if not _has(SERVICE_MONITOR, _SERVICE_MONITOR_SHA256):
         _put(SERVICE_MONITOR, service_monitor(), _SERVICE_MONITOR_SHA256)
 
 
