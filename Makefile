@@ -1,6 +1,6 @@
 # One obvious command each; `make help` lists them. Everything is installed into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-unit fuzz chaos check format stubs bootstrap lock clean
+.PHONY: help install run test test-unit fuzz chaos check format stubs bootstrap helm manifests capacity lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -51,6 +51,15 @@ stubs: install ## generate extproc/_pb from protos/
 bootstrap: install ## render envoy/envoy.yaml and deploy/
 	@$(BIN)/python tools/bootstrap.py
 	@$(BIN)/python tools/attachments.py
+
+helm: install ## put helm into .venv, for the chart's tests (Linux, x86-64)
+	@$(BIN)/python tools/helm.py
+
+manifests: helm ## render deploy/kubernetes from the Helm chart
+	@$(BIN)/python tools/manifests.py
+
+capacity: install ## do the sums of docs/capacity.md again, after an input was changed
+	@$(BIN)/python tools/capacity.py
 
 lock: install ## write the versions installed now to constraints.txt
 	@$(BIN)/python -m pip freeze --exclude-editable > constraints.txt

@@ -206,6 +206,11 @@ def run_command(
 @_address("--listen", "0.0.0.0:8080", "Where Envoy takes requests.")
 @_address("--envoy-admin", "127.0.0.1:9901", "Envoy's own admin interface.")
 @click.option(
+    "--envoy-stats",
+    type=_AddressType(listens=True),
+    help="Where Envoy answers /ready and /stats/prometheus, and nothing else; nowhere by default.",
+)
+@click.option(
     "--sidecar",
     type=_PlaceType(listens=False),
     multiple=True,
@@ -236,6 +241,7 @@ def envoy(
     path: Path | None,
     listen: Address,
     envoy_admin: Address,
+    envoy_stats: Address | None,
     sidecar: tuple[Place, ...],
     workers: int | None,
     xds_dir: Path | None,
@@ -273,6 +279,8 @@ def envoy(
         port=listen.port,
         admin_host=envoy_admin.host,
         admin_port=envoy_admin.port,
+        stats_host=envoy_stats.host if envoy_stats else "127.0.0.1",
+        stats_port=envoy_stats.port if envoy_stats else 0,
         sidecars=_sidecars(sidecar, count),
         sidecar_tls=tls,
         access_log=access_log or None,

@@ -24,6 +24,7 @@ from extproc.bootstrap.listener import gateway_listener
 from extproc.bootstrap.options import Options
 from extproc.bootstrap.parts import as_json, packed, socket_address
 from extproc.bootstrap.sidecar_tls import SidecarTls, secrets
+from extproc.bootstrap.stats import admin_cluster, stats_listener
 from extproc.config import Config
 
 __all__ = [
@@ -52,13 +53,20 @@ SYSTEM_CA_FILES: Final = (
 def bootstrap(config: Config, options: Options) -> str:
     """The bootstrap as JSON text."""
     limit = envoy_buffer(config.max_body_bytes)
-    sidecar, static = sidecar_cluster(options), options.xds_directory is None
+    sidecar, static, stats = sidecar_cluster(options), options.xds_directory is None, options.stats_port
     message = bootstrap_v3.Bootstrap(
         node=core.Node(id="ai-proxy", cluster="ai-proxy"),
         admin=bootstrap_v3.Admin(address=socket_address(options.admin_host, options.admin_port)),
         static_resources=bootstrap_v3.BootstrapStaticResources(
-            listeners=[gateway_listener(config, options, limit)] if static else [],
-            clusters=[sidecar, *(provider_clusters(config, options, limit) if static else ())],
+            listeners=[
+                *([gateway_listener(config, options, limit)] if static else ()),
+                *([stats_listener(options.stats_host, stats)] if stats else ()),
+            ],
+            clusters=[
+                sidecar,
+                *([admin_cluster(options)] if stats else ()),
+                *(provider_clusters(config, options, limit) if static else ()),
+            ],
         ),
         dynamic_resources=None if options.xds_directory is None else xds.dynamic_resources(options.xds_directory),
         overload_manager=_overload_manager(),

@@ -52,7 +52,7 @@ def sidecar_cluster(options: Options) -> cluster_v3.Cluster:
         dns_lookup_family=cluster_v3.ClusterDnsLookupFamily.V4_PREFERRED,
         connect_timeout=timedelta(seconds=5),
         circuit_breakers=_breakers(),
-        load_assignment=_endpoints(SIDECAR_CLUSTER, map(_address, options.sidecars)),
+        load_assignment=endpoints(SIDECAR_CLUSTER, map(_address, options.sidecars)),
         typed_extension_protocol_options=_http(
             explicit_http_config=upstream_http.HttpProtocolOptionsExplicitHttpConfig(http2_protocol_options=http2)
         ),
@@ -115,7 +115,7 @@ def _member(
         per_connection_buffer_limit_bytes=limit,
         circuit_breakers=_breakers(provider.circuit_breakers),
         outlier_detection=_outliers(provider.outlier_detection) if filters else None,
-        load_assignment=_endpoints(name, [socket_address(upstream.address, upstream.port)], known),
+        load_assignment=endpoints(name, [socket_address(upstream.address, upstream.port)], known),
         upstream_connection_options=cluster_v3.UpstreamConnectionOptions(
             tcp_keepalive=core.TcpKeepalive(keepalive_time=30, keepalive_interval=10, keepalive_probes=3)
         ),
@@ -177,7 +177,7 @@ def _discovery(hosts: Iterable[str], by_name: cluster_v3.ClusterDiscoveryType) -
     return cluster_v3.ClusterDiscoveryType.STATIC if all(map(is_ip, hosts)) else by_name
 
 
-def _endpoints(
+def endpoints(
     name: str, addresses: Iterable[core.Address], known: dict[str, str] | None = None
 ) -> endpoint_v3.ClusterLoadAssignment:
     """`known`: what the sidecar is told of whoever takes an attempt."""

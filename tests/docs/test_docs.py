@@ -1,6 +1,7 @@
 """The documents against the code: what they show loads, what exists is described, both languages say the same.
 
-Conventions: a block fenced as `yaml` is a configuration that loads by itself. A table behind `<!-- keys: Class -->`
+Conventions: a block fenced as `yaml` is a configuration that loads by itself. One fenced as `yml` is for
+other programs. A table behind `<!-- keys: Class -->`
 describes the keys of that model. Code blocks of README.md and README.zh.md are the same, comments aside.
 """
 
@@ -145,13 +146,14 @@ def test_defaults_are_the_codes(name: str) -> None:
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_keys_in_prose_exist(name: str) -> None:
-    """A word in camelCase between backticks is a key of ours or of Higress."""
+    """A word in camelCase between backticks is a key of ours, of Higress, or of the Helm chart."""
     from extproc import higress
 
     ours = {key for block in BLOCKS.values() for key in keys(block)}
     theirs = higress.UNSUPPORTED_KEYS | {"matchRules", "defaultConfig", "configDisable", "defaultConfigDisable"}
+    charts = {w for p in (ROOT / "deploy/helm").rglob("*.*") for w in re.findall(r"\w+", p.read_text())}
     for word in re.findall(r"`([a-z]+[A-Z][A-Za-z]*)(?::[^`]*)?`", prose(text(name))):
-        assert word in ours | theirs, word
+        assert word in ours | theirs | charts, word
 
 
 # Vendors

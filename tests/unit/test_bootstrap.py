@@ -148,6 +148,20 @@ def test_sidecars(sidecars: tuple[str, ...], discovery: str) -> None:
     assert len(found["load_assignment"]["endpoints"][0]["lb_endpoints"]) == len(sidecars)
 
 
+@pytest.mark.parametrize("directory", [None, "/run/xds"])
+def test_statistics_have_a_door_of_their_own_that_leads_to_nothing_else(directory: str | None) -> None:
+    options = Options(admin_host="0.0.0.0", stats_host="0.0.0.0", stats_port=9902, xds_directory=directory)
+    document = built(options=options)
+    (door,) = [entry for entry in document["static_resources"]["listeners"] if entry["name"] == "stats"]
+    (host,) = door["filter_chains"][0]["filters"][0]["typed_config"]["route_config"]["virtual_hosts"]
+    assert [route["match"]["path"] for route in host["routes"]] == ["/ready", "/stats/prometheus"]
+    for route in host["routes"]:
+        assert route["match"]["headers"] == [{"name": ":method", "string_match": {"exact": "GET"}}]
+        endpoint = cluster(document, route["route"]["cluster"])["load_assignment"]["endpoints"][0]["lb_endpoints"][0]
+        assert endpoint["endpoint"]["address"]["socket_address"] == {"address": "127.0.0.1", "port_value": 9901}
+    assert "stats" not in json.dumps(built()["static_resources"]["listeners"])
+
+
 def test_cors_only_where_asked() -> None:
     plain = built()
     assert "envoy.filters.http.cors" not in [f["name"] for f in manager(plain)["http_filters"]]
