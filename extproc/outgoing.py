@@ -115,7 +115,10 @@ def request(
 
 def rerouted(forward: Forward, provider: Provider) -> Forward:
     """To the provider's cluster, where the choice is ours."""
-    return replace(forward, set_headers={**forward.set_headers, CLUSTER_HEADER: provider.id}, reroute=True)
+    # Without this header Envoy finds no route; the route removes it.
+    kept = tuple(name for name in forward.remove_headers if name != "x-forwarded-proto")
+    sets = {**forward.set_headers, CLUSTER_HEADER: provider.id}
+    return replace(forward, set_headers=sets, remove_headers=kept, reroute=True)
 
 
 def again(forward: Forward, call: Call) -> Forward:
