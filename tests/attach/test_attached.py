@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 import subprocess
 import threading
+import time
 from typing import Any
 
 import httpx
@@ -125,7 +126,7 @@ def bootstrap(directory: Path, plane: str, sidecar: str, vendors: str, others: s
     if plane == "higress":  # Envoy's route name is namespace and name of the Ingress
         named = tuple(f"ai/{name}" for name in named)
         for route in gateways.routes(foreign):
-            route["name"] = f"ai/{route['name']}"
+            route["name"] = f"ai/{route.get('name', 'nameless')}"
     routes = [] if plane == "envoy-gateway" else [option for name in named for option in ("--route", name)]
     documents = printed(directory / "attach", plane, "--config", str(config), "--sidecar", sidecar, *routes)
     return gateways.attached(plane, foreign, documents)
@@ -259,6 +260,32 @@ def test_a_route_that_the_configuration_does_not_know_reaches_no_vendor(gateway:
     assert caught.value.code == "no_route"
     with pytest.raises(ValueError, match="not enough values"):
         gateway.sent("nowhere to go")
+
+
+def test_a_route_without_a_name_is_the_gateway_s_too(gateway: Attached) -> None:
+    if gateway.plane != "envoy":
+        pytest.skip("there all routes to vendors have names")
+    with pytest.raises(openai.NotFoundError) as caught:
+        gateway.sdk("nameless").chat.completions.create(model="qwen-max", messages=user("whose?"))
+    assert caught.value.code == "no_route"
+
+
+def test_an_answer_of_the_gateway_s_own_filters_reaches_the_client(gateway: Attached) -> None:
+    """The sidecar never saw the request that they refuse."""
+    headers = {"x-envoy-fault-abort-request": "503"}
+    answer = gateway.http.post(gateway.url("/qwen/v1/chat/completions"), json={"model": "m"}, headers=headers)
+    assert (answer.status_code, answer.text) == (503, "fault filter abort")
+
+
+def test_a_stream_may_last_longer_than_any_timeout_of_the_gateway(gateway: Attached) -> None:
+    """Envoy Gateway gives ten seconds to its streams to a processor, and this filter ten to each message."""
+    if gateway.plane not in ("envoy-gateway", "envoy"):
+        pytest.skip("the same filter as in the other planes")
+    said = "slowly [[sim:interval=1.6]]"
+    began = time.monotonic()
+    chunks = [*gateway.sdk("qwen").chat.completions.create(model="qwen-max", messages=user(said), stream=True)]
+    assert time.monotonic() - began > 11
+    assert chunks[-1].choices[0].finish_reason == "stop"
 
 
 def test_embeddings(gateway: Attached) -> None:
