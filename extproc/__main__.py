@@ -327,6 +327,12 @@ def attach(
         raise click.UsageError(
             "no route of the configuration has `ingress` names; say the gateway's routes with --route"
         )
+    if plane == "envoy-gateway" and (strangers := set(there.routes) - set(attachments.ingresses(loaded.config))):
+        raise click.UsageError(
+            f"--route {min(strangers)}: no `ingress` of the configuration says whose traffic that is"
+        )
+    if plane != "envoy" and any(isinstance(place, UnixSocket) for place in sidecar):
+        raise click.UsageError("--sidecar unix: is for an Envoy on the sidecar's machine: use HOST:PORT")
     where = _sidecars(sidecar, workers or loaded.config.workers or 1)
     documents = attachments.attachment(plane, loaded.config, options.Options(sidecars=where), there)
     click.echo(attachments.as_yaml(documents), nl=False)

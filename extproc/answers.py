@@ -134,7 +134,7 @@ class AnswerSide:
         sent = self._state if isinstance(self._state, Sent) else None
         if isinstance(self._state, Start):  # a filter before ours answered, as those of Envoy Gateway tell us
             self._state, self.record.complete = Done(), True
-            return Forward(final=True)
+            return Forward()
         if isinstance(self._state, Done):
             return Forward()
         if status >= 400:
