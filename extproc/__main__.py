@@ -9,20 +9,17 @@ import os
 from pathlib import Path
 import socket
 import sys
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 import click
 
 from extproc import __version__, envoy_process, logs, run
 from extproc.load import ConfigError, load, take
 from extproc.loop import on_loop
-from extproc.placement import LEAST_ENVOY, Placement
+from extproc.placement import LEAST_ENVOY, ControlPlane, Placement
 from extproc.places import UNIX, Place, Tls, UnixSocket, places
 from extproc.run import Address
 from extproc.supervisor import cores
-
-if TYPE_CHECKING:
-    from extproc.bootstrap import attachments
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -289,7 +286,7 @@ def envoy(
 
 
 @cli.command()
-@click.argument("plane", type=click.Choice(["envoy", "istio", "higress", "envoy-gateway"]), metavar="GATEWAY")
+@click.argument("plane", type=click.Choice(get_args(ControlPlane)), metavar="GATEWAY")
 @_config
 @click.option(
     "--sidecar",
@@ -306,7 +303,7 @@ def envoy(
     "--route", "routes", multiple=True, help="Envoy's name of a route to a vendor; by default every `ingress` name."
 )
 def attach(
-    plane: "attachments.ControlPlane",
+    plane: ControlPlane,
     path: Path | None,
     sidecar: tuple[Place, ...],
     workers: int | None,
