@@ -9,20 +9,17 @@ import os
 from pathlib import Path
 import socket
 import sys
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 import click
 
 from extproc import __version__, envoy_process, logs, run
 from extproc.load import ConfigError, load, take
 from extproc.loop import on_loop
-from extproc.placement import LEAST_ENVOY, Placement
+from extproc.placement import LEAST_ENVOY, ControlPlane, Placement
 from extproc.places import UNIX, Place, Tls, UnixSocket, places
 from extproc.run import Address
 from extproc.supervisor import cores
-
-if TYPE_CHECKING:
-    from extproc.bootstrap import attachments
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -297,7 +294,7 @@ def envoy(
 
 
 @cli.command()
-@click.argument("plane", type=click.Choice(["envoy", "istio", "higress", "envoy-gateway"]), metavar="GATEWAY")
+@click.argument("plane", type=click.Choice(get_args(ControlPlane)), metavar="GATEWAY")
 @_config
 @click.option(
     "--sidecar",
@@ -314,7 +311,7 @@ def envoy(
     "--route", "routes", multiple=True, help="Envoy's name of a route to a vendor; by default every `ingress` name."
 )
 def attach(
-    plane: "attachments.ControlPlane",
+    plane: ControlPlane,
     path: Path | None,
     sidecar: tuple[Place, ...],
     workers: int | None,
@@ -335,6 +332,12 @@ def attach(
         raise click.UsageError(
             "no route of the configuration has `ingress` names; say the gateway's routes with --route"
         )
+    if plane == "envoy-gateway" and (strangers := set(there.routes) - set(attachments.ingresses(loaded.config))):
+        raise click.UsageError(
+            f"--route {min(strangers)}: no `ingress` of the configuration says whose traffic that is"
+        )
+    if plane != "envoy" and any(isinstance(place, UnixSocket) for place in sidecar):
+        raise click.UsageError("--sidecar unix: is for an Envoy on the sidecar's machine: use HOST:PORT")
     where = _sidecars(sidecar, workers or loaded.config.workers or 1)
     documents = attachments.attachment(plane, loaded.config, options.Options(sidecars=where), there)
     click.echo(attachments.as_yaml(documents), nl=False)

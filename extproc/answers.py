@@ -132,6 +132,9 @@ class AnswerSide:
         self.record.upstream_request_id = event.headers.get("x-request-id")
         self._bodiless = event.end_of_stream
         sent = self._state if isinstance(self._state, Sent) else None
+        if isinstance(self._state, Start):  # a filter before ours answered, as those of Envoy Gateway tell us
+            self._state, self.record.complete = Done(), True
+            return Forward()
         if isinstance(self._state, Done):
             return Forward()
         if status >= 400:

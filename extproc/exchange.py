@@ -273,7 +273,7 @@ class Exchange(AnswerSide):
         read = translator is not None or provider.watches(call)
         forward = outgoing.request(provider, call, upstream, self._metadata(), read=read, request_mode=request_mode)
         if self._attached:
-            return forward
+            return outgoing.attached(forward, call)
         if not self._placed_by_envoy:
             return outgoing.rerouted(forward, provider)
         return outgoing.again(forward, call) if self.record.attempt > 1 else forward

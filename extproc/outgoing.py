@@ -22,7 +22,7 @@ Metadata = Mapping[str, str | int | float]
 
 _NEVER = frozenset(
     "cookie keep-alive proxy-authorization proxy-connection te trailer upgrade x-authorization x-hi-original-auth "
-    "x-mse-consumer x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto x-real-ip forwarded "
+    "x-mse-consumer x-forwarded-for x-real-ip forwarded "
     # A server that believes these would serve another path or method than the one that was judged here.
     "x-original-url x-rewrite-url x-original-host x-http-method x-http-method-override x-method-override".split()
 )
@@ -113,12 +113,19 @@ def request(
     )
 
 
+_OF_THE_GATEWAY = ("x-forwarded-host", "x-forwarded-port", "x-forwarded-proto")
+"""Our own route table removes them. Not we: without the last one Envoy finds no route any more (1.40)."""
+
+
+def attached(forward: Forward, call: Call) -> Forward:
+    """To where the gateway's route leads, which is not chosen again."""
+    names = [name for name in _OF_THE_GATEWAY if name in call.headers]
+    return replace(forward, remove_headers=(*forward.remove_headers, *names))
+
+
 def rerouted(forward: Forward, provider: Provider) -> Forward:
     """To the provider's cluster, where the choice is ours."""
-    # Without this header Envoy finds no route; the route removes it.
-    kept = tuple(name for name in forward.remove_headers if name != "x-forwarded-proto")
-    sets = {**forward.set_headers, CLUSTER_HEADER: provider.id}
-    return replace(forward, set_headers=sets, remove_headers=kept, reroute=True)
+    return replace(forward, set_headers={**forward.set_headers, CLUSTER_HEADER: provider.id}, reroute=True)
 
 
 def again(forward: Forward, call: Call) -> Forward:

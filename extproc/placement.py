@@ -8,6 +8,9 @@ Placement = Literal["upstream", "listener"]
 """`upstream`: in each provider's cluster, once per attempt, so that Envoy falls back and retries. `listener`: in front
 of the routes, once per request; works in every gateway, with the first provider of a route only."""
 
+ControlPlane = Literal["envoy", "istio", "higress", "envoy-gateway"]
+"""Who configures a gateway that is not ours: by hand, or one of these."""
+
 LEAST_ENVOY: Final = (1, 37)
 """Envoy 1.36.4 crashes on the first retry of a cluster with a filter; 1.37.0 to 1.40.0 do not (2026)."""
 

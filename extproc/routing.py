@@ -3,7 +3,7 @@
 Rule: pure decisions over the configuration; nothing here knows a vendor or writes a header.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import re
 from urllib.parse import unquote
 
@@ -60,27 +60,29 @@ def _host_in(hosts: tuple[str, ...], authority: str) -> bool:
 
 
 def _named(names: Iterable[str], headers: Mapping[str, str], attributes: Mapping[str, str]) -> bool:
-    """An ingress name as Envoy's route name, or, where the choice is ours, as the all-in-one image used it
-    (`Authorization: Bearer NAME`); both with or without the namespace that Higress puts before it."""
-    route = attributes.get(ROUTE_ATTRIBUTE, "")
-    said = {*_bearer(headers, attributes), route, route.rpartition("/")[2]}
+    """An ingress name as Envoy's route name; where the choice is ours, as the all-in-one image used it: as the bearer
+    token, with or without the namespace that Higress puts before it."""
+    if not is_attached(attributes):
+        said = {_bearer(headers)}
+        return any(name in said or name.rpartition("/")[2] in said for name in names)
+    route = attributes[ROUTE_ATTRIBUTE]
+    said = {route}
     if route.startswith(_ENVOY_GATEWAY):  # httproute/NAMESPACE/NAME/rule/…
         namespace, _, name = route.removeprefix(_ENVOY_GATEWAY).partition("/rule/")[0].partition("/")
         said |= {f"{namespace}/{name}", name}
-    return any(name in said or name.rpartition("/")[2] in said for name in names)
+    # Higress leaves its own namespace out. Another's route of the same name is another route.
+    return any(name in said or ("/" not in route and name.rpartition("/")[2] == route) for name in names)
 
 
 def _served(names: Iterable[str], headers: Mapping[str, str], attributes: Mapping[str, str]) -> bool:
-    """A service name in Envoy's cluster name (`outbound|443||NAME`), or as the bearer token."""
-    cluster = attributes.get(CLUSTER_ATTRIBUTE, "")
-    said = {*_bearer(headers, attributes), cluster, cluster.rpartition("|")[2]}
+    """A service name in Envoy's cluster name (`outbound|443||NAME`); where the choice is ours, as the bearer token."""
+    said = {attributes.get(CLUSTER_ATTRIBUTE, "").rpartition("|")[2]} if is_attached(attributes) else {_bearer(headers)}
     return any(name.partition(":")[0] in said for name in names)
 
 
-def _bearer(headers: Mapping[str, str], attributes: Mapping[str, str]) -> Iterator[str]:
-    """What a client may say to choose; nothing where a gateway has chosen: one vendor would be shown another's key."""
-    if not is_attached(attributes):
-        yield headers.get("authorization", "").removeprefix("Bearer ")
+def _bearer(headers: Mapping[str, str]) -> str:
+    """What a client may say to choose, in our own gateway only: elsewhere one vendor would be shown another's key."""
+    return headers.get("authorization", "").removeprefix("Bearer ")
 
 
 def choose(routes: Sequence[Route], model: str | None) -> Route:

@@ -7,7 +7,7 @@ cluster; a route that says nothing of the filter has nothing to do with the side
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import StringIO
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final
 
 from betterproto2 import Message
 from envoy_data_plane.envoy.config.route import v3 as route_v3
@@ -20,10 +20,8 @@ from extproc.bootstrap.options import Options
 from extproc.bootstrap.parts import as_json, is_ip, packed
 from extproc.bootstrap.processor import ATTACHED_FILTER, attached_processor, attached_route
 from extproc.config import Config
+from extproc.placement import ControlPlane
 from extproc.providers import Provider
-
-ControlPlane = Literal["envoy", "istio", "higress", "envoy-gateway"]
-CONTROL_PLANES: Final = get_args(ControlPlane)
 
 Document = dict[str, Any]
 

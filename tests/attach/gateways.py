@@ -67,7 +67,7 @@ def clusters(bootstrap: Json) -> list[Json]:
 
 
 def update(items: list[Json], names: set[str], patch: Json) -> None:
-    items[:] = [merge(item, patch) if item["name"] in names else item for item in items]
+    items[:] = [merge(item, patch) if item.get("name", "") in names else item for item in items]
 
 
 # What is made of an attachment
@@ -97,13 +97,13 @@ def _by_hand(bootstrap: Json, snippet: Json) -> None:
     """What docs/envoy.md says."""
     chain = manager(bootstrap)["http_filters"]
     chain.insert([f["name"] for f in chain].index(ROUTER), snippet["http_filter"])
-    _merge_named(routes(bootstrap), VENDOR_ROUTES, snippet["route"])
+    _merge_named(routes(bootstrap), (*VENDOR_ROUTES, ""), snippet["route"])
     clusters(bootstrap).append(snippet["cluster"])
     listener(bootstrap).update(snippet["listener"])
 
 
 def _merge_named(items: list[Json], names: Collection[str], patch: Json) -> None:
-    items[:] = [merge(item, patch) if item["name"] in names else item for item in items]
+    items[:] = [merge(item, patch) if item.get("name", "") in names else item for item in items]
 
 
 def _patch(bootstrap: Json, patch: Json) -> None:
@@ -124,7 +124,7 @@ def _patch(bootstrap: Json, patch: Json) -> None:
             chain.insert([f["name"] for f in chain].index(name), value)
         case ("HTTP_ROUTE", "MERGE"):
             name = match["routeConfiguration"]["vhost"]["route"]["name"]
-            assert name in [r["name"] for r in routes(bootstrap)], name
+            assert name in [r.get("name") for r in routes(bootstrap)], name
             _merge_named(routes(bootstrap), [name], value)
         case other:
             raise NotImplementedError(other)

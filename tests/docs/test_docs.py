@@ -216,7 +216,7 @@ def test_the_table_of_commands(name: str) -> None:
     rows = dict(re.findall(r"^\| `extproc (\w+)` \|[^|]*\|(.*)\|$", text(name), re.M))
     assert {command: set(re.findall(r"--[a-z-]+", row)) for command, row in rows.items()} == COMMANDS
     for command, row in rows.items():
-        for option, default in re.findall(r"`(--[a-z-]+)` \((?:gRPC, |gRPC，)?([\w.:]+)", row):
+        for option, default in re.findall(r"`(--[a-z-]+)` \((?:gRPC, |gRPC，)?([\w.:-]+)", row):
             (parameter,) = [p for p in cli.commands[command].params if option in p.opts]
             known = parameter.default[0] if isinstance(parameter.default, (tuple, list)) else parameter.default
             assert str(known).removesuffix(".0") == default, (command, option)
