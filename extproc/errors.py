@@ -10,7 +10,7 @@
     ├── StreamTruncated        502: the vendor's stream ended too early
     ├── ContextUnavailable     503: a configured context text is not there
     ├── Overloaded             503: more requests at a time than are allowed
-    ├── Changing               503: Envoy is ahead of us by a moment, with a vendor whose key we do not have
+    ├── Changing               503: Envoy and we have different configurations for a moment
     └── InternalError          500: our own fault
 
 Messages never quote bodies or keys.
@@ -155,6 +155,9 @@ class Overloaded(ProxyError):
 class Changing(ProxyError):
     status = 503
     code = "configuration_changing"
+
+    def __init__(self) -> None:
+        super().__init__("the gateway's configuration is changing; try again")
 
 
 class InternalError(ProxyError):

@@ -157,7 +157,7 @@ class Exchange(AnswerSide):
                 _check_path(target, [provider])
                 place = Place(provider, event.attributes.get(MODEL_ATTRIBUTE) or None)
                 return Headed(without_keys(config.clients, headers), target, [route], place)
-        raise Changing("the gateway's configuration is changing; try again")
+        raise Changing
 
     def _routed(self, event: RequestHeaders, headers: Mapping[str, str], target: Target) -> Headed:
         """The choice is ours, as far as it can be made without the body."""
@@ -262,8 +262,8 @@ class Exchange(AnswerSide):
         return replace(call, context=text)
 
     def _send(self, provider: Provider, call: Call, request_mode: BodyMode | None = None) -> Forward:
-        if not self._may_forward:  # Envoy and we read the same routes; whoever is wrong, nothing goes out
-            raise InternalError("no provider was chosen for this request")
+        if not self._may_forward:  # Envoy does not have our routes yet: nothing goes out from here
+            raise Changing
         upstream = provider.request(call)
         self._token, self._counts = call.token, provider.record_usage is not False
         translator = provider.translator(call)

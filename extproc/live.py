@@ -91,7 +91,7 @@ def moved(before: Config, after: Config) -> bool:
 
 class Live:
     """`loaded`: the configuration that new exchanges are served under; `generation` counts from 1. `refused`: what is
-    wrong with the files as they are now, if they were refused."""
+    wrong with the files as they are now, if they were refused. `unfinished`: a good change waits for the disk."""
 
     def __init__(self, source: Source, check: Callable[[Loaded], None] = lambda loaded: None) -> None:
         """Loads; raises `ConfigError`. `check` raises it too, for what cannot be served here."""
@@ -101,6 +101,8 @@ class Live:
         check(self.loaded)
         self.generation = 1
         self.refused: tuple[str, ...] = ()
+        self.unfinished = False
+        self._followed = self.loaded
         self._source = source
         self._asked = files.asked
         self._former: dict[int, Loaded] = {}
@@ -143,20 +145,27 @@ class Live:
                 loaded = await self._load()
                 if loaded.files != self.loaded.files:
                     await self._switch(loaded, contexts, workers, envoy)
-            except (ConfigError, EnvoyError, OSError) as error:  # OSError: Envoy's files cannot be written
+                await self._lead(envoy)
+            except (ConfigError, EnvoyError, OSError) as error:
+                self.unfinished = isinstance(error, OSError)  # Envoy's files could not be written
                 self._refuse(tuple(str(error).splitlines()))
                 return
-            self.refused = ()
+            self.refused, self.unfinished = (), False
             await contexts.refetch(changed, TEXT_SECONDS)
 
     async def forget(self, workers: Workers, envoy: EnvoySide) -> None:
         """Let Envoy forget the providers of configurations that no exchange is served under any more."""
         async with self._changing:
-            ended = {g for g in self._former if g < workers.oldest}
-            if ended:
-                for generation in ended:
-                    del self._former[generation]
-                await envoy.expect(self.loaded, list(self._former.values()))
+            remain = {g: loaded for g, loaded in self._former.items() if g >= workers.oldest}
+            if remain != self._former:
+                await envoy.expect(self.loaded, list(remain.values()))
+                self._former = remain
+
+    async def _lead(self, envoy: EnvoySide) -> None:
+        """Have Envoy listen and route as is served, unless it does."""
+        if self._followed is not self.loaded:
+            await envoy.follow(self.loaded)
+            self._followed = self.loaded
 
     async def _load(self) -> Loaded:
         for last in (False, True):
@@ -190,7 +199,7 @@ class Live:
         self._former[self.generation] = before
         self.loaded, self.generation, self.refused = loaded, self.generation + 1, ()
         await workers.apply(self.order(contexts.texts))
-        await envoy.follow(loaded)
+        await self._lead(envoy)
         await contexts.follow(sources(loaded.config), 0)
         workers.recycle = loaded.config.recycle
         for note in loaded.notes:

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 import signal
 import sys
 
@@ -19,8 +20,9 @@ from extproc.supervisor import Logging, Workers, cores
 
 log = structlog.get_logger("extproc.sidecar")
 
-FORGET_SECONDS = 1.0
-"""How often former configurations are looked at: whether an exchange is still served under them."""
+TIDY_SECONDS = 1.0
+"""How often it is looked at whether an exchange is still served under a former configuration, and whether a change that
+the disk did not take can be finished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Sidecar:
     @asynccontextmanager
     async def following(self, envoy: EnvoySide) -> AsyncIterator[None]:
         """Follow changes of the files, and replace all workers at SIGHUP, until the end of the block."""
-        tasks = {asyncio.create_task(self._follow(envoy)), asyncio.create_task(self._forget(envoy))}
+        tasks = {asyncio.create_task(self._follow(envoy)), asyncio.create_task(self._tidy(envoy))}
 
         def roll() -> None:
             tasks.add(task := asyncio.create_task(self._workers.roll()))
@@ -80,14 +82,19 @@ class Sidecar:
 
     async def _follow(self, envoy: EnvoySide) -> None:
         async for changed in watch.changes(self._live.paths):
-            try:
-                await self._live.change(changed, self._texts, self._workers, envoy)
-            except Exception:  # a fault of ours; what is served goes on, and the next change is followed again
-                log.exception("a change could not be followed")
+            await self._change(changed, envoy)
 
-    async def _forget(self, envoy: EnvoySide) -> None:
+    async def _change(self, changed: set[Path], envoy: EnvoySide) -> None:
+        try:
+            await self._live.change(changed, self._texts, self._workers, envoy)
+        except Exception:  # a fault of ours; what is served goes on, and the next change is followed again
+            log.exception("a change could not be followed")
+
+    async def _tidy(self, envoy: EnvoySide) -> None:
         while True:
-            await asyncio.sleep(FORGET_SECONDS)
+            await asyncio.sleep(TIDY_SECONDS)
+            if self._live.unfinished:
+                await self._change(set(), envoy)
             try:
                 await self._live.forget(self._workers, envoy)
             except OSError as error:

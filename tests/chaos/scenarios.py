@@ -160,7 +160,7 @@ async def redis_goes(world: World) -> None:
 
 async def disk_full(world: World) -> None:
     """The watched file is cut short, empty, gone and unreadable by turns; then a good change comes while nothing can be
-    written, neither for Envoy nor to the log; then there is room again."""
+    written, neither for Envoy nor to the log; then there is room again, and it is followed."""
     text = world.path.read_text()
     for broken in (text[: len(text) // 2], "", text[:-30], "\0" * 4096):
         world.path.write_text(broken)
@@ -177,13 +177,14 @@ async def disk_full(world: World) -> None:
     limits = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in pids}
     for pid, (_, hard) in limits.items():
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, hard))
+    changes = len(world.gateway.events("configuration changed"))
     replace(world.path, more)
     await asyncio.sleep(3.0)
     for pid, limit in limits.items():
         with contextlib.suppress(ProcessLookupError):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, limit)
     assert world.gateway.process.popen.poll() is None, "a full disk ended the gateway"
-    await world.changed({**more, "streamIdleTimeout": 500})
+    await world.event("configuration changed", changes)
     errors = world.count.verdicts["error"]
     await world.load((Shape("added"),), 10, 2)
     assert world.count.verdicts["error"] == errors, "the added route answers"

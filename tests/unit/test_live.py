@@ -24,18 +24,22 @@ class Parts:
         self.told: list[Any] = []
         self.oldest = 1
         self.recycle = None
-        self.refuses: Exception | None = None
+        self.refuses: dict[str, Exception] = {}
 
     async def apply(self, load: Any) -> None:
         self.told.append(("workers", load.generation))
 
     async def expect(self, loaded: Loaded, former: Sequence[Loaded]) -> None:
-        if self.refuses:
-            raise self.refuses
+        self._refuse("expect")
         self.told.append(("expect", ids(loaded), [ids(each) for each in former]))
 
     async def follow(self, loaded: Loaded) -> None:
+        self._refuse("follow")
         self.told.append(("follow", ids(loaded)))
+
+    def _refuse(self, what: str) -> None:
+        if what in self.refuses:
+            raise self.refuses[what]
 
 
 def ids(loaded: Loaded) -> str:
@@ -110,20 +114,38 @@ async def test_a_wrong_file_is_refused_once(path: Path) -> None:
 
 async def test_what_envoy_refuses_changes_nothing(path: Path) -> None:
     live, parts = Live(Source(path, {})), Parts()
-    parts.refuses = EnvoyError("Envoy refuses\nfor two reasons")
+    parts.refuses = {"expect": EnvoyError("Envoy refuses\nfor two reasons")}
     write(path, "b")
     await change(live, parts)
     assert parts.told == []
     assert live.refused == ("Envoy refuses", "for two reasons")
 
 
-async def test_a_full_disk_changes_nothing(path: Path) -> None:
+async def test_a_change_that_the_disk_did_not_take_is_finished_later(path: Path) -> None:
     live, parts = Live(Source(path, {})), Parts()
-    parts.refuses = OSError(28, "No space left on device")
+    write(path, "b")
+    for refused_at, told in (("expect", []), ("follow", [("expect", "b", ["a"]), ("workers", 2)])):
+        parts.refuses = {refused_at: OSError(28, "No space left on device")}
+        await change(live, parts)
+        assert parts.told == told
+        assert (live.unfinished, live.refused) == (True, ("[Errno 28] No space left on device",))
+    parts.refuses = {}
+    await change(live, parts)
+    assert parts.told == [*told, ("follow", "b")]
+    assert (live.generation, live.unfinished, live.refused) == (2, False, ())
+
+
+async def test_what_envoy_could_not_be_told_to_forget_is_forgotten_later(path: Path) -> None:
+    live, parts = Live(Source(path, {})), Parts()
     write(path, "b")
     await change(live, parts)
-    assert parts.told == []
-    assert (live.generation, live.refused) == (1, ("[Errno 28] No space left on device",))
+    parts.told.clear()
+    parts.oldest, parts.refuses = 2, {"expect": OSError(28, "No space left on device")}
+    with pytest.raises(OSError, match="No space"):
+        await live.forget(cast(Workers, parts), parts)
+    parts.refuses = {}
+    await live.forget(cast(Workers, parts), parts)
+    assert parts.told == [("expect", "b", [])]
 
 
 async def test_a_half_written_file_is_read_again(path: Path) -> None:

@@ -139,7 +139,7 @@ def test_an_unreadable_answer_keeps_the_door_open_for_the_next_vendor() -> None:
 def test_nothing_is_forwarded_where_envoy_has_nothing_to_forward_to() -> None:
     _, reply = ask(Snapshot(config(OWN), {}), HEAD, {ROUTE_ATTRIBUTE: LOCAL_ROUTE})
     assert isinstance(reply, Answer)
-    assert reply.status == 500
+    assert reply.status == 503
 
 
 def test_what_envoy_could_not_read_is_told_and_chosen_again() -> None:
