@@ -71,8 +71,9 @@ class Stack:
         """Commands as a document has them; its ports are ours."""
         for said, ours in (("http://127.0.0.1:8080", self.gateway), ("http://127.0.0.1:3000", self.page)):
             script = script.replace(said, ours)
+        words = ["bash", "-ec", script]
         done = subprocess.run(
-            ["bash", "-ec", script], cwd=self.directory, env=self.environ | more, text=True, capture_output=True
+            words, cwd=self.directory, env=self.environ | more, text=True, capture_output=True, timeout=300
         )
         assert not check or done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}\n{self.logs()}"
         return done
