@@ -1,8 +1,8 @@
 """Real containers: the stack of docker-compose.yml, brought up by the commands of docs/compose.md.
 
-Rule: they run wherever a Docker API and `docker compose` answer; where none does they are skipped with the reason, or fail
-if CONTAINERS=required. What a machine without an image registry must name otherwise, it says by the variables that users
-have (PYTHON_IMAGE, ENVOY_IMAGE). Everything happens in a copy of the checkout, under a project name and ports of its own.
+Rule: they run wherever a Docker API and `docker compose` answer; where none does they are skipped with the reason, or
+fail if CONTAINERS=required. What a machine without an image registry must name otherwise, it says by the variables that
+users have (PYTHON_IMAGE, ENVOY_IMAGE). Done in a copy of the checkout, with a project name and ports of its own.
 """
 
 from collections.abc import Iterator
@@ -103,7 +103,11 @@ class Stack:
     def seen(self, mark: str) -> list[dict[str, Any]]:
         """The vendor's requests that contain `mark`."""
         program = "from urllib.request import urlopen\nprint(urlopen('http://127.0.0.1:9100/__sim__/requests').read().decode())"
-        return [entry for entry in json.loads(self.python("simulate", program)) if mark in json.dumps(entry, ensure_ascii=False)]
+        return [
+            entry
+            for entry in json.loads(self.python("simulate", program))
+            if mark in json.dumps(entry, ensure_ascii=False)
+        ]
 
 
 def files() -> list[str]:
@@ -137,5 +141,3 @@ def stack(checkout: Stack) -> Iterator[Stack]:
         yield checkout
     finally:
         checkout.run("docker compose --profile simulate down --volumes --timeout 1")
-
-

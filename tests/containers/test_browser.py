@@ -1,6 +1,7 @@
 """A person with a browser: a chat page in NextChat's place, which was told its vendor as NextChat is."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 import shutil
 import time
@@ -69,7 +70,7 @@ def test_an_answer_in_chinese_grows_as_it_comes(page: webdriver.Chrome) -> None:
 
     until(whole, "the whole answer")
     assert len(seen) > 4
-    assert all(later.startswith(earlier.rstrip(".")) for earlier, later in zip(seen, seen[1:], strict=False)), seen
+    assert all(later.startswith(earlier.rstrip(".")) for earlier, later in pairwise(seen)), seen
     assert "通义千问" in seen[-1]
 
 

@@ -80,7 +80,9 @@ def test_a_part_can_do_little(stack: Stack, service: str) -> None:
     host = stack.inspect(service)["HostConfig"]
     assert host["ReadonlyRootfs"]
     assert host["RestartPolicy"]["Name"] == "unless-stopped"
-    status = dict(line.split(":\t", 1) for line in stack.inside(service, "cat /proc/1/status").splitlines() if ":\t" in line)
+    status = dict(
+        line.split(":\t", 1) for line in stack.inside(service, "cat /proc/1/status").splitlines() if ":\t" in line
+    )
     assert "0" not in status["Uid"].split()
     assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
     assert status["NoNewPrivs"] == "1"
@@ -90,11 +92,20 @@ def test_a_part_can_do_little(stack: Stack, service: str) -> None:
 def test_only_chat_and_gateway_are_open_and_to_this_machine_only(stack: Stack) -> None:
     opened = {service: stack.inspect(service)["HostConfig"]["PortBindings"] or {} for service in SERVICES}
     assert {service for service, ports in opened.items() if ports} == {"envoy", "nextchat"}
-    assert {binding["HostIp"] for ports in opened.values() for found in ports.values() for binding in found} == {"127.0.0.1"}
+    assert {binding["HostIp"] for ports in opened.values() for found in ports.values() for binding in found} == {
+        "127.0.0.1"
+    }
 
 
 def test_the_chat_page_reaches_envoy_alone(stack: Stack) -> None:
-    program = "import socket\nfor name in 'envoy', 'extproc', 'simulate':\n  try: print(name, bool(socket.getaddrinfo(name, 1)))\n  except OSError: print(name, False)"
+    program = """
+import socket
+for name in "envoy", "extproc", "simulate":
+    try:
+        print(name, bool(socket.getaddrinfo(name, 1)))
+    except OSError:
+        print(name, False)
+"""
     assert stack.python("nextchat", program).split() == ["envoy", "True", "extproc", "False", "simulate", "False"]
 
 

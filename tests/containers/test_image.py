@@ -116,7 +116,9 @@ def test_a_mistake_is_said_in_one_line_with_exit_code_2() -> None:
 def beside_envoy(checkout: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The sidecar by TCP, found by its name, beside an Envoy of one's own; its base URL."""
     options = ["--stand-in", "http://simulate:9100"]
-    bootstrap = run("run", "--rm", IMAGE, "envoy", *options, "--sidecar", "sidecar:9000", "--workers=2", "--no-validate")
+    bootstrap = run(
+        "run", "--rm", IMAGE, "envoy", *options, "--sidecar", "sidecar:9000", "--workers=2", "--no-validate"
+    )
     envoy = checkout.environ.get("ENVOY_IMAGE", "envoyproxy/envoy:v1.40.0")
     with (
         Network() as network,
