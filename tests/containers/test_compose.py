@@ -195,7 +195,7 @@ def test_a_key_is_in_the_sidecar_s_environment_and_nowhere_else(stack: Stack, cl
 
 
 def test_a_missing_key_is_told(stack: Stack) -> None:
-    stack.run("docker compose --profile simulate down --timeout 40")
+    stack.run("docker compose --profile simulate rm --stop --force simulate")
     stack.run("docker compose up --detach extproc", DEFAULT_AI_SERVICE="moonshot")
     message = "names moonshot, but MOONSHOT_API_KEY is not set"
     until(lambda: stack.logs("extproc").count(message) > 1, "it is said, and said again")
