@@ -10,6 +10,7 @@ import pytest
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.network import Network
 
+from extproc import __version__
 from tests.contract.processes import ROOT, until
 
 from .conftest import KEY, Stack
@@ -41,6 +42,11 @@ def test_its_user_is_a_number_and_not_root() -> None:
 @pytest.mark.parametrize("label", ["title", "description", "licenses", "version", "revision"])
 def test_it_says_what_it_is(label: str) -> None:
     assert inspect(IMAGE, f'index .Config.Labels "org.opencontainers.image.{label}"')
+
+
+def test_its_version_is_the_package_s() -> None:
+    assert inspect(IMAGE, 'index .Config.Labels "org.opencontainers.image.version"') == __version__
+    assert f":-ai-proxy-envoy:{__version__}}}" in (ROOT / "docker-compose.yml").read_text()
 
 
 def test_nothing_to_build_with_is_in_it() -> None:
