@@ -1,6 +1,6 @@
 # One obvious command each; `make help` lists them. Everything is installed into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-unit fuzz chaos check format stubs bootstrap helm manifests capacity lock clean
+.PHONY: help install run test test-unit containers fuzz chaos check format stubs bootstrap helm manifests capacity lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -21,11 +21,14 @@ $(INSTALLED): pyproject.toml constraints.txt
 run: install ## start sidecar and Envoy, show a streamed chat, serve on 127.0.0.1:8080 (ARGS="--listen HOST:PORT")
 	@exec env $(if $(findstring --config,$(ARGS)),,"DEFAULT_AI_SERVICE=$${DEFAULT_AI_SERVICE:-qwen}") $(BIN)/extproc run --simulate --demo $(ARGS)
 
-test: install ## run all tests (ARGS="-k name")
-	@$(BIN)/pytest -n auto --dist loadfile $(ARGS)
+test: install ## run all tests but those in containers (ARGS="-k name")
+	@$(BIN)/pytest -n auto --dist loadfile --ignore tests/containers $(ARGS)
 
 test-unit: install ## run the tests that need no Envoy
 	@$(BIN)/pytest tests/unit tests/fuzz tests/simulate tests/docs $(ARGS)
+
+containers: install ## build the image, bring up the compose stack, test both (needs Docker with Compose, and Chromium)
+	@$(BIN)/pytest -rs tests/containers $(ARGS)
 
 fuzz: install ## look for bodies, frames and messages that break something (FUZZ=5000 examples per test)
 	@FUZZ=$${FUZZ:-5000} $(BIN)/pytest -n auto --dist worksteal tests/fuzz $(ARGS)

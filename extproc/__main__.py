@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args
 import click
 
 from extproc import __version__, envoy_process, logs, run
-from extproc.load import ConfigError, load, take
+from extproc.load import ConfigError, StandIn, load, take
 from extproc.loop import on_loop
 from extproc.placement import LEAST_ENVOY, ControlPlane, Placement
 from extproc.places import UNIX, Place, Tls, UnixSocket, places
@@ -92,6 +92,10 @@ _log_format = click.option("--log-format", type=click.Choice(["console", "json"]
 _log_level = click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
+_stand_in = click.option(
+    "--stand-in", metavar="URL", callback=lambda _ctx, _param, url: url and StandIn(url, run.SIMULATED_KEY),
+    help="Where simulated vendors (`extproc simulate`) stand in for every service without a key.",
+)  # fmt: skip
 _placement = click.option(
     "--placement", type=click.Choice(get_args(Placement)), default="upstream", show_default=True,
     help="Where Envoy has the filter: in the providers' clusters (fallback, retries), or before the routes.",
@@ -136,6 +140,7 @@ def cli() -> None:
 @click.option("--tls-client-ca", type=_file, help="Who signs Envoy's certificate; without one Envoy is refused.")
 @_address("--admin", "127.0.0.1:8081", "/healthz, /readyz, /version, /config.")
 @_workers
+@_stand_in
 @click.option("--xds-dir", type=click.Path(path_type=Path), help="Keep what `extproc envoy --xds-dir` wrote fresh.")
 @_log_format
 @_log_level
@@ -149,6 +154,7 @@ def serve(
     tls_client_ca: Path | None,
     admin: Address,
     workers: int | None,
+    stand_in: StandIn | None,
     xds_dir: Path | None,
     log_format: logs.Format,
     log_level: str,
@@ -161,7 +167,7 @@ def serve(
         raise click.UsageError("--tls-cert, --tls-key and --tls-client-ca belong together")
     door = run.Door(listen, tls, socket_mode)
     options = run.ServeOptions(door, admin, grace, workers, run.Logging(log_format, log_level), xds_dir)
-    on_loop(lambda: run.serve(run.Source(path, os.environ), options))
+    on_loop(lambda: run.serve(run.Source(path, os.environ, stand_in), options))
 
 
 @cli.command("run")
@@ -216,6 +222,7 @@ def run_command(
     help="HOST:PORT or unix:PATH of the sidecar's first worker, the others are beside it; or, several times, of each.",
 )
 @_workers
+@_stand_in
 @click.option(
     "--xds-dir",
     type=click.Path(path_type=Path, resolve_path=True),
@@ -241,6 +248,7 @@ def envoy(
     envoy_stats: Address | None,
     sidecar: tuple[Place, ...],
     workers: int | None,
+    stand_in: StandIn | None,
     xds_dir: Path | None,
     sidecar_tls_ca: str | None,
     sidecar_tls_cert: str | None,
@@ -256,7 +264,7 @@ def envoy(
     """Print the Envoy bootstrap for a configuration, checked by `envoy --mode validate` where there is an Envoy."""
     from extproc import bootstrap, xds  # slow to import
 
-    loaded = load(path, os.environ, keyless=path is not None)
+    loaded = load(path, os.environ, stand_in=stand_in, keyless=path is not None)
     run.check_placement(placement, LEAST_ENVOY, loaded)  # this machine's Envoy is not the one that will serve
     count = workers or loaded.config.workers or cores()
     tls = None
