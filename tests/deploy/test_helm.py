@@ -16,7 +16,7 @@ from extproc import __version__
 from extproc.agreed import LAME_SECONDS
 from tools import manifests
 
-from .chart import CHART, COMBINATIONS, ROOT, Manifests, fields, program, render, service_monitor, template
+from .chart import CHART, COMBINATIONS, ROOT, Manifests, fields, mounted, program, render, service_monitor, template
 
 KUBERNETES = ("1.29", "1.33", "1.37")
 OWN_SCHEMA = "monitoring.coreos.com/v1"
@@ -122,6 +122,13 @@ def test_a_key_is_in_a_secret_and_nowhere_else(tmp_path: Path) -> None:
         assert data not in repr([d for d in documents if d is not secret])
 
 
+@pytest.mark.parametrize("name", ["true", "1e3", "null", "0x1f", "2026-01-02"])
+def test_a_name_that_is_a_word_or_a_number_of_yaml_stays_a_name(name: str, tmp_path: Path) -> None:
+    values = {"files": {name: "text"}, "keys": {"values": {"dashscope": "sk-1", name: "sk-2"}}}
+    for entries in mounted(render(values, tmp_path)):
+        assert name in entries
+
+
 def test_the_containers_that_need_no_key_have_none(rendered: Manifests) -> None:
     holders = {n for n, c in containers(rendered).items() if "keys" in {m["name"] for m in c["volumeMounts"]}}
     assert holders == {"extproc"}
@@ -145,7 +152,7 @@ def test_the_policy_lets_in_whom_the_service_brings_and_nobody_to_the_admin_port
         assert let_in == services
         assert named["admin"] not in let_in
         out = {(p["port"], p["protocol"]) for rule in policy["spec"]["egress"] for p in rule["ports"]}
-        assert out >= {(53, "UDP"), (53, "TCP"), (443, "TCP")}
+        assert out >= {(53, "UDP"), (53, "TCP"), (5353, "UDP"), (5353, "TCP"), (443, "TCP")}
         wanted = COMBINATIONS[combination].get("networkPolicy", {}).get("from")
         assert policy["spec"]["ingress"][0].get("from") == wanted
     assert of_kind(rendered, "NetworkPolicy") or combination == "sidecar, everything off"
@@ -248,6 +255,7 @@ def test_a_change_that_is_followed_restarts_no_pod(change: dict[str, Any], tmp_p
         ({"mode": "both"}, "'/mode': value must be one of 'sidecar', 'separate'"),
         ({"replica": 3}, "additional properties 'replica' not allowed"),
         ({"workers": "two"}, "'/workers': got string, want integer"),
+        ({"files": {"gateway.yaml": "providers: []"}}, "'/files/gateway.yaml': false schema"),
         ({"mode": "separate"}, "Say which pods are your gateway (networkPolicy.from), or set tls.existingSecret"),
         (
             {"mode": "separate", "networkPolicy": {"enabled": False, "from": [{"podSelector": {}}]}},

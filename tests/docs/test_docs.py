@@ -262,6 +262,8 @@ def test_every_document_has_a_chinese_twin(english: str) -> None:
     assert [(lang, without_comments(code)) for lang, code in fenced(text(english))] == [
         (lang, without_comments(code)) for lang, code in fenced(text(chinese))
     ]
+    marks = [re.findall(r"<!-- (?:tested|keys).*-->", text(name)) for name in (english, chinese)]
+    assert marks[0] == marks[1]
     rows = [re.findall(r"^\|.*$", text(name), re.M) for name in (english, chinese)]
     assert len(rows[0]) == len(rows[1])
     for ours, theirs in zip(*rows, strict=True):
