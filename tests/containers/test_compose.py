@@ -14,7 +14,7 @@ import pytest
 
 from tests.contract.processes import until
 
-from .conftest import KEY, Stack, commands
+from .conftest import KEY, PROJECT, Stack, commands
 
 SERVICES = ("extproc", "envoy", "nextchat", "simulate")
 
@@ -170,21 +170,23 @@ def test_a_configuration_of_one_s_own_is_served_and_followed(stack: Stack, clien
     comes_back(client, "没有配置文件了")
 
 
-def test_a_configuration_that_cannot_be_found_is_told(stack: Stack) -> None:
-    """Named without a file, not to be read, not there: the environment is served in none of these cases."""
-    empty, closed = stack.directory / "empty", stack.directory / "closed"
-    for directory, mode in ((empty, 0o755), (closed, 0o700)):
-        directory.mkdir(mode=mode)
-    once = "docker compose run --rm --no-deps extproc"
-    for name, code, said in (
-        ("./empty", 2, "CONFIG_DIR is ./empty, but there is no gateway.yaml in it"),
-        ("./closed", 2, "/etc/ai-proxy cannot be read by user 65532"),
-        ("./absent", None, "absent"),
-    ):
-        done = stack.run(once, check=False, CONFIG_DIR=name)
-        assert said in done.stderr
-        assert done.returncode == code if code else done.returncode != 0
-    assert not (stack.directory / "absent").exists()
+@pytest.mark.parametrize(
+    ("name", "mode", "said"),
+    [
+        ("empty", 0o755, "CONFIG_DIR is ./empty, but there is no gateway.yaml in it"),
+        ("closed", 0o700, "/etc/ai-proxy cannot be read by user 65532"),
+    ],
+)
+def test_a_configuration_that_cannot_be_found_is_told(stack: Stack, name: str, mode: int, said: str) -> None:
+    (stack.directory / name).mkdir(mode=mode)
+    try:
+        # Not `--rm`: with it podman 4.3 tells Compose exit code 0.
+        done = stack.run(
+            f"docker compose run --no-deps --name {PROJECT}-once extproc", check=False, CONFIG_DIR=f"./{name}"
+        )
+    finally:
+        stack.run(f"docker rm --force {PROJECT}-once")
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
 
 
 def test_another_vendor_by_one_variable_and_no_answer_is_cut(stack: Stack, client: openai.OpenAI) -> None:
