@@ -1,13 +1,13 @@
 # One obvious command each; `make help` lists them. Everything is installed into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-unit containers fuzz chaos check format stubs bootstrap helm manifests capacity lock clean
+.PHONY: help install run test test-unit containers fuzz chaos micro instructions check format stubs bootstrap helm manifests capacity lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## set up .venv with everything that runs and tests this
 
@@ -25,7 +25,7 @@ test: install ## run all tests but those in containers (ARGS="-k name")
 	@$(BIN)/pytest -n auto --dist loadfile --ignore tests/containers $(ARGS)
 
 test-unit: install ## run the tests that need no Envoy
-	@$(BIN)/pytest tests/unit tests/fuzz tests/simulate tests/docs $(ARGS)
+	@$(BIN)/pytest tests/unit tests/fuzz tests/micro tests/simulate tests/docs $(ARGS)
 
 containers: install ## build the image, bring up the compose stack, test both (needs Docker with Compose, and Chromium)
 	@$(BIN)/pytest -rs tests/containers $(ARGS)
@@ -35,6 +35,12 @@ fuzz: install ## look for bodies, frames and messages that break something (FUZZ
 
 chaos: install ## faults under load; every request counted, docs/reliability.md written (CHAOS=quick, ARGS="scenario ...")
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+micro: install ## time the hot paths (ARGS="-k native"; to compare: ARGS=--benchmark-autosave, then ARGS=--benchmark-compare)
+	@$(BIN)/pytest tests/micro/test_micro.py --benchmark-enable --benchmark-disable-gc --benchmark-sort=name --benchmark-name=short --benchmark-time-unit=us --benchmark-columns=min,median,iqr,rounds $(ARGS)
+
+instructions: install ## count the instructions of the hot paths, fail if one needs a tenth more (Valgrind; ARGS=--update: new baselines)
+	@$(BIN)/python -m tests.micro.instructions $(ARGS)
 
 check: install ## format, lint, types, fresh stubs and bootstrap
 	@$(BIN)/ruff format --check
