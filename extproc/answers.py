@@ -122,7 +122,8 @@ class AnswerSide:
         if isinstance(event, ResponseBody):
             return self._response_body(event)
         reply = self._response_headers(event)
-        return replace(reply, set_headers={**reply.set_headers, **self._about()})
+        about = self._about()
+        return replace(reply, set_headers={**reply.set_headers, **about}) if about else reply
 
     def _response_headers(self, event: ResponseHeaders) -> Forward:
         status = number(event.headers.get(":status", ""))

@@ -5,6 +5,7 @@ Rule: frozen data and path grammar. No vendor, no configuration.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 import itertools
 import re
 from urllib.parse import quote, unquote
@@ -75,6 +76,7 @@ def first_segment(path: str, prefix: str) -> str | None:
     return next((unquote(s) for s in path.removeprefix(prefix).split("/") if s), "")
 
 
+@lru_cache(maxsize=64)  # clients ask for the same few; none may fill the memory with long ones
 def parse_path(raw: str) -> Target:
     """A raw request path, read leniently: any prefix, doubled slashes and a doubled `/v1` (a common BASE_URL
     mistake) are forgiven. Dot segments and control characters are not, however they are written: such a path names no

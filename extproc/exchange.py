@@ -203,8 +203,10 @@ class Exchange(AnswerSide):
         provider = place.provider
         body = provider.settled(given)
         self.record.route, self.record.provider, self.record.model = route.name, provider.id, model
-        call = replace(
-            self._call(state, provider),
+        call = Call(
+            state.target,
+            state.headers.get(":method", ""),
+            state.headers,
             body=body,
             text=event.body,
             model=model,
@@ -212,6 +214,9 @@ class Exchange(AnswerSide):
             settled=body != given or self._client.limited,
             upstream_model=routing.upstream_model(provider, state.target, body, place.model),
             stream=body.get("stream") == jsontext.TRUE,
+            token=self._key(provider),
+            now=int(self._moment.now),
+            nonce=self._moment.nonce,
         )
         return self._send(provider, self._with_context(provider, call))
 
@@ -240,14 +245,20 @@ class Exchange(AnswerSide):
         route = routes[0]
         provider = self._place(state, route).provider
         self.record.route, self.record.provider = route.name, provider.id
-        return self._send(provider, self._call(state, provider), BodyMode.NONE if streamed else None)
+        call = Call(
+            state.target,
+            method,
+            state.headers,
+            token=self._key(provider),
+            now=int(self._moment.now),
+            nonce=self._moment.nonce,
+        )
+        return self._send(provider, call, BodyMode.NONE if streamed else None)
 
-    def _call(self, state: Headed, provider: Provider) -> Call:
-        """What is known of a call without its body."""
-        now, nonce = self._moment.now, self._moment.nonce
-        token = self.record.token = self._keys.choose(provider, self._chance, self.record.attempt, now)
-        method = state.headers.get(":method", "")
-        return Call(state.target, method, state.headers, token=token, now=int(now), nonce=nonce)
+    def _key(self, provider: Provider) -> str | None:
+        token = self._keys.choose(provider, self._chance, self.record.attempt, self._moment.now)
+        self.record.token = token
+        return token
 
     def _answer(self, body: bytes) -> Answer:
         self._state = Done()

@@ -13,6 +13,8 @@ from typing import Literal, TextIO, cast
 
 import structlog
 
+from extproc import jsontext
+
 Format = Literal["console", "json"]
 
 
@@ -62,6 +64,14 @@ def _write_trace(stream: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
     stream.write("\n" + _trace(exc_info))
 
 
+def _json(event: structlog.typing.EventDict, **_: object) -> str:
+    """A line for machines; by msgspec, since there is one per exchange."""
+    try:
+        return jsontext.dump(event).decode()
+    except TypeError:  # a value that JSON has no word for
+        return jsontext.dump({name: str(value) for name, value in event.items()}).decode()
+
+
 def configure(format: Format, level: str = "info", worker: int | None = None) -> None:
     """Set up structlog. `level`: debug, info, warning or error. `worker`: the process, on every line."""
 
@@ -69,13 +79,12 @@ def configure(format: Format, level: str = "info", worker: int | None = None) ->
         return event if worker is None else {**event, "worker": worker}
 
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
         named,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=format == "json"),
     ]
     last: list[structlog.typing.Processor] = (
-        [structlog.processors.ExceptionRenderer(_trace), structlog.processors.JSONRenderer(ensure_ascii=False)]
+        [structlog.processors.ExceptionRenderer(_trace), structlog.processors.JSONRenderer(_json)]
         if format == "json"
         else [
             structlog.dev.ConsoleRenderer(

@@ -5,7 +5,7 @@ sends as a name.
 """
 
 from collections.abc import Iterable, Mapping
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 import re
 
 import re2
@@ -24,6 +24,10 @@ def compiled(pattern: str) -> "re2._Regexp[str]":
         raise ValueError(f"~{pattern} is not an RE2 regular expression: {text}") from None
 
 
+_NAMES = 256
+"""Names whose matching is remembered, for each set of patterns."""
+
+
 class NamePatterns:
     """A set of name patterns: `exact`, globs where `*` stands for any text (`qwen*`, `qwen*-omni*`), or `~regex`.
 
@@ -40,9 +44,14 @@ class NamePatterns:
             if p not in self.exact
         ]
         self._others = [compiled(a) for a in alternatives]
+        # A dozen patterns cost as much as opening a request's body, and few names come again and again.
+        self._matches = lru_cache(maxsize=_NAMES)(self._match)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._exact or any(o.search(name) for o in self._others)
+        return name in self._exact or (bool(self._others) and self._matches(name))
+
+    def _match(self, name: str) -> bool:
+        return any(other.search(name) for other in self._others)
 
 
 _REFERENCE = re.compile(r"\$(?:(\$)|(\d+)|\{(\w+)\})")

@@ -7,8 +7,8 @@ things differ from a browser: an unterminated last event counts, and one event i
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 import re
+from typing import NamedTuple
 
 LIMIT = 1 << 20
 """Bytes that one event may have, its terminator included."""
@@ -21,8 +21,7 @@ class EventTooLong(ValueError):
     """An event is longer than the decoder's limit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One event.
 
     `data`: the joined data lines; empty for a block without any (a keep-alive, a blank line too many).
@@ -62,7 +61,7 @@ def ended(event: Event) -> Event:
     """The event with the empty line at its end, which the last one of a stream may lack: SDKs would not see it."""
     if event.raw is None or not event.data or event.raw.endswith(ENDS):
         return event
-    return replace(event, raw=event.raw + (b"\n" if event.raw.endswith(b"\n") else b"\n\n"))
+    return event._replace(raw=event.raw + (b"\n" if event.raw.endswith(b"\n") else b"\n\n"))
 
 
 class Decoder:
@@ -79,6 +78,7 @@ class Decoder:
         self._buffer = bytearray()  # from the first byte of the unfinished event
         self._scanned = 0  # lines up to here are in the fields below
         self._searched = 0  # there is no line end up to here
+        self._returns = False  # whether a CR was seen, which most streams never have
         self._first_line = True
         self._reset()
 
@@ -90,6 +90,7 @@ class Decoder:
     def feed(self, chunk: bytes) -> Iterator[Event]:
         """Events completed by `chunk`. Raises `EventTooLong` after those that came before the long one."""
         self._buffer += chunk
+        self._returns = self._returns or b"\r" in chunk
         # A CR at the very end may be half of a CRLF: it waits for the next byte.
         yield from self._lines(hold_back=self._buffer.endswith(b"\r"))
         self._check(len(self._buffer))
@@ -98,20 +99,31 @@ class Decoder:
         """The last event, which may lack its blank line or even its newline."""
         yield from self._lines(hold_back=False)
         if self._scanned < len(self._buffer):
-            yield from self._line(bytes(self._buffer[self._scanned :]), self._scanned)
-        yield from self._finish(len(self._buffer))
+            event = self._line(bytes(self._buffer[self._scanned :]), self._scanned)
+            if event is not None:
+                yield event
+        event = self._finish(len(self._buffer))
+        if event is not None:
+            yield event
 
     def _lines(self, *, hold_back: bool) -> Iterator[Event]:
-        while match := _LINE.search(self._buffer, self._searched, len(self._buffer) - hold_back):
-            begin, end, after = self._scanned, match.start(), match.end()
+        while (found := self._line_end(len(self._buffer) - hold_back)) is not None:
+            begin, (end, after) = self._scanned, found
             self._scanned = self._searched = after
-            if begin == end:
-                yield from self._finish(after)
-            else:
-                yield from self._line(bytes(self._buffer[begin:end]), begin)
+            event = self._finish(after) if begin == end else self._line(bytes(self._buffer[begin:end]), begin)
+            if event is not None:
+                yield event
         self._searched = len(self._buffer) - hold_back
 
-    def _line(self, line: bytes, begin: int) -> Iterator[Event]:
+    def _line_end(self, limit: int) -> tuple[int, int] | None:
+        """Where the next line ends, and the one after it begins; None where it does not end before `limit`."""
+        if self._returns:
+            match = _LINE.search(self._buffer, self._searched, limit)
+            return match.span() if match is not None else None
+        end = self._buffer.find(b"\n", self._searched, limit)
+        return (end, end + 1) if end >= 0 else None
+
+    def _line(self, line: bytes, begin: int) -> Event | None:
         if self._first_line:
             self._first_line = False
             line = line.removeprefix(_BOM)
@@ -122,11 +134,12 @@ class Decoder:
         elif field == b"event":
             self._name = value
         elif field == b"id" and self._id_starts_event and self._data:
-            yield from self._finish(begin)
+            return self._finish(begin)
         elif not field and line:
             self._comments.append(value)
+        return None
 
-    def _finish(self, end: int) -> Iterator[Event]:
+    def _finish(self, end: int) -> Event | None:
         """The unfinished event ends before `end`."""
         self._first_line = False  # also when it was an empty one: a BOM counts at the very start only
         self._check(end)
@@ -136,8 +149,7 @@ class Decoder:
         self._searched -= end
         data, name, comments = b"\n".join(self._data), self._name, tuple(self._comments)
         self._reset()
-        if raw:
-            yield Event(data, name, comments, raw)
+        return Event(data, name, comments, raw) if raw else None
 
     def _check(self, size: int) -> None:
         if size > self._limit:

@@ -61,10 +61,10 @@ def decode(message: pb.ProcessingRequest, phase: str) -> Event | None:
 
 
 def _headers(message: pb.HttpHeaders) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    for header in message.headers.headers:
-        value = (header.raw_value or header.value.encode()).decode("latin-1")
-        headers[header.key] = f"{headers[header.key]}, {value}" if header.key in headers else value
+    pairs = [(header.key, header.raw_value or header.value.encode()) for header in message.headers.headers]
+    headers = {key: value.decode("latin-1") for key, value in pairs}
+    if len(headers) < len(pairs):
+        headers = {key: b", ".join(v for k, v in pairs if k == key).decode("latin-1") for key in headers}
     return headers
 
 
@@ -86,12 +86,24 @@ def encode(reply: Reply | None, phase: str) -> pb.ProcessingResponse:
         _common(getattr(response, phase).response, reply or Forward())
         getattr(response, phase).SetInParent()
     if reply is not None and reply.metadata:
-        response.dynamic_metadata.update({NAMESPACE: dict(reply.metadata)})
+        _tell(response, NAMESPACE, reply.metadata)
     if isinstance(reply, Forward) and reply.told:
-        response.dynamic_metadata.update({BODY: dict(reply.told)})
+        _tell(response, BODY, reply.told)
     if isinstance(reply, Forward) and phase.endswith("headers") and not reply.final:
         _override(response.mode_override, reply)
     return response
+
+
+def _tell(response: pb.ProcessingResponse, namespace: str, values: Mapping[str, str | int | float | bool]) -> None:
+    """Field by field: `Struct.update` takes three times as long."""
+    fields = response.dynamic_metadata.fields[namespace].struct_value.fields
+    for name, value in values.items():
+        if isinstance(value, str):
+            fields[name].string_value = value
+        elif isinstance(value, bool):
+            fields[name].bool_value = value
+        else:
+            fields[name].number_value = value
 
 
 def _override(mode: pb.ProcessingMode, reply: Forward) -> None:
@@ -123,6 +135,6 @@ def _immediate(immediate: pb.ImmediateResponse, answer: Answer) -> None:
 
 def _set_headers(mutation: pb.HeaderMutation, headers: Mapping[str, str]) -> None:
     for name, value in headers.items():
-        option = mutation.set_headers.add(append_action=pb.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD)
-        option.header.key = name
-        option.header.raw_value = value.encode("latin-1")
+        header = mutation.set_headers.add(append_action=pb.HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD).header
+        header.key = name
+        header.raw_value = value.encode("latin-1")

@@ -77,7 +77,7 @@ def _named_by_header(config: Config) -> route_v3.RouteAction:
 
 
 def _upstream(config: Config) -> Iterator[route_v3.Route]:
-    no_body = {BODY_FILTER: packed(route_v3.FilterConfig(disabled=True))}  # a tunnel's has no end
+    no_body = _unread()  # a tunnel's has no end
     for match in (
         route_v3.RouteMatch(connect_matcher=route_v3.RouteMatchConnectMatcher()),
         _match(headers=[_method(_METHODS, invert=True)]),
@@ -92,8 +92,12 @@ def _upstream(config: Config) -> Iterator[route_v3.Route]:
     # Envoy's reader of JSON refuses what is legal, half of a surrogate pair and numbers beyond a double: no route may
     # be passed by for that.
     yield _route(UNREAD_ROUTE, _match(metadata=[_metadata("unread", _TRUE)]), _named_by_header(config))
+    # Envoy looks at a request's first route alone to see whether to read its body, so the routes before the first one
+    # that asks for the body do without: reading it costs Envoy more than all else it does with a long one.
+    reads = False
     for route in routes:
-        yield from _to_providers(config, route)
+        reads = reads or _asks_body(config, route)
+        yield from _to_providers(config, route, {} if reads else no_body)
     for route in routes:  # the vendor lists its models, and no route takes what names none
         if route.match.models is not None and route.provider and routing.declared_models(config, route) is None:
             match, retry = _conditions(route.match, headers=_MODEL_LIST), config.retry_of(route)
@@ -116,25 +120,40 @@ def _provider_route(
     return _route(name, match, action, {LOCAL_FILTER: off, **filters})
 
 
-def _to_providers(config: Config, route: Route) -> Iterator[route_v3.Route]:
+def _unread() -> dict[str, protobuf.Any]:
+    """Of a route: Envoy does not look into the bodies of its requests."""
+    return {BODY_FILTER: packed(route_v3.FilterConfig(disabled=True))}
+
+
+def _asks_body(config: Config, route: Route) -> bool:
+    """Whether it takes a request's model, or its wish for a stream, to know what becomes of it on this route."""
+    return route.match.models is not None or _streams_apart(config.retry_of(route))
+
+
+def _streams_apart(retry: Retry) -> bool:
+    """Streams have a route of their own where they have a timeout of their own."""
+    return retry.first_byte_timeout != retry.per_try_timeout
+
+
+def _to_providers(config: Config, route: Route, body: Mapping[str, protobuf.Any]) -> Iterator[route_v3.Route]:
     if route.provider is None:
         yield _local(config, _conditions(route.match, models=True))
         return
     if route.match.models is None:
-        off = packed(route_v3.FilterConfig(disabled=True))
         upload = _conditions(route.match, headers=_upload_headers())
-        filters = {FILTER: _streamed(), BODY_FILTER: off}
+        filters = {FILTER: _streamed(), **_unread()}
         yield _provider_route(route.name, upload, _action(config, route, None), filters)
-    yield from _taken(config, route, _conditions(route.match, models=True))
+    yield from _taken(config, route, _conditions(route.match, models=True), body)
 
 
-def _taken(config: Config, route: Route, match: route_v3.RouteMatch) -> Iterator[route_v3.Route]:
-    """Streams have a route of their own where they have a timeout of their own."""
+def _taken(
+    config: Config, route: Route, match: route_v3.RouteMatch, body: Mapping[str, protobuf.Any]
+) -> Iterator[route_v3.Route]:
     retry = config.retry_of(route)
-    if retry.first_byte_timeout != retry.per_try_timeout:
+    if _streams_apart(retry):
         streamed = _match(match.prefix, match.headers, [*match.dynamic_metadata, _metadata("stream", _TRUE)])
-        yield _provider_route(route.name, streamed, _action(config, route, retry, retry.first_byte_timeout), {})
-    yield _provider_route(route.name, match, _action(config, route, retry, retry.per_try_timeout), {})
+        yield _provider_route(route.name, streamed, _action(config, route, retry, retry.first_byte_timeout), body)
+    yield _provider_route(route.name, match, _action(config, route, retry, retry.per_try_timeout), body)
 
 
 def _action(

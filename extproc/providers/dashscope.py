@@ -58,7 +58,7 @@ def chat_request(fields: Fields, model: str, *, multimodal: bool, stream: bool, 
     if stream:
         parameters["incremental_output"] = True
     parameters["result_format"] = "message"
-    messages = [_message(raw, i, multimodal=multimodal) for i, raw in enumerate(jsontext.items(fields["messages"]))]
+    messages = [_message(m, i, multimodal=multimodal) for i, m in enumerate(jsontext.objects(fields["messages"]))]
     return jsontext.dump({"model": model, "input": {"messages": messages}, "parameters": parameters})
 
 
@@ -77,8 +77,7 @@ def _open_interval(raw: Raw) -> Any:
     return min(max(top_p, 1e-6), 0.999999)
 
 
-def _message(raw: Raw, i: int, *, multimodal: bool) -> dict[str, Any]:
-    message = jsontext.fields(raw)
+def _message(message: Fields, i: int, *, multimodal: bool) -> dict[str, Any]:
     converted: dict[str, Any] = {k: message[k] for k in _MESSAGE_KEYS if message.get(k, NULL) != NULL}
     param = f"messages[{i}].content"
     content = _load(message.get("content", NULL), param)

@@ -7,7 +7,7 @@ believed, unless a stream proves to be cumulative (see `_Reader`).
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 import itertools
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from extproc import jsontext, sse
 from extproc.call import Call
@@ -131,6 +131,10 @@ class _Seen:
     arguments: dict[int, _Text] = field(default_factory=dict)
 
 
+_NOTHING: Final = _Seen()
+"""Of a choice that did not speak yet."""
+
+
 class _Reader:
     """Frames → deltas.
 
@@ -145,28 +149,29 @@ class _Reader:
         self._seen: dict[int, _Seen] = {}
         self._held: dict[int, _Choice] = {}
 
-    def deltas(self, choices: list[_Choice]) -> Iterator[_Choice]:
+    def deltas(self, choices: list[_Choice]) -> list[_Choice]:
         """What is new in a frame, and in what was held before it."""
-        if not self._cumulative and any(self._proves(choice) for choice in choices):
+        new = []
+        if not self._cumulative and any(map(self._proves, choices)):
             self._cumulative = True
-            yield from self.close()
+            new = self.close()
         for choice in choices:
             if (held := self._held.pop(choice.index, None)) is not None:
-                yield self._emit(held)
+                new.append(self._emit(held))
             if not self._cumulative and choice.finish is None and self._grown(choice):
                 self._held[choice.index] = choice
             else:
-                yield self._emit(choice)
+                new.append(self._emit(choice))
+        return new
 
-    def close(self) -> Iterator[_Choice]:
+    def close(self) -> list[_Choice]:
         """All that is held: nothing more comes, or the verdict is there."""
         held, self._held = self._held, {}
-        for choice in held.values():
-            yield self._emit(choice)
+        return [self._emit(choice) for choice in held.values()]
 
     def _grown(self, choice: _Choice) -> list[str]:
         """The fields of a choice that repeat all of their text and go on."""
-        seen = self._seen.get(choice.index, _Seen())
+        seen = self._seen.get(choice.index, _NOTHING)
         return [name for name in ("content", "reasoning") if _goes_on(getattr(seen, name).all, getattr(choice, name))]
 
     def _proves(self, choice: _Choice) -> bool:
@@ -176,7 +181,9 @@ class _Reader:
             getattr(choice, name).startswith(getattr(held, name)) for name in self._grown(held)
         ):
             return True
-        seen = self._seen.get(choice.index, _Seen()).arguments
+        if not choice.tools:
+            return False
+        seen = self._seen.get(choice.index, _NOTHING).arguments
         waiting = held.tools if held is not None else {}
         return any(
             _goes_on(seen.get(index, _Text()).all or waiting.get(index, _Tool()).arguments, tool.arguments)
@@ -184,8 +191,11 @@ class _Reader:
         )
 
     def _emit(self, choice: _Choice) -> _Choice:
-        seen = self._seen.setdefault(choice.index, _Seen())
-        if len(self._seen) > _MOST_INDEXES or len(seen.arguments.keys() | choice.tools) > _MOST_INDEXES:
+        if (seen := self._seen.get(choice.index)) is None:
+            seen = self._seen[choice.index] = _Seen()
+        if len(self._seen) > _MOST_INDEXES or len(choice.tools.keys() - seen.arguments) > _MOST_INDEXES - len(
+            seen.arguments
+        ):
             raise BadUpstreamResponse("the vendor's answer has too many choices or tool calls")
         choice.content = self._new(seen.content, choice.content)
         choice.reasoning = self._new(seen.reasoning, choice.reasoning)
@@ -246,7 +256,7 @@ class Chat(Translator):
         self._ended = False
         self._minted = 0
         self._request_id: Any = None
-        self._id: str | None = None
+        self._head: bytes | None = None
 
     # Whole
 
@@ -274,7 +284,8 @@ class Chat(Translator):
         }
 
     def _completion(self, choices: list[dict[str, Any]]) -> bytes:
-        return jsontext.dump(self._envelope("chat.completion", choices) | self._usage_member())
+        head = self._envelope("chat.completion")
+        return jsontext.dump(head | {"choices": choices} | self._usage_member())
 
     def gathered(self, events: Iterable[sse.Event]) -> bytes:
         """A whole answer from the vendor's stream. Raises whatever `event` and `close` do."""
@@ -320,18 +331,21 @@ class Chat(Translator):
             yield self._event([], self._usage_member())
         yield sse.DONE
 
-    def _deltas(self, event: sse.Event) -> Iterator[_Choice]:
+    def _deltas(self, event: sse.Event) -> list[_Choice]:
         if (error := dashscope.event_error(event)) is not None:
             raise error
         self._ended = self._ended or event.is_done
-        if event.data and not self._ended:
-            yield from self._news(self._reader.deltas(self._frame(event.data)))
+        if not event.data or self._ended:
+            return []
+        return self._news(self._reader.deltas(self._frame(event.data)))
 
-    def _news(self, deltas: Iterable[_Choice], *, last: bool = False) -> Iterator[_Choice]:
+    def _news(self, deltas: list[_Choice], *, last: bool = False) -> list[_Choice]:
         """Deltas as the client may have them: nothing behind a choice's finish, thinking where the mode wants it.
         `last`: nothing follows, finish or not."""
+        news = []
         for delta in deltas:
-            sent = self._sent.setdefault(delta.index, _Sent())
+            if (sent := self._sent.get(delta.index)) is None:
+                sent = self._sent[delta.index] = _Sent()
             if sent.finished:
                 continue
             sent.finished = delta.finish is not None
@@ -339,7 +353,8 @@ class Chat(Translator):
                 delta.reasoning = ""
             elif self._mode == "concat":
                 self._concat(delta, sent, last=last or sent.finished)
-            yield delta
+            news.append(delta)
+        return news
 
     def _concat(self, delta: _Choice, sent: _Sent, *, last: bool) -> None:
         """Move thinking into the content, as one `<think>` block before it. What is thought after the answer began
@@ -423,11 +438,9 @@ class Chat(Translator):
         }
         return {"usage": converted | {name: value for name, value in details.items() if isinstance(value, dict)}}
 
-    def _envelope(self, object: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
-        # The first chunk settles the id: a frame that makes none need not have brought the vendor's.
-        self._id = self._id or f"chatcmpl-{self._request_id or format(self._call.nonce, '024x')}"
-        head = {"id": self._id, "object": object, "created": self._call.now, "model": self._model}
-        return head | {"choices": choices}
+    def _envelope(self, object: str) -> dict[str, Any]:
+        id = f"chatcmpl-{self._request_id or format(self._call.nonce, '024x')}"
+        return {"id": id, "object": object, "created": self._call.now, "model": self._model}
 
     def _chunk(self, choice: _Choice, delta: dict[str, Any], finish: str | None = None) -> sse.Event:
         chunk: dict[str, Any] = {"index": choice.index, "delta": delta, "finish_reason": finish}
@@ -436,7 +449,11 @@ class Chat(Translator):
         return self._event([chunk])
 
     def _event(self, choices: list[dict[str, Any]], more: dict[str, Any] | None = None) -> sse.Event:
-        return sse.Event(jsontext.dump(self._envelope("chat.completion.chunk", choices) | (more or {})))
+        """A chunk. All begin as the first one: a frame that makes none need not have brought the vendor's id."""
+        if self._head is None:
+            self._head = jsontext.dump(self._envelope("chat.completion.chunk"))[:-1] + b',"choices":'
+        tail = b"}" if more is None else b"," + jsontext.dump(more)[1:]
+        return sse.Event(self._head + jsontext.dump(choices) + tail)
 
     def _mint(self) -> str:
         self._minted += 1

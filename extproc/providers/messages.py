@@ -19,7 +19,7 @@ _SYSTEM = ("system", "developer")
 def _roles(messages: Raw) -> list[Any]:
     """Raises `InvalidParameter` unless `messages` is an array of objects."""
     try:
-        opened = [jsontext.fields(message) for message in jsontext.items(messages)]
+        opened = jsontext.objects(messages)
     except NotJson:
         raise InvalidParameter("messages must be an array of objects", param="messages") from None
     return [jsontext.peek(message.get("role", NULL)) for message in opened]

@@ -50,13 +50,16 @@ class Translator(ABC):
 
 def read_usage(usage: Any) -> Usage:
     """Token counts by their chat (`prompt_tokens`) or their Responses and DashScope names (`input_tokens`)."""
-    counts: Mapping[str, Any] = usage if isinstance(usage, dict) else {}
-
-    def count(*names: str) -> int | None:
-        return next((n for n in map(jsontext.whole, map(counts.get, names)) if n is not None), None)
-
-    prompt, completion = count("prompt_tokens", "input_tokens"), count("completion_tokens", "output_tokens")
-    total = count("total_tokens")
+    if not isinstance(usage, dict):
+        return Usage()
+    prompt = _count(usage, "prompt_tokens", "input_tokens")
+    completion = _count(usage, "completion_tokens", "output_tokens")
+    total = jsontext.whole(usage.get("total_tokens"))
     if total is None and (prompt is not None or completion is not None):
         total = (prompt or 0) + (completion or 0)
     return Usage(prompt, completion, total)
+
+
+def _count(usage: Mapping[str, Any], name: str, other: str) -> int | None:
+    known = jsontext.whole(usage.get(name))
+    return known if known is not None else jsontext.whole(usage.get(other))

@@ -302,3 +302,27 @@ def test_a_vendor_s_own_limits() -> None:
     assert "outlier_detection" not in b
     assert b["circuit_breakers"]["thresholds"][0]["max_requests"] == 7
     assert a["circuit_breakers"]["thresholds"][0]["max_retries"] >= 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("given", "looked_into"),
+    [
+        ([{"provider": "a"}], []),
+        ([{"provider": "a", "match": {"models": ["m"]}}, {"provider": "b"}], ["0", "1"]),
+        ([{"provider": "a", "match": {"pathPrefix": "/x"}}, {"provider": "b", "match": {"models": ["m"]}}], ["1"]),
+        ([{"provider": "a", "retry": {"attempts": 2, "firstByteTimeout": "2s"}}], ["0"]),
+        ([{"provider": "a", "retry": {"attempts": 2, "perTryTimeout": "2s", "firstByteTimeout": "2s"}}], []),
+    ],
+)
+def test_envoy_looks_into_bodies_only_from_the_first_route_on_that_asks(
+    given: list[dict[str, Any]], looked_into: list[str]
+) -> None:
+    """It decides by the route that a request has before its body was read, so what stands behind must be read too."""
+    named = [{"name": str(i), **route} for i, route in enumerate(given)]
+    document = json.loads(bootstrap(Config.model_validate({**CHAINS, "routes": named}), UPSTREAM))
+    found = [
+        route["name"]
+        for route in routes(document)
+        if targets(route) and "envoy.filters.http.json_to_metadata" not in route["typed_per_filter_config"]
+    ]
+    assert list(dict.fromkeys(found)) == looked_into

@@ -71,3 +71,24 @@ def test_peek_finds_or_does_not() -> None:
     for text in (b'{"error": {"n": 1e400}}', b'{"error": {"n": {"code": 1}}}', b'{"error": null}', b"[]", b"<html>"):
         assert jsontext.peek(text, "error", "n", "x") is None
     assert jsontext.peek(b'{"n": 1e400}', "n") is None
+
+
+@pytest.mark.parametrize("text", [b'[{"a": 1.10, "b": "x"}, {}]', rb' [{"a":"\ud83d"} , {"\udc00" : {"x":1}}]', b"[]"])
+def test_objects_are_read_at_once_as_one_by_one(text: bytes) -> None:
+    assert jsontext.objects(text) == [jsontext.fields(raw) for raw in jsontext.items(text)]
+
+
+@pytest.mark.parametrize("text", [b'{"a": 1}', b"[1]", b'["x"]', rb'[{}, "\ud83d"]', b"[{}", b"[null]"])
+def test_what_is_no_array_of_objects(text: bytes) -> None:
+    with pytest.raises(NotJson):
+        jsontext.objects(text)
+
+
+@pytest.mark.parametrize("before", range(16360, 16390))
+def test_utf_8_is_checked_whatever_pieces_a_long_text_is_read_in(before: int) -> None:
+    jsontext.check(b'"' + b"x" * before + "你😀".encode() + b"x" * 20000 + b'"')
+    for wrong in (b"\xe4\xbd", b"\xff", b"\xed\xa0\x80"):
+        with pytest.raises(NotJson):
+            jsontext.fields(b'{"a":"' + b"x" * before + wrong + b"x" * 20000 + b'"}')
+        with pytest.raises(NotJson):
+            jsontext.check(b'"' + b"x" * before + wrong + b'"')
