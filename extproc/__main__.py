@@ -14,7 +14,7 @@ from typing import Any, TypeVar, get_args
 import click
 
 from extproc import __version__, envoy_process, logs, run
-from extproc.load import ConfigError, StandIn, load, take
+from extproc.load import ConfigError, StandIn, load
 from extproc.loop import on_loop
 from extproc.placement import LEAST_ENVOY, ControlPlane, Placement
 from extproc.places import UNIX, Place, Tls, UnixSocket, places
@@ -384,12 +384,13 @@ def import_command(path: Path, keep_keys: bool) -> None:
     """Print a Higress WasmPlugin file as this project's configuration; what is lost is said, and makes the exit 1."""
     from extproc import imports
 
-    taken = take(path, os.environ, keep_keys=keep_keys)
-    click.echo(imports.as_yaml(taken, str(path)), nl=False)
-    for line in imports.report(taken, str(path)):
+    taken = imports.take(path, os.environ, keep_keys=keep_keys)
+    if not taken.wrong:
+        click.echo(imports.as_yaml(taken), nl=False)
+    for line in imports.report(taken):
         click.echo(line, err=True)
-    if taken.lost:
-        sys.exit(1)
+    if taken.wrong or taken.lost:
+        sys.exit(2 if taken.wrong else 1)
 
 
 @cli.command()
