@@ -18,6 +18,7 @@ from extproc.higress import provider_id
 from extproc.load import Loading, token_entries
 from extproc.masking import SECRET_NAME, mask
 from extproc.placeholders import VARIABLE, is_literal
+from extproc.wording import MOST_QUOTED
 
 _URLS = ("azureServiceUrl", "openaiCustomUrl")
 _PUBLIC = ("api-version",)
@@ -115,12 +116,13 @@ class Naming:
         """A URL with names for its password, its parameters and what looks like a key in its path; what is behind a #
         is never sent, and left out."""
         found = _URL.match(self._login(url, owner, key, str))
-        if found is None or found[1].lower() == "file://":
+        if found is None:
             return url
         scheme, login, host, path, query = found.groups()
 
         def segment(text: str) -> str:
-            return self._pieces(text, f"{owner}_PATH", f"the key in {key}") if mask(text) != text else text
+            may_be_key = mask(text) != text or "@" in text  # a password with a / in it ends here
+            return self._pieces(text, f"{owner}_PATH", f"the key in {key}") if may_be_key else text
 
         def parameter(pair: str) -> str:
             name, is_, value = pair.partition("=")
@@ -210,4 +212,5 @@ def secrets(data: object, name: str = "") -> Iterator[str]:
             found += [url[2].rpartition(":")[2].removesuffix("@")]
             pairs = (pair.partition("=") for pair in url[5][1:].split("&"))
             found += [value or name for name, _, value in pairs if name not in _PUBLIC]
-        yield from (text for f in found if len(text := f.strip()) >= _SHORTEST and is_literal(text))
+        cut = [text[:MOST_QUOTED] for text in found]  # as a message has it
+        yield from (text for f in (*found, *cut) if len(text := f.strip()) >= _SHORTEST and is_literal(text))

@@ -194,6 +194,7 @@ def qwen(more: str, type: str = "qwen") -> str:
     return rule(f"{{provider: {{type: {type}, {more}}}}}")
 
 
+LONG = f"PlantedKey{40 * 'x'}"
 AZURE = "{provider: {type: azure, apiToken: PlantedKey, azureServiceUrl: '%s'}}"
 CLIENTS = """\
 providers: [{type: openai, apiTokens: [PlantedKeyProvider]}]
@@ -223,6 +224,7 @@ SECRETS = [
     ("azureServiceUrl with a password alone", rule(AZURE % "https://:PlantedKey@r.azure.com/openai/v1"), 2),
     ("azureServiceUrl behind #", rule(AZURE % "https://r.azure.com/openai/v1#PlantedKey"), 0),
     ("openaiCustomUrl", qwen("openaiCustomUrl: 'my.host/v1?subscription-key=PlantedKey${OTHER}'", "openai"), 0),
+    ("a password with a slash", qwen("openaiCustomUrl: 'https://u:1/PlantedKey@my.host/v1'", "openai"), 0),
     ("a key in a path", qwen("openaiCustomUrl: 'https://my.host/sk-PlantedKey/v1'", "openai"), 0),
     ("an endpoint with a password", qwen("apiToken: x, endpoint: 'http://:PlantedKey@h'"), 2),
     (
@@ -257,6 +259,8 @@ SECRETS = [
     ),
     ("keys of other vendors", qwen("apiToken: x, awsSecretKey: PlantedKey, moonshotFileId: PlantedKey"), 1),
     ("a key as a name", rule("{activeProviderId: PlantedKey, providers: [{type: qwen, apiToken: PlantedKey}]}"), 2),
+    ("a long key in a wrong place", qwen(f"apiToken: {40 * 'x'}{LONG}, protocol: {40 * 'x'}{LONG}"), 2),
+    ("a context in a file", qwen("apiToken: x, context: {fileUrl: 'file://u:PlantedKey@h/a?b=PlantedKey'}"), 0),
     ("a key in a wrong place", qwen("apiToken: PlantedKey, protocol: PlantedKey"), 2),
     ("a name that begins with a digit", qwen("apiToken: PlantedKey, id: 9router"), 0),
     ("names that are alike", rule("{provider: {type: qwen, id: a.b, apiToken: PlantedKey}}",
