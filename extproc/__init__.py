@@ -13,8 +13,9 @@ to this package, which decides provider, key and model and translates bodies and
     bystander   pure  counts the tokens of an answer that goes past unchanged
     outgoing    pure  which headers leave, in either direction
 
-Around it: `config`, `blocks`, `patterns` (what a configuration means), `load`, `files`, `yamlfile`, `higress`,
-`environment` (where it comes from), `imports` (a Higress file in our words), `wording`, `masking` (what is said of it),
+Around it: `config`, `blocks`, `patterns` (what a configuration means), `load`, `placeholders`, `files`,
+`yamlfile`, `higress`, `environment` (where it comes from), `imports`, `naming` (a Higress file in our words),
+`wording`, `advice`, `masking` (what is said of it),
 `bootstrap/`, `envoy_process`, `xds`, `placement`, `agreed` (Envoy's side), `keys` (which key is used next),
 `kept_keys`, `health`, `shared_keys` (what happens to keys beside the exchanges), `run`, `sidecar`, `supervisor`,
 `places`, `worker`, `channel`, `listening`, `live`, `watch`, `contexts`, `admin`, `logs` (the processes) and `simulate`

@@ -3,118 +3,22 @@
 Exit codes: 0 done, 1 it failed while running, 2 wrong use or wrong configuration.
 """
 
-from collections.abc import Callable
 import json
 import os
 from pathlib import Path
-import socket
 import sys
-from typing import Any, TypeVar, get_args
+from typing import get_args
 
 import click
 
-from extproc import __version__, envoy_process, logs, run
-from extproc.load import ConfigError, StandIn, load, take
+from extproc import __version__, envoy_process, logs, options, run
+from extproc.load import ConfigError, StandIn, load
 from extproc.loop import on_loop
+from extproc.options import ACCESS_LOG, FILE, AddressType, ModeType, PlaceType, shown
 from extproc.placement import LEAST_ENVOY, ControlPlane, Placement
-from extproc.places import UNIX, Place, Tls, UnixSocket, places
+from extproc.places import Place, Tls, UnixSocket, places
 from extproc.run import Address
 from extproc.supervisor import cores
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-class _AddressType(click.ParamType[Address]):
-    """`listens`: it is an address of this machine, so a name is resolved."""
-
-    name = "HOST:PORT"
-
-    def __init__(self, *, listens: bool) -> None:
-        self._listens = listens
-
-    def convert(self, value: str | Address, param: click.Parameter | None, ctx: click.Context | None) -> Address:
-        if isinstance(value, Address):
-            return value
-        host, _, port = value.rpartition(":")
-        if not port.isdecimal() or int(port) > 65535:
-            self.fail(f"{value!r} is not HOST:PORT", param, ctx)
-        host = host.strip("[]") or "127.0.0.1"
-        if not self._listens:
-            return Address(host, int(port))
-        try:  # Envoy listens on addresses only
-            return Address(str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0]), int(port))
-        except OSError:
-            self.fail(f"{host!r} is neither an address nor a name that resolves to one", param, ctx)
-
-
-class _PlaceType(click.ParamType[Place]):
-    """`HOST:PORT` or `unix:PATH`."""
-
-    name = "HOST:PORT|unix:PATH"
-
-    def __init__(self, *, listens: bool) -> None:
-        self._address = _AddressType(listens=listens)
-
-    def convert(self, value: str | Place, param: click.Parameter | None, ctx: click.Context | None) -> Place:
-        if isinstance(value, UnixSocket):
-            return value
-        if not isinstance(value, str) or not value.startswith(UNIX):
-            return self._address.convert(value, param, ctx)
-        if not value.startswith(f"{UNIX}/"):
-            self.fail(f"{value!r} is not unix: and an absolute path", param, ctx)
-        return UnixSocket(f"/{value.removeprefix(UNIX).lstrip('/')}")  # unix:///path is another way to write it
-
-
-class _ModeType(click.ParamType[int]):
-    name = "MODE"
-
-    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        try:
-            mode = int(value, 8)
-        except ValueError:
-            mode = -1
-        if not 0 <= mode <= 0o777:
-            self.fail(f"{value!r} is not a file mode such as 600 or 660", param, ctx)
-        return mode
-
-
-_file = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-_config = click.option(
-    "--config",
-    "path",
-    type=click.Path(path_type=Path),
-    help="Configuration file: this project's YAML or Higress WasmPlugin documents. Without it the environment counts.",
-)
-_log_format = click.option("--log-format", type=click.Choice(["console", "json"]), default="console", show_default=True)
-_log_level = click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
-)
-_stand_in = click.option(
-    "--stand-in", metavar="URL", callback=lambda _ctx, _param, url: url and StandIn(url, run.SIMULATED_KEY),
-    help="Where simulated vendors (`extproc simulate`) stand in for every service without a key.",
-)  # fmt: skip
-_placement = click.option(
-    "--placement", type=click.Choice(get_args(Placement)), default="upstream", show_default=True,
-    help="Where Envoy has the filter: in the providers' clusters (fallback, retries), or before the routes.",
-)  # fmt: skip
-_grace = click.option(
-    "--drain-seconds", "grace", type=click.FloatRange(min=0), default=run.DRAIN_SECONDS, show_default=True,
-    help="How long open exchanges may finish after a stop was asked for.",
-)  # fmt: skip
-
-_workers = click.option(
-    "--workers", type=click.IntRange(1, 256), help="Worker processes; by default what the configuration says."
-)
-
-
-_ACCESS_LOG = "File for Envoy's access log, such as /dev/stdout"
-
-
-def _address(flag: str, default: str, help: str) -> Callable[[F], F]:
-    return click.option(flag, type=_AddressType(listens=True), default=default, show_default=True, help=help)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -124,27 +28,22 @@ def cli() -> None:
 
 
 @cli.command()
-@_config
-@click.option(
+@options.config_file
+@shown(
     "--listen",
-    type=_PlaceType(listens=True),
+    type=PlaceType(listens=True),
     default="127.0.0.1:9000",
-    show_default=True,
     help="Where Envoy reaches the first worker (gRPC); the others have the next ports, or PATH.1, PATH.2, …",
 )
-@click.option(
-    "--socket-mode", type=_ModeType(), default="600", show_default=True, help="Who may use a Unix socket, in octal."
-)
-@click.option("--tls-cert", type=_file, help="Certificate chain (PEM); with --tls-key and --tls-client-ca: mutual TLS.")
-@click.option("--tls-key", type=_file, help="Its key.")
-@click.option("--tls-client-ca", type=_file, help="Who signs Envoy's certificate; without one Envoy is refused.")
-@_address("--admin", "127.0.0.1:8081", "/healthz, /readyz, /version, /config.")
-@_workers
-@_stand_in
+@shown("--socket-mode", type=ModeType(), default="600", help="Who may use a Unix socket, in octal.")
+@click.option("--tls-cert", type=FILE, help="Certificate chain (PEM); with --tls-key and --tls-client-ca: mutual TLS.")
+@click.option("--tls-key", type=FILE, help="Its key.")
+@click.option("--tls-client-ca", type=FILE, help="Who signs Envoy's certificate; without one Envoy is refused.")
+@options.admin
+@options.workers
+@options.stand_in
 @click.option("--xds-dir", type=click.Path(path_type=Path), help="Keep what `extproc envoy --xds-dir` wrote fresh.")
-@_log_format
-@_log_level
-@_grace
+@options.serving
 def serve(
     path: Path | None,
     listen: Place,
@@ -166,23 +65,21 @@ def serve(
     if tls is None and (tls_cert or tls_key or tls_client_ca):
         raise click.UsageError("--tls-cert, --tls-key and --tls-client-ca belong together")
     door = run.Door(listen, tls, socket_mode)
-    options = run.ServeOptions(door, admin, grace, workers, run.Logging(log_format, log_level), xds_dir)
-    on_loop(lambda: run.serve(run.Source(path, os.environ, stand_in), options))
+    chosen = run.ServeOptions(door, admin, grace, workers, run.Logging(log_format, log_level), xds_dir)
+    on_loop(lambda: run.serve(run.Source(path, os.environ, stand_in), chosen))
 
 
 @cli.command("run")
-@_config
-@_address("--listen", "127.0.0.1:8080", "Where Envoy takes requests.")
-@_address("--admin", "127.0.0.1:8081", "/healthz, /readyz, /version, /config.")
-@_workers
+@options.config_file
+@options.address("--listen", "127.0.0.1:8080", "Where Envoy takes requests.")
+@options.admin
+@options.workers
 @click.option("--simulate", is_flag=True, help="Simulated vendors stand in for every service without a key.")
 @click.option("--demo", is_flag=True, help="Show one streamed chat once requests are routed.")
-@click.option("--access-log", default="", help=f"{_ACCESS_LOG}; none by default.")
-@_placement
-@click.option("--concurrency", type=click.IntRange(min=1), default=2, show_default=True, help="Envoy's worker threads.")
-@_log_format
-@_log_level
-@_grace
+@click.option("--access-log", default="", help=f"{ACCESS_LOG}; none by default.")
+@options.placement
+@shown("--concurrency", type=click.IntRange(min=1), default=2, help="Envoy's worker threads.")
+@options.serving
 def run_command(
     path: Path | None,
     listen: Address,
@@ -200,29 +97,22 @@ def run_command(
     """The sidecar and a real Envoy, supervised: when one dies, all stop."""
     logs.configure(log_format, log_level)
     logging = run.Logging(log_format, log_level)
-    options = run.RunOptions(listen, admin, grace, workers, logging, demo, access_log or None, concurrency, placement)
-    on_loop(lambda: run.run(run.Source(path, os.environ), options, simulate=simulate))
+    chosen = run.RunOptions(listen, admin, grace, workers, logging, demo, access_log or None, concurrency, placement)
+    on_loop(lambda: run.run(run.Source(path, os.environ), chosen, simulate=simulate))
 
 
 @cli.command()
-@_config
-@_address("--listen", "0.0.0.0:8080", "Where Envoy takes requests.")
-@_address("--envoy-admin", "127.0.0.1:9901", "Envoy's own admin interface.")
+@options.config_file
+@options.address("--listen", "0.0.0.0:8080", "Where Envoy takes requests.")
+@options.address("--envoy-admin", "127.0.0.1:9901", "Envoy's own admin interface.")
 @click.option(
     "--envoy-stats",
-    type=_AddressType(listens=True),
+    type=AddressType(listens=True),
     help="Where Envoy answers /ready and /stats/prometheus, and nothing else; nowhere by default.",
 )
-@click.option(
-    "--sidecar",
-    type=_PlaceType(listens=False),
-    multiple=True,
-    default=["127.0.0.1:9000"],
-    show_default=True,
-    help="HOST:PORT or unix:PATH of the sidecar's first worker, the others are beside it; or, several times, of each.",
-)
-@_workers
-@_stand_in
+@options.sidecar("127.0.0.1:9000", "HOST:PORT or unix:PATH")
+@options.workers
+@options.stand_in
 @click.option(
     "--xds-dir",
     type=click.Path(path_type=Path, resolve_path=True),
@@ -236,10 +126,10 @@ def run_command(
     "--sidecar-tls-secrets",
     help="Directory for two files that tell Envoy to watch these three. The bootstrap names it: Envoy needs it there.",
 )
-@_placement
-@click.option("--access-log", default="/dev/stdout", show_default=True, help=f"{_ACCESS_LOG}; empty for none.")
+@options.placement
+@shown("--access-log", default="/dev/stdout", help=f"{ACCESS_LOG}; empty for none.")
 @click.option("--ca-file", help="The CA bundle on Envoy's machine; by default this machine's.")
-@click.option("--format", "kind", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True)
+@shown("--format", "kind", type=click.Choice(["yaml", "json"]), default="yaml")
 @click.option("--no-validate", is_flag=True, help="Do not let an Envoy of this machine check it first.")
 def envoy(
     path: Path | None,
@@ -279,7 +169,7 @@ def envoy(
         Path(secrets).mkdir(parents=True, exist_ok=True)
         for name, text in bootstrap.secrets(tls).items():
             Path(secrets, name).write_text(text)
-    options = bootstrap.Options(
+    chosen = bootstrap.Options(
         host=listen.host,
         port=listen.port,
         admin_host=envoy_admin.host,
@@ -294,25 +184,18 @@ def envoy(
         xds_directory=None if xds_dir is None else str(xds_dir),
     )
     if not no_validate:
-        _validate(bootstrap.bootstrap(loaded.config, bootstrap.static(options)))
+        _validate(bootstrap.bootstrap(loaded.config, bootstrap.static(chosen)))
     if xds_dir is not None:
-        xds.created(xds_dir, options, loaded)
-    text = bootstrap.bootstrap(loaded.config, options)
+        xds.created(xds_dir, chosen, loaded)
+    text = bootstrap.bootstrap(loaded.config, chosen)
     click.echo(bootstrap.as_yaml(text) if kind == "yaml" else text, nl=False)
 
 
 @cli.command()
 @click.argument("plane", type=click.Choice(get_args(ControlPlane)), metavar="GATEWAY")
-@_config
-@click.option(
-    "--sidecar",
-    type=_PlaceType(listens=False),
-    multiple=True,
-    default=["ai-proxy.ai-proxy.svc.cluster.local:9000"],
-    show_default=True,
-    help="HOST:PORT of the sidecar's first worker, the others are beside it; or, several times, of each.",
-)
-@_workers
+@options.config_file
+@options.sidecar("ai-proxy.ai-proxy.svc.cluster.local:9000", "HOST:PORT")
+@options.workers
 @click.option("--namespace", help="Where the gateway is; by default where its own installation has it.")
 @click.option("--gateway", help="Which gateway: a label of its pods, KEY=VALUE; for envoy-gateway the Gateway's name.")
 @click.option(
@@ -328,7 +211,7 @@ def attach(
     routes: tuple[str, ...],
 ) -> None:
     """Print what puts the sidecar into a gateway that you have: envoy, istio, higress or envoy-gateway."""
-    from extproc.bootstrap import attachments, options  # slow to import
+    from extproc.bootstrap import Options, attachments  # slow to import
 
     loaded = load(path, os.environ, keyless=path is not None)
     run.check_placement("listener", LEAST_ENVOY, loaded)
@@ -347,7 +230,7 @@ def attach(
     if plane != "envoy" and any(isinstance(place, UnixSocket) for place in sidecar):
         raise click.UsageError("--sidecar unix: is for an Envoy on the sidecar's machine: use HOST:PORT")
     where = _sidecars(sidecar, workers or loaded.config.workers or 1)
-    documents = attachments.attachment(plane, loaded.config, options.Options(sidecars=where), there)
+    documents = attachments.attachment(plane, loaded.config, Options(sidecars=where), there)
     click.echo(attachments.as_yaml(documents), nl=False)
 
 
@@ -369,7 +252,7 @@ def _validate(bootstrap: str) -> None:
 
 
 @cli.command()
-@_config
+@options.config_file
 def check(path: Path | None) -> None:
     """Print what was understood of a configuration."""
     from extproc.describe import describe
@@ -378,18 +261,19 @@ def check(path: Path | None) -> None:
 
 
 @cli.command("import")
-@click.argument("path", type=_file, metavar="FILE")
+@click.argument("path", type=FILE, metavar="FILE")
 @click.option("--keep-keys", is_flag=True, help="Leave vendors' keys in it, instead of ${NAME}s for the environment.")
 def import_command(path: Path, keep_keys: bool) -> None:
     """Print a Higress WasmPlugin file as this project's configuration; what is lost is said, and makes the exit 1."""
     from extproc import imports
 
-    taken = take(path, os.environ, keep_keys=keep_keys)
-    click.echo(imports.as_yaml(taken, str(path)), nl=False)
-    for line in imports.report(taken, str(path)):
+    taken = imports.take(path, os.environ, keep_keys=keep_keys)
+    if not taken.wrong:
+        click.echo(imports.as_yaml(taken), nl=False)
+    for line in imports.report(taken):
         click.echo(line, err=True)
-    if taken.lost:
-        sys.exit(1)
+    if taken.wrong or taken.lost:
+        sys.exit(2 if taken.wrong else 1)
 
 
 @cli.command()
@@ -401,13 +285,9 @@ def schema() -> None:
 
 
 @cli.command()
-@_address("--listen", "127.0.0.1:9100", "Where the vendors are simulated.")
-@click.option(
-    "--latency", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Seconds before an answer."
-)
-@click.option(
-    "--interval", type=click.FloatRange(min=0), default=0.03, show_default=True, help="Seconds between chunks."
-)
+@options.address("--listen", "127.0.0.1:9100", "Where the vendors are simulated.")
+@shown("--latency", type=click.FloatRange(min=0), default=0.0, help="Seconds before an answer.")
+@shown("--interval", type=click.FloatRange(min=0), default=0.03, help="Seconds between chunks.")
 @click.option("--chunk-size", type=click.IntRange(min=1), help="Cut answers into writes of so many bytes.")
 @click.option("--strict-host", is_flag=True, help="Refuse requests under another Host than the vendor's.")
 def simulate(listen: Address, latency: float, interval: float, chunk_size: int | None, strict_host: bool) -> None:
@@ -422,8 +302,8 @@ def simulate(listen: Address, latency: float, interval: float, chunk_size: int |
         sys.stdout.flush()
 
     run.check_free(listen)
-    options = Options(latency=latency, interval=interval, chunk_size=chunk_size, strict_host=strict_host)
-    on_loop(lambda: run.until_stopped(serve(listen.host, listen.port, options, ready)))
+    chosen = Options(latency=latency, interval=interval, chunk_size=chunk_size, strict_host=strict_host)
+    on_loop(lambda: run.until_stopped(serve(listen.host, listen.port, chosen, ready)))
 
 
 def main() -> None:

@@ -101,6 +101,19 @@ def is_plain(text: str) -> bool:
     return text.isascii() and text.isprintable() and " " not in text
 
 
+ID = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""What a provider may be called: Envoy's names and log lines have it."""
+
+
+def _filled(value: Any, info: ValidationInfo) -> Any:
+    fill: Callable[[str], str] = (info.context or {}).get("fill", str)
+    return fill(value) if isinstance(value, str) else value
+
+
+Filled = BeforeValidator(_filled, json_schema_input_type=str)
+"""For a URL that may hold a secret: `${NAME}` in it, but not in the place of its host, is read from the environment."""
+
+
 def _http_url(value: str) -> str:
     try:
         parts = urlsplit(value)
@@ -117,7 +130,7 @@ HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
 def _origin_url(value: str) -> str:
     parts = urlsplit(_http_url(value))
-    if parts.path.strip("/") or parts.query or parts.fragment or parts.username or not is_plain(value):
+    if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc or not is_plain(value):
         raise ValueError("must be a bare http:// or https:// address: host and port, no path")
     return f"{parts.scheme}://{parts.netloc}"
 
@@ -205,7 +218,7 @@ class ContextFile(Block):
     Higress' `serviceName` and `servicePort` are accepted and not needed.
     """
 
-    file_url: str
+    file_url: Annotated[str, Filled]
     refresh: Seconds = 300.0
     max_bytes: int = Field(default=1 << 20, gt=0)
     service_name: str | None = None

@@ -3,8 +3,7 @@
 Rule: pure, and no secret: of a key at most the last four characters.
 """
 
-from collections.abc import Iterator
-import re
+from collections.abc import Collection, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +13,7 @@ from extproc.blocks import Recycle
 from extproc.clients import Client
 from extproc.config import Config, Group, Route, Step
 from extproc.load import Loaded
-from extproc.masking import mask
+from extproc.masking import SECRET_NAME, mask, one_line
 from extproc.patterns import ModelMapping, NamePatterns
 from extproc.providers import Azure, OpenAI, Provider, Qwen
 
@@ -50,12 +49,7 @@ def describe(loaded: Loaded) -> str:
         lines += ["", "Shared", f"  which keys rest, through {config.redis.place} under {config.redis.key_prefix}"]
     if loaded.notes:
         lines += ["", "Notes", *(f"  {note}" for note in loaded.notes)]
-    return "".join(f"{_one_line(mask(line))}\n" for line in lines)
-
-
-def _one_line(text: str) -> str:
-    """Text with control characters as escapes, so that nothing it quotes looks like a line of its own."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(f"{one_line(mask(line))}\n" for line in lines)
 
 
 def _steps(route: Route) -> str:
@@ -94,15 +88,16 @@ def _rights(client: Client) -> Iterator[str]:
     yield f"route {' or '.join(client.routes)}" if client.routes else "any route"
 
 
-_SECRET_HEADER = re.compile("auth|key|cookie|token|secret|passw|credential|signature", re.I)
+def is_credential(name: str, value: str, shown: Collection[str]) -> bool:
+    """Whether a header's value is a secret: a client's key, not one of the names of services that are `shown`."""
+    return bool(SECRET_NAME.search(name)) and value.rpartition(" ")[2] not in shown
 
 
 def _header_value(name: str, value: str, shown: set[str]) -> str:
-    """A credential that is a client's key, not the name of a service, is a secret too."""
-    if not _SECRET_HEADER.search(name):
+    if not is_credential(name, value, shown):
         return value
     scheme, _, credential = value.rpartition(" ")
-    return value if credential in shown else f"{scheme} {redact(credential)}".strip()
+    return f"{scheme} {redact(credential)}".strip()
 
 
 def redact(secret: str) -> str:
@@ -223,14 +218,15 @@ _DESCRIPTIONS = {
     "apiTokens": "The vendor's keys, one chosen per request: the key itself, ${NAME} from the environment (a comma "
     "separated list) or file:PATH of a secret file.",
     "azureServiceUrl": "https://R/openai/deployments/D/chat/completions?api-version=V, "
-    "https://R/openai/deployments/D?api-version=V, https://R?api-version=V or https://R/openai/v1.",
+    "https://R/openai/deployments/D?api-version=V, https://R?api-version=V or https://R/openai/v1; ${NAME} "
+    "behind the host comes from the environment.",
     "caFile": "A PEM bundle that replaces the system's certificate authorities; relative to this file.",
     "clients": "Who may come in; without it everybody who reaches the port.",
     "context": "A text that goes into every chat as a system message before the first other message.",
     "corsOrigins": "Origins that browsers may call from; preflights are answered by Envoy.",
     "customSettings": "Values put into requests, in this order, before they are converted.",
     "endpoint": "Where to connect instead of the vendor's address: scheme, host and port.",
-    "fileUrl": "Where the text is: http://, https:// or file://.",
+    "fileUrl": "Where the text is: http://, https:// or file://; ${NAME}, not as the host, comes from the environment.",
     "fixedTemperatureModels": "The vendor's names of models that are not sent a temperature.",
     "headers": "Header names and their exact values.",
     "hosts": "Host names without port, in any case; * at one end stands for any text: *.example.com, example.*, *.",
@@ -256,7 +252,8 @@ _DESCRIPTIONS = {
     "Client.routes": "The names of the routes that it may use; all if absent.",
     "Route.name": "The route's name in logs and metrics.",
     "CustomSetting.name": "What to set: see mode.",
-    "openaiCustomUrl": "Another server that speaks OpenAI's API: a base URL or the full URL of one API.",
+    "openaiCustomUrl": "Another server that speaks OpenAI's API: a base URL or the full URL of one API; ${NAME} behind "
+    "the host comes from the environment.",
     "overwrite": "false: only where the request does not say it.",
     "pathPrefix": "How the raw path begins.",
     "protocol": "openai: clients speak OpenAI's API. original: they speak the vendor's own.",

@@ -56,7 +56,13 @@ def variable(service: str, key: str) -> str:
 def key_variable(service: str) -> str:
     """The environment variable for the keys of a provider: that of the service of its name, or one made from it."""
     known = _SERVICES.get({"azure": "azure-openai"}.get(service, service))
-    return known.key if known else f"{re.sub(r'[^A-Za-z0-9]+', '_', service).upper()}_API_KEY"
+    return known.key if known else legal_name(f"{service}_API_KEY")
+
+
+def legal_name(text: str) -> str:
+    """A variable's name made from text: capitals, digits and `_`, the first no digit (POSIX, XBD 8.1)."""
+    name = re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_").upper()
+    return f"AI_{name}" if name[:1].isdigit() else name
 
 
 def native(environ: Mapping[str, str], *, stand_in: bool = False) -> tuple[dict[str, Any], tuple[str, ...]]:

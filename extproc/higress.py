@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import re
 from typing import Any
 
+from extproc.agreed import SIDECAR_CLUSTER
+from extproc.blocks import ID
 from extproc.config import did_you_mean
 
 UNSUPPORTED_TYPES = frozenset(
@@ -69,13 +71,16 @@ class Fault:
 
 @dataclass(slots=True)
 class Translation:
-    """Native configuration: lists for `providers` and `routes`, and the providers that take what is left over."""
+    """Native configuration: lists for `providers` and `routes`, and the providers that take what is left over.
+
+    `stale`: what is wrong with rules, or a `defaultConfig`, that choose no usable provider; such rules refuse."""
 
     providers: list[Any] = field(default_factory=list)
     routes: list[Any] = field(default_factory=list)
     defaults: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    stale: list[Fault] = field(default_factory=list)
 
 
 def is_ai_proxy(plugin: Mapping[str, Any]) -> bool:
@@ -131,6 +136,26 @@ def provider_id(provider: object) -> str:
     return str(provider.get("id") or provider.get("type") or "") if isinstance(provider, Mapping) else ""
 
 
+def _choice(config: Mapping[str, Any], location: Location) -> tuple[Any | None, list[str], list[Fault]]:
+    """As `active_provider`, where an id that is of no use here is a fault too."""
+    provider, others, faults = active_provider(config, location)
+    problem = _unusable(provider)
+    if problem is None:
+        return provider, others, faults
+    steps = ("provider", "id") if config.get("provider") is not None else ("activeProviderId",)
+    return None, others, [Fault((*location, *steps), problem)]
+
+
+def _unusable(provider: object) -> str | None:
+    """What is wrong with the id of a provider block, if it is none that a provider here can have."""
+    id = provider_id(provider)
+    if id == SIDECAR_CLUSTER:
+        return f"the id {id!r} is the sidecar's own"
+    if id and not re.fullmatch(ID, id):
+        return f"the id {id!r} cannot be used here; allowed: letters, digits and . _ - (first a letter or digit)"
+    return None
+
+
 def same_ids(providers: object, location: Location) -> list[Fault]:
     """A fault for each provider block of the list at `location` whose id another has before it."""
     faults: list[Fault] = []
@@ -177,7 +202,7 @@ def translate(plugins: Sequence[Mapping[str, Any]], default_service: str = "") -
     active = {provider_id(p) for p in result.providers}
     result.notes += [f"provider {id}: listed, but no rule makes it active, so it is left out" for id in unused
                      if id not in active]  # fmt: skip
-    if not result.providers and not result.faults and plugins:
+    if not result.providers and not result.faults and not result.stale and plugins:
         message = "nothing is active: give defaultConfig or a rule a provider, or activeProviderId with providers"
         result.faults.append(Fault((0, "spec"), message))
     if default_service and not result.defaults:
@@ -224,8 +249,8 @@ class _Plugin:
         default: Any = None
         unused: list[str] = []
         if not self._flag(self.spec, "defaultConfigDisable", ()):
-            default, unused, faults = active_provider(base, where)
-            self.result.faults += faults
+            default, unused, faults = _choice(base, where)
+            self.result.stale += faults
         rules = self.spec.get("matchRules") or []
         if not isinstance(rules, list):
             self._fault(("matchRules",), "must be a list of rules")
@@ -263,19 +288,23 @@ class _Plugin:
             # The rule chooses anew: the default's single provider is one to choose from, not the choice.
             listed = base.get("providers") if isinstance(base.get("providers"), list) else []
             base = {"providers": [base["provider"], *(listed or [])]}
-        provider, others, faults = active_provider(base | own, location)
-        inherited = (*self.location, "defaultConfig")
-        self.result.faults += [
-            fault if (key := fault.location[-1]) in own else Fault((*inherited, key), fault.message) for fault in faults
-        ]
+        provider, others, faults = _choice(base | own, location)
         if provider is None:
-            if not faults:
-                self._fault((*where, "config"), "has neither provider nor activeProviderId, so it does nothing")
+            nothing = Fault(location, "has neither provider nor activeProviderId, so it does nothing")
+            self.result.stale += [self._cause(fault, own, location) for fault in faults] or [nothing]
+            for name in names:
+                self.named.setdefault(name, None)
+            self._routes(kinds, None)
             return others
         id = self._add(provider, names[0])
         self.named.update((name, id) for name in names if self.named.get(name) is None)
         self._routes(kinds, id)
         return others
+
+    def _cause(self, fault: Fault, own: Mapping[str, Any], location: Location) -> Fault:
+        """A fault of a rule's configuration, which may be what the rule has from `defaultConfig`."""
+        inherited = fault.location[len(location)] not in own
+        return Fault(location, f"from defaultConfig: {fault.message}") if inherited else fault
 
     def _routes(self, kinds: Mapping[str, list[str]], id: str | None) -> None:
         """One route for each kind of name that a rule has."""

@@ -5,25 +5,25 @@ is gathered and said at once, in our own words, with file, line and key; no mess
 the lines they were written on (`Map`) through every change made before validation.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 import re
 from typing import Any
-from urllib.parse import quote
 
 from pydantic import ValidationError
 
 from extproc import environment, higress, yamlfile
+from extproc.advice import advice
 from extproc.clients import KeyHash
-from extproc.config import Config, ConfigError, Match, Problem, did_you_mean
+from extproc.config import Config, ConfigError, Problem, did_you_mean
 from extproc.files import Files
 from extproc.higress import Location
 from extproc.masking import mask
-from extproc.providers import Qwen
+from extproc.placeholders import NOT_READ, Placeholders
 from extproc.wording import OWNERS, TOKEN_KEYS, TYPES, block_at, keys, kind_of, may_be_secret, worded
-from extproc.yamlfile import Map, Seq, locate, reason
+from extproc.yamlfile import Map, Seq, locate, value_at
 
 __all__ = ["ConfigError", "Loaded", "Problem", "StandIn", "load"]
 
@@ -67,66 +67,45 @@ def load(
     files = files or Files()
     if path is None:
         native, notes = environment.native(environ, stand_in=stand_in is not None)
-        return _Loading(environment.SOURCE, Path(), environ, stand_in, keyless, files, notes=list(notes)).finish(native)
-    loading = _Loading(str(path), path.absolute().parent, environ, stand_in, keyless, files)
+        return Loading(environment.SOURCE, Path(), environ, stand_in, keyless, files, notes=list(notes)).finish(native)
+    loading = Loading(str(path), path.absolute().parent, environ, stand_in, keyless, files)
     return loading.finish(loading.combine(yamlfile.read(path, files)))
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """What a file says in native terms. `native`: as plain values, with the keys of vendors that stand in the file
-    replaced by `${NAME}`; `environ`: these names and what they stand for. `lost`: what has no equivalent, and is not
-    in `native`: such keys, and providers of types that this version lacks, whose traffic is refused."""
-
-    native: Mapping[str, Any] = field(repr=False)
-    environ: Mapping[str, str] = field(repr=False)
-    notes: tuple[str, ...]
-    lost: tuple[Problem, ...]
-
-
-def take(path: Path, environ: Mapping[str, str], *, keep_keys: bool = False) -> Taken:
-    """A file, Higress' or native, as one native configuration that loads. `keep_keys`: vendors' keys stay in it.
-    Raises `ConfigError` with what is wrong beside what is lost."""
-    loading = _Loading(str(path), path.absolute().parent, environ, None, True, Files())
-    native = loading.combine(yamlfile.read(path, loading.files))
-    if loading.problems:
-        raise ConfigError(sorted(loading.problems, key=lambda p: p.line))
-    lost = loading.reduce(native)
-    plain = _plain(native)
-    variables: dict[str, str] = {}
-    if not keep_keys:
-        said = set(_VARIABLE.findall(str(plain)))
-        for provider in plain["providers"]:
-            _name_keys(provider, variables, said)
-    return Taken(plain, variables, loading.finish(native).notes, tuple(sorted(lost, key=lambda p: p.line)))
 
 
 # Native documents to a Config
 
 
-_ODD_KEY = re.compile(r"(?<=\w)[^\w.\[\]][^.]*$")
+_UNREAD = KeyHash.of(NOT_READ)
 
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_ODD_KEY = re.compile(r"(?<=\w)[^\w.\[\]][^.]*$")
 
 
 @dataclass
-class _Loading:
+class Loading:
+    """One load. `lenient`: a rule that names no provider is `lost`, not wrong."""
+
     file: str
     base: Path
     environ: Mapping[str, str]
     stand_in: StandIn | None
     keyless: bool
     files: Files
+    lenient: bool = False
     notes: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    lost: list[Problem] = field(default_factory=list)
 
-    def _fault(self, data: object, location: Location, message: str) -> None:
+    def fault(self, data: object, location: Location, message: str, *, lost: bool = False) -> None:
+        """Something is wrong, or `lost`, at a place in data made from the file."""
         line, key = locate(data, location)
-        if message.startswith("unknown key"):  # `{apiToken:sk-…}`, without the blank, is one
+        if message.startswith("unknown key"):
             key = _ODD_KEY.sub("…", key)
+            if "did you mean" not in message and value_at(data, location) is None:  # `{apiToken: KEY, KEY}` has one
+                key = key.removesuffix(str(location[-1])) + "…"
         problem = Problem(self.file, line, key, message)
-        if problem not in self.problems:
-            self.problems.append(problem)
+        problems = self.lost if lost else self.problems
+        if problem not in problems:
+            problems.append(problem)
 
     def _note(self, document: Map, text: str) -> None:
         self.notes.append(f"{self.file}:{document.line}: {text}")
@@ -158,7 +137,10 @@ class _Loading:
         translation = higress.translate(plugins, self.environ.get(environment.DEFAULT, "").strip())
         self.notes += translation.notes
         for fault in translation.faults:
-            self._fault(plugins, fault.location, fault.message)
+            self.fault(plugins, fault.location, fault.message)
+        for fault in translation.stale:
+            fate = "; left out, and what it would have taken is refused" if self.lenient else ""
+            self.fault(plugins, fault.location, f"{fault.message}{fate}", lost=self.lenient)
         merged = Map("", natives[0].line if natives else plugins[0].line if plugins else 0)
         defaults: list[str] = []
         for document in natives:
@@ -190,20 +172,20 @@ class _Loading:
                 return plain, None
             if len(providers) > 1:
                 message = "there are several providers, so routes must say which takes what"
-                self._fault(document, ("providers",), message)
+                self.fault(document, ("providers",), message)
             return plain, higress.provider_id(providers[0])
         active, others, faults = higress.active_provider(document, ())
         if plain.get("provider") is None:
             faults += higress.same_ids(plain.get("providers"), ("providers",))
         for fault in faults:
-            self._fault(document, fault.location, fault.message)
+            self.fault(document, fault.location, fault.message)
         if "provider" in plain and plain.get("providers"):
             self.notes.append("providers: left out, since provider wins, as in Higress")
         self.notes += [f"provider {id}: listed, but not active, so it is left out" for id in others]
         if plain.get("routes"):
             key = "provider" if "provider" in plain else "activeProviderId"
             message = "takes everything, so there can be no routes beside it; use providers and routes"
-            self._fault(document, (key,), message)
+            self.fault(document, (key,), message)
         for key in ("provider", "providers", "activeProviderId"):
             plain.pop(key, None)
         plain["providers"] = [] if active is None else [active]
@@ -215,40 +197,11 @@ class _Loading:
             if isinstance(ours, list) and isinstance(theirs, list):
                 other = other | {key: [*ours, *theirs]}
             elif isinstance(ours, list) or isinstance(theirs, list):
-                self._fault(merged if isinstance(theirs, list) else other, (key,), "must be a list")
+                self.fault(merged if isinstance(theirs, list) else other, (key,), "must be a list")
                 return merged
             else:
-                self._fault(other, (key,), "said in two documents of the file; say it once")
+                self.fault(other, (key,), "said in two documents of the file; say it once")
         return merged | other
-
-    def reduce(self, native: dict[str, Any]) -> list[Problem]:
-        """Takes out what has no equivalent here, and says what it was."""
-        found, self.problems = self.problems, []
-        providers, routes = native.get("providers"), native.get("routes")
-        gone: set[str] = set()
-        for index, given in enumerate(providers if isinstance(providers, list) else ()):
-            type = given.get("type") if isinstance(given, dict) else None
-            if type in higress.UNSUPPORTED_TYPES:
-                gone.add(higress.provider_id(given))
-                message = f"providers of type {type} are not supported yet; what it would have taken is refused"
-                self._fault(providers, (index, "type"), message)
-                continue
-            if not isinstance(type, str) or type not in TYPES:
-                continue
-            for key in [key for key in given if key not in keys(TYPES[type])]:
-                problem = higress.key_problem(key, given[key], type, OWNERS)
-                if problem is None:
-                    problem = f"unknown key{did_you_mean(key, keys(TYPES[type]))}"
-                if problem:  # else it is switched off
-                    self._fault(providers, (index, key), problem)
-                given.pop(key)
-        if isinstance(providers, list):
-            providers[:] = [p for p in providers if higress.provider_id(p) not in gone]
-        for route in routes if isinstance(routes, list) else ():
-            if isinstance(route, dict) and route.get("provider") in gone:
-                route["provider"] = None
-        lost, self.problems = self.problems, found
-        return lost
 
     # One native configuration to a Config
 
@@ -260,18 +213,20 @@ class _Loading:
         self._references(native)
         self._client_references(native)
         config: Config | None = None
+        read = Placeholders(self.base, self.environ, self.files, self.keyless)
+        context = {"resolve": read.resolve, "expand": read.expand, "fill": read.fill}
         try:
-            config = Config.model_validate(native, context={"resolve": self._resolve, "expand": self._expand})
+            config = Config.model_validate(native, context=context)
         except ValidationError as error:
             for detail in error.errors(include_url=False):
                 self._explain(native, detail)
-        if config is not None and not self.keyless:
+        if config is not None:
             self._same_keys(config, native)
-            if config.redis is not None and find_spec("redis") is None:
-                self._fault(native, ("redis",), "needs a package that is missing: pip install 'ai-proxy-envoy[redis]'")
+            if config.redis is not None and not self.keyless and find_spec("redis") is None:
+                self.fault(native, ("redis",), "needs a package that is missing: pip install 'ai-proxy-envoy[redis]'")
         if config is None or self.problems:
             raise ConfigError(sorted(self.problems, key=lambda p: p.line)) from None
-        notes = tuple(dict.fromkeys(map(mask, [*self.notes, *_advice(config)])))
+        notes = tuple(dict.fromkeys(map(mask, [*self.notes, *advice(config)])))
         return Loaded(config, notes, self.file, self.files.found)
 
     def _provider(self, providers: list[Any], index: int) -> Any:
@@ -284,14 +239,14 @@ class _Loading:
         for key in [k for k in given if k not in keys(TYPES[type])]:
             message = higress.key_problem(key, given[key], type, OWNERS)
             if message:
-                self._fault(providers, (index, key), message)
+                self.fault(providers, (index, key), message)
             if message is not None:
                 del block[key]
         tls, context = block.get("tls"), block.get("context")
         if isinstance(tls, dict) and isinstance(tls.get("caFile"), str):
             path = self.base / tls["caFile"]
             if not self.files.exists(path):
-                self._fault(providers, (index, "tls", "caFile"), f"there is no file {path}")
+                self.fault(providers, (index, "tls", "caFile"), f"there is no file {path}")
             block["tls"] = tls | {"caFile": str(path)}
         if isinstance(context, dict) and isinstance(context.get("fileUrl"), str):
             scheme, _, rest = context["fileUrl"].partition(":")
@@ -304,66 +259,14 @@ class _Loading:
         own_server = block.get("type") == "openai" and (block.get("openaiCustomUrl") or block.get("endpoint"))
         if self.stand_in is None or (own_server and not any(block.get(key) for key in TOKEN_KEYS)):
             return block
-        entries: list[Any] = []
-        for key in TOKEN_KEYS:
-            value = block.get(key)
-            entries += value if isinstance(value, list) else [] if value is None else [value]
-        if not all(isinstance(entry, str) and self._absent(entry) for entry in entries):
+        entries = token_entries(block)
+        read = Placeholders(self.base, self.environ, self.files, self.keyless)
+        if not all(isinstance(entry, str) and read.absent(entry) for entry in entries):
             return block
         self.notes.append(f"provider {higress.provider_id(block)}: no key, the simulated vendor stands in")
         block = block | {"apiTokens": [self.stand_in.key], "endpoint": block.get("endpoint") or self.stand_in.url}
         block.pop("apiToken", None)
         return block
-
-    def _absent(self, entry: str) -> bool:
-        match = _VARIABLE.fullmatch(entry.strip())
-        return not _split(self.environ.get(match[1], ""), ",") if match else not entry.strip()
-
-    def _resolve(self, entry: str) -> list[str]:
-        """The tokens of one entry. Raises `ValueError`."""
-        try:
-            return self._tokens(entry)
-        except ValueError:
-            if self.keyless:
-                return ["not-read-here"]
-            raise
-
-    def _expand(self, url: str) -> str:
-        """A URL with its `${NAME}`s replaced; in its user and password, characters that a URL cannot have there are
-        taken care of. Raises `ValueError`, which quotes nothing."""
-        login = range(url.rfind("@") + 1)
-
-        def value(match: re.Match[str]) -> str:
-            found = self.environ.get(match[1], "").strip()
-            if not found and self.keyless:
-                return "redis://not-read-here" if match[0] == url else "0"
-            if not found:
-                raise ValueError(f"the environment variable {match[1]} is {_state(match[1], self.environ)}")
-            return quote(found, safe="") if match.start() in login else found
-
-        return _VARIABLE.sub(value, url)
-
-    def _tokens(self, entry: str) -> list[str]:
-        """The tokens of one entry. Raises `ValueError`, which never quotes the entry unless it names a place."""
-        entry = entry.strip()
-        if match := _VARIABLE.fullmatch(entry):
-            if tokens := _split(self.environ.get(match[1], ""), ","):
-                return tokens
-            raise ValueError(f"the environment variable {match[1]} is {_state(match[1], self.environ)}")
-        if "${" in entry:
-            raise ValueError("${NAME} must be a whole entry, with a NAME of letters, digits and _")
-        if not entry.startswith("file:"):
-            return [entry]
-        path = self.base / entry.removeprefix("file:").removeprefix("//").strip()
-        try:
-            tokens = _split(self.files.read(path).decode("utf-8-sig"), "\n")
-        except OSError as error:
-            raise ValueError(f"the secret file {path} cannot be read: {reason(error)}") from None
-        except UnicodeDecodeError:
-            raise ValueError(f"the secret file {path} cannot be read: it is not UTF-8 text") from None
-        if not tokens:
-            raise ValueError(f"the secret file {path} is empty")
-        return tokens
 
     def _references(self, native: Mapping[str, Any]) -> None:
         """The checks between blocks that `Config` makes too, here with the line of the block that is wrong."""
@@ -376,7 +279,7 @@ class _Loading:
                 id = higress.provider_id(provider)
                 if id and id in ids:
                     where = ("providers", index, "id" if "id" in getattr(provider, "lines", provider) else "type")
-                    self._fault(native, where, f"two providers have the id {id!r}: give each an id of its own")
+                    self.fault(native, where, f"two providers have the id {id!r}: give each an id of its own")
                 ids.append(id)
         names: set[object] = set()
         for index, route in enumerate(routes if isinstance(routes, list) else ()):
@@ -384,13 +287,13 @@ class _Loading:
                 continue
             name, target = route.get("name"), route.get("provider")
             if isinstance(name, str) and name in names:
-                self._fault(native, ("routes", index, "name"), f"two routes have the name {name!r}")
+                self.fault(native, ("routes", index, "name"), f"two routes have the name {name!r}")
             names.add(name if isinstance(name, str) else None)
             for id, place in _targets(target, ("routes", index, "provider")):
                 if id not in ids:
                     known = ", ".join(filter(None, ids))
                     message = f"there is no provider {id!r}{did_you_mean(id, ids)}; there are: {known}"
-                    self._fault(native, place, message)
+                    self.fault(native, place, message)
 
     def _client_references(self, native: Mapping[str, Any]) -> None:
         """The same between clients and routes."""
@@ -403,20 +306,20 @@ class _Loading:
                 continue
             name, wanted = client.get("name"), client.get("routes")
             if isinstance(name, str) and name in names:
-                self._fault(native, ("clients", index, "name"), f"two clients have the name {name!r}")
+                self.fault(native, ("clients", index, "name"), f"two clients have the name {name!r}")
             names.add(name if isinstance(name, str) else None)
             for place, route in enumerate(wanted if isinstance(wanted, list) else ()):
                 if isinstance(route, str) and route not in known:
                     message = f"there is no route {route!r}{did_you_mean(route, known)}; there are: {', '.join(known)}"
-                    self._fault(native, ("clients", index, "routes", place), message)
+                    self.fault(native, ("clients", index, "routes", place), message)
 
     def _same_keys(self, config: Config, native: Mapping[str, Any]) -> None:
         """Whose request would it be?"""
         owners: dict[KeyHash, str] = {}
         for index, client in enumerate(config.clients):
-            for other in dict.fromkeys(owners[key] for key in client.keys if key in owners):
+            for other in dict.fromkeys(owners[key] for key in client.keys if key in owners and key != _UNREAD):
                 where = ("clients", index, "key" if client.key else "keyFile")
-                self._fault(native, where, f"client {other!r} has the same key")
+                self.fault(native, where, f"client {other!r} has the same key")
             owners |= dict.fromkeys(client.keys, client.name)
 
     def _explain(self, native: Mapping[str, Any], detail: Mapping[str, Any]) -> None:
@@ -445,34 +348,16 @@ class _Loading:
             variable = environment.variable(service, str(location[2]))
             self.problems.append(Problem(self.file, 0, variable, message))
         else:
-            self._fault(native, location, message)
+            self.fault(native, location, message)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    return [_plain(entry) for entry in value] if isinstance(value, list) else value
-
-
-def _name_keys(provider: dict[str, Any], variables: dict[str, str], said: set[str]) -> None:
-    """Keys that stand in a provider block become one `${NAME}`, none of those that the file has `said`; others stay
-    what they are."""
+def token_entries(provider: Mapping[str, Any]) -> list[Any]:
+    """What stands under `apiTokens` and `apiToken`."""
     entries: list[Any] = []
     for key in TOKEN_KEYS:
         value = provider.get(key)
         entries += value if isinstance(value, list) else [] if value is None else [value]
-    literal = [e for e in entries if isinstance(e, str) and not _VARIABLE.fullmatch(e.strip()) and e[:5] != "file:"]
-    if not literal:
-        return
-    wanted, number = environment.key_variable(higress.provider_id(provider)), 1
-    name = wanted
-    while name in variables or name in said:
-        number += 1
-        name = f"{wanted}_{number}"
-    variables[name] = ",".join(entry.strip() for entry in literal)
-    rest = [entry for entry in entries if entry not in literal]
-    provider.pop("apiToken", None)
-    provider["apiTokens"] = [f"${{{name}}}", *rest]
+    return entries
 
 
 def _as_written(native: Mapping[str, Any], location: Location) -> Location:
@@ -492,45 +377,3 @@ def _targets(target: object, where: Location) -> Iterator[tuple[str, Location]]:
             yield from _targets(entry, (*where, index))
     elif isinstance(target, dict) and isinstance(target.get("provider"), str):
         yield target["provider"], (*where, "provider")
-
-
-def _state(name: str, environ: Mapping[str, str]) -> str:
-    return "empty" if name in environ else "not set"
-
-
-def _split(text: str, separator: str) -> list[str]:
-    return [part.strip() for part in text.split(separator) if part.strip()]
-
-
-# Advice: correct, but perhaps not what was meant
-
-
-def takes_everything(match: Match) -> bool:
-    """Whether no request can fail to match."""
-    hosts = match.hosts and "*" not in match.hosts
-    conditions = (match.headers, hosts, match.models is not None, match.ingress, match.services)
-    return not any(conditions) and match.path_prefix in ("", "/")
-
-
-_NATIVE_ONLY: dict[str, Callable[[Qwen], bool]] = {
-    "qwenFileIds": lambda p: bool(p.qwen_file_ids),
-    "qwenEnableSearch": lambda p: p.qwen_enable_search,
-    "reasoningContentMode": lambda p: p.reasoning_content_mode != "passthrough",
-}
-
-
-def _advice(config: Config) -> Iterator[str]:
-    for provider in config.providers:
-        if isinstance(provider, Qwen) and (provider.qwen_enable_compatible or provider.protocol == "original"):
-            mode = "protocol: original" if provider.protocol == "original" else "qwenEnableCompatible: true"
-            for key, is_set in _NATIVE_ONLY.items():
-                if is_set(provider):
-                    yield f"provider {provider.id}: {key} has no effect with {mode}"
-    first = None
-    for route in config.effective_routes:
-        if first is not None:
-            yield f"route {route.name}: never reached, since route {first} before it takes everything"
-        elif takes_everything(route.match):
-            first = route.name
-    if first is None:
-        yield "no default route: requests that no route takes are answered with 404"

@@ -9,6 +9,14 @@ _KEY = re.compile(r"(?<![\w-])(sk-)[\w-]{6,}|(?<!\w)[\da-fA-F]{32,}(?!\w)", re.A
 _GLUED = re.compile(r"(\bapiTokens?['\"]?\s*[:=]\s*['\"]?)[^\s'\"]+")
 _UNDER = re.compile(r"(\bapiTokens?\b(?:\[\d+\])*)(?!\[\d+\]).+", re.DOTALL)
 
+SECRET_NAME = re.compile("auth|key|cookie|token|secret|passw|credential|signature", re.IGNORECASE)
+"""Found in names of headers, parameters and members whose value may be a key."""
+
+
+def one_line(text: str) -> str:
+    """Text with control characters as escapes, so that nothing it quotes looks like a line of its own."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
 
 def mask(text: str) -> str:
     """A message without what looks like a key, or is written right behind `apiToken:`."""

@@ -75,6 +75,10 @@ def block_at(location: Location) -> type[Block] | None:
     return block
 
 
+MOST_QUOTED = 57
+"""So many characters of a long text are quoted."""
+
+
 def found_text(value: object, *, secret: bool = False) -> str:
     """A value of a file in words, for messages: never longer than a line. `secret`: only its kind."""
     match value:
@@ -87,7 +91,7 @@ def found_text(value: object, *, secret: bool = False) -> str:
         case int() | float():
             return f"the number {value}"
         case str():
-            return f"the text {value if len(value) <= 60 else value[:57] + '...'!r}"
+            return f"the text {value if len(value) <= MOST_QUOTED + 3 else value[:MOST_QUOTED] + '...'!r}"
         case Mapping():
             return "a mapping"
         case _:

@@ -72,6 +72,14 @@ def locate(data: object, location: Location) -> tuple[int, str]:
     return line, path
 
 
+def value_at(data: object, location: Location) -> object:
+    """What `location` leads to; None where there is nothing."""
+    for step in location:
+        inside = data.get(str(step)) if isinstance(data, Mapping) else None
+        data = data[step] if isinstance(data, list) and isinstance(step, int) and step < len(data) else inside
+    return data
+
+
 def _without_names(message: str) -> str:
     """A complaint of the parser without the aliases and tags that it quotes, since a key that begins with `*`, `&` or
     `!` is one; characters and its own words (`<stream end>`) stay."""
@@ -147,7 +155,8 @@ class _Documents:
                 if not all(isinstance(source, Map) for source in sources):
                     self._problem(line, path, "<< takes a mapping or a list of mappings")
             elif key in result:
-                self._problem(line, _step(path, key), f"said twice; it is already on line {result.lines[key]}")
+                shown = "…" if value is None else key  # `{apiToken: KEY, KEY}` has a key without a value
+                self._problem(line, _step(path, shown), f"said twice; it is already on line {result.lines[key]}")
             else:
                 result[key] = value
                 result.lines[key] = line

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator
 
+from extproc.blocks import Filled
 from extproc.call import Call
 from extproc.errors import InvalidParameter, MissingParameter, UnsupportedApi
 from extproc.providers.base import Provider, with_query
@@ -42,7 +43,7 @@ class Azure(Provider):
     knows_developer: ClassVar[bool] = True
 
     type: Literal["azure"]
-    azure_service_url: Annotated[str, AfterValidator(_service_url)]
+    azure_service_url: Annotated[str, Filled, AfterValidator(_service_url)]
 
     @cached_property
     def _url(self) -> BaseUrl:

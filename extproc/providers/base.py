@@ -16,6 +16,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from extproc import jsontext, sse
 from extproc.blocks import (
+    ID,
     Block,
     CircuitBreakers,
     ContextFile,
@@ -97,7 +98,7 @@ class Provider(Block):
     """Under `protocol: original`: where the vendor's own dialect keeps sampling parameters."""
 
     type: str
-    id: str = Field(default="", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    id: str = Field(default="", pattern=ID)
     api_tokens: Tokens = ()
     api_token: Tokens = ()
     protocol: Literal["openai", "original"] = "openai"

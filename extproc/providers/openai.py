@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator
 
 from extproc import jsontext
+from extproc.blocks import Filled
 from extproc.call import CHAT, ROOTS, Call, first_segment
 from extproc.errors import UnsupportedApi
 from extproc.jsontext import Fields
@@ -26,7 +27,7 @@ class OpenAI(Provider):
     knows_developer: ClassVar[bool] = True
 
     type: Literal["openai"]
-    openai_custom_url: Annotated[str, AfterValidator(_base_url)] = "https://api.openai.com"
+    openai_custom_url: Annotated[str, Filled, AfterValidator(_base_url)] = "https://api.openai.com"
     response_json_schema: dict[str, Any] | None = None
 
     @cached_property

@@ -48,7 +48,7 @@ class BaseUrl:
 def parse_base_url(text: str) -> BaseUrl:
     """Splits a base URL; a missing scheme means https. Raises `ValueError` where there is no host."""
     parts = urlsplit(text if "://" in text else f"https://{text}")
-    named = parts.scheme in ("http", "https") and parts.hostname and not parts.username and parts.port != 0
+    named = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc and parts.port != 0
     if not named or not is_plain(text):
         raise ValueError("must be a URL such as https://host/path")
     path = parts.path.rstrip("/")

@@ -400,6 +400,19 @@ WRONG = [
         ],
     ),
     (
+        "ids that no provider here can have",
+        "defaultConfig: {providers: [{id: a b, type: openai}], activeProviderId: a b}\nmatchRules:\n"
+        "- {ingress: [a], config: {activeProviderId: a b}}\n"
+        "- {ingress: [b], config: {provider: {id: ai_proxy_extproc, type: openai}}}",
+        [
+            "4: spec.defaultConfig.activeProviderId: the id 'a b' cannot be used here; allowed: letters, digits and "
+            ". _ - (first a letter or digit)",
+            "6: spec.matchRules[0].config.activeProviderId: the id 'a b' cannot be used here; allowed: letters, "
+            "digits and . _ - (first a letter or digit)",
+            "7: spec.matchRules[1].config.provider.id: the id 'ai_proxy_extproc' is the sidecar's own",
+        ],
+    ),
+    (
         "unknown key of a configuration",
         "defaultConfig:\n  provder: {type: openai}\n  provider: {type: openai}",
         [
@@ -509,6 +522,7 @@ WRONG = [
             "8: spec.matchRules[1].ingress: must be a list of names",
             "9: spec.matchRules[2].ingress: must be a list of names",
             "10: spec.matchRules[3].config: must be a mapping: the plugin's configuration",
+            "10: spec.matchRules[3].config: from defaultConfig: must be a mapping: one provider block",
             "11: spec.matchRules[4].config.providers: must be a list of provider blocks",
         ],
     ),

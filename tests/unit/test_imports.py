@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+import re
 
 from click.testing import CliRunner
 import pytest
 
 from extproc.__main__ import cli
 from extproc.describe import describe
-from extproc.load import load
+from extproc.imports import take
+from extproc.load import ConfigError, load
+from extproc.providers import Azure, OpenAI
 
 from .test_higress import IMAGE
 
@@ -61,14 +64,23 @@ ENVIRON = {"OTHER": "sk-other", "OPENAI_API_KEY": "sk-o", "MOONSHOT_API_KEY": "s
 def run(path: Path, *options: str, environ: Mapping[str, str] = ENVIRON) -> tuple[int, str, str]:
     """Exit code, stdout, stderr."""
     result = CliRunner().invoke(cli, ["import", str(path), *options], env=dict(environ))
+    if isinstance(result.exception, ConfigError):  # as `main` says it
+        return 2, result.stdout, f"{result.stderr}{result.exception}"
     return result.exit_code, result.stdout, result.stderr
 
 
-def meaning(path: Path, environ: Mapping[str, str]) -> tuple[list[str], list[list[str]]]:
-    """What `extproc check` says, the file's name and notes aside, and the keys."""
+def meaning(path: Path, environ: Mapping[str, str]) -> tuple[list[str], list[list[object]]]:
+    """What `extproc check` says, the file's name and notes aside, and what it does not say: keys and whole URLs."""
     loaded = load(path, environ)
     lines = describe(replace(loaded, notes=())).splitlines()[1:]
-    return lines, [[token.get_secret_value() for token in p.tokens] for p in loaded.config.providers]
+    config = loaded.config
+    hidden: list[list[object]] = [[token.get_secret_value() for token in p.tokens] for p in config.providers]
+    hidden += [[p.context and p.context.file_url, *p.custom_settings] for p in config.providers]
+    hidden += [[p.azure_service_url.partition("#")[0]] for p in config.providers if isinstance(p, Azure)]
+    hidden += [[p.openai_custom_url] for p in config.providers if isinstance(p, OpenAI)]
+    hidden += [[key.digest for key in client.keys] for client in config.clients]
+    hidden += [[config.redis and config.redis.url.get_secret_value()]]
+    return lines, hidden
 
 
 @pytest.mark.parametrize("service", ["", "qwen"])
@@ -85,15 +97,13 @@ def test_what_is_printed_means_the_same(text: str, service: str, tmp_path: Path)
 
 @pytest.mark.parametrize("text", FILES.values(), ids=FILES)
 def test_keys_are_named_not_printed(text: str, tmp_path: Path) -> None:
-    from extproc.load import take
-
     given, made = tmp_path / "given.yaml", tmp_path / "made.yaml"
     given.write_text(text)
     code, out, err = run(given)
     assert code == 0
     assert "sk-literal" not in out + err
     made.write_text(out)
-    names = take(given, ENVIRON).environ
+    names = {named.name: named.value for named in take(given, ENVIRON).named}
     for name in names:
         assert f"set {name}: " in err
     assert meaning(made, ENVIRON | names) == meaning(given, ENVIRON)
@@ -149,9 +159,186 @@ def test_what_is_lost_is_reported_with_key_file_and_line(tmp_path: Path) -> None
     assert routes["claude"] is None, "what nobody takes must not fall to the default"
 
 
-def test_what_is_wrong_is_an_error(tmp_path: Path) -> None:
+def test_what_is_wrong_and_what_is_lost_are_both_said(tmp_path: Path) -> None:
     given = tmp_path / "given.yaml"
-    given.write_text(NO_DEFAULT.replace("qwenEnableCompatible: true", "qwenEnableCompatible: perhaps"))
-    result = CliRunner().invoke(cli, ["import", str(given)], env=ENVIRON)
-    assert "given.yaml:7" in str(result.exception)
-    assert not result.stdout
+    given.write_text(LOST.replace("type: qwen,", "type: qwen, qwenEnableCompatible: perhaps,"))
+    code, out, err = run(given)
+    assert code == 2
+    assert not out, "what does not load is not printed"
+    assert f"wrong: {given}:5: spec.defaultConfig.provider.qwenEnableCompatible: " in err
+    assert err.count("not taken over: ") == len(REPORT)
+
+
+def test_a_file_of_which_nothing_is_left_says_why(tmp_path: Path) -> None:
+    given = tmp_path / "given.yaml"
+    given.write_text(rule("{provider: {type: claude, apiToken: x}}"))
+    code, out, err = run(given)
+    assert (code, out) == (2, "")
+    assert "wrong: " in err
+    assert "nothing is left" in err
+    assert "providers of type claude are not supported yet" in err
+
+
+PLANTED = "PlantedKey"
+"""Begins every key of the files below. It looks like none, so no mask hides it."""
+
+
+def rule(config: str, *more: str) -> str:
+    """A plugin whose first rule has `config`."""
+    rules = "".join(f"  - {text}\n" for text in more)
+    head = "kind: WasmPlugin\nmetadata: {name: ai-proxy}\nspec:\n  matchRules:\n"
+    return f"{head}  - {{ingress: [one], config: {config}}}\n{rules}"
+
+
+def qwen(more: str, type: str = "qwen") -> str:
+    return rule(f"{{provider: {{type: {type}, {more}}}}}")
+
+
+LONG = f"PlantedKey{40 * 'x'}"
+AZURE = "{provider: {type: azure, apiToken: PlantedKey, azureServiceUrl: '%s'}}"
+CLIENTS = """\
+providers: [{type: openai, apiTokens: [PlantedKeyProvider]}]
+clients:
+- {name: team a, key: PlantedKeyClient1}
+- {name: 团队, key: [PlantedKeyClient2, PlantedKeyClient3, "${OTHER}"]}
+- {name: 甲, key: "PlantedKeyClient4,with-a-comma"}
+- {name: hashed, key: "sha256:%s"}
+""" % ("ab" * 32)
+STALE = '{ingress: [stale], config: {activeProviderId: "gone\\nkey: value"}}'
+
+SECRETS = [
+    ("one key", qwen("apiToken: PlantedKey"), 0),
+    ("keys in one text", qwen("apiToken: 'PlantedKey1, PlantedKey2'"), 0),
+    ("keys in one text of a list", qwen("apiTokens: ['PlantedKey1,PlantedKey2', '${OTHER}']"), 0),
+    ("keys of which YAML makes a key without value", qwen("apiToken: PlantedKey1, PlantedKey2"), 1),
+    ("the same, twice", qwen("apiToken: PlantedKey1, PlantedKey2, PlantedKey2"), 2),
+    ("a key behind its name", qwen("apiToken: x, apiToken:PlantedKey: "), 1),
+    ("a key in quotes within quotes", qwen("apiToken: '\"PlantedKey\"'"), 0),
+    ("a key with a half variable", qwen("apiTokens: ['${OTHER}PlantedKey']"), 2),
+    ("an empty key beside another", qwen("apiTokens: ['', PlantedKey]"), 0),
+    ("a key with a line break", qwen('apiTokens: ["PlantedKey\\nPlantedKey"]'), 2),
+    ("keys in a mapping", qwen("apiTokens: {a: PlantedKey}"), 2),
+    ("azureServiceUrl with a key", rule(AZURE % "https://r.openai.azure.com?api-version=1&api-key=PlantedKey"), 0),
+    ("and in other words", rule(AZURE % "https://r.azure.com/openai/v1?code=PlantedKey%2B=&PlantedKeyBare"), 0),
+    ("azureServiceUrl with a password", rule(AZURE % "https://u:PlantedKey@r.azure.com/openai/v1"), 2),
+    ("azureServiceUrl with a password alone", rule(AZURE % "https://:PlantedKey@r.azure.com/openai/v1"), 2),
+    ("azureServiceUrl behind #", rule(AZURE % "https://r.azure.com/openai/v1#PlantedKey"), 0),
+    ("openaiCustomUrl", qwen("openaiCustomUrl: 'my.host/v1?subscription-key=PlantedKey${OTHER}'", "openai"), 0),
+    ("a password with a slash", qwen("openaiCustomUrl: 'https://u:1/PlantedKey@my.host/v1'", "openai"), 0),
+    ("a key in a path", qwen("openaiCustomUrl: 'https://my.host/sk-PlantedKey/v1'", "openai"), 0),
+    ("an endpoint with a password", qwen("apiToken: x, endpoint: 'http://:PlantedKey@h'"), 2),
+    (
+        "a signed context",
+        qwen("apiToken: x, context: {fileUrl: 'https://u:PlantedKey@h.com/a?Signature=PlantedKey', serviceName: x}"),
+        0,
+    ),
+    (
+        "custom settings",
+        qwen("apiToken: x, customSettings: [{name: a.api_key, value: PlantedKey, mode: raw}, {name: seed, value: 1}]"),
+        1,
+    ),
+    (
+        "custom settings, deep",
+        qwen("apiToken: x, customSettings: [{name: a, value: [{secret: PlantedKey}], mode: raw}]"),
+        1,
+    ),
+    (
+        "custom settings that look like a key",
+        qwen("apiToken: x, customSettings: [{name: a, value: PlantedKey0123456789, mode: raw}]"),
+        1,
+    ),
+    (
+        "vendors that are not there",
+        rule(
+            "{provider: {type: bedrock, awsAccessKey: PlantedKey1, awsSecretKey: PlantedKey2}}",
+            "{ingress: [b], config: {provider: {type: hunyuan, hunyuanAuthId: PlantedKey3, hunyuanAuthKey: x}}}",
+            "{ingress: [c], config: {provider: {type: vertex, vertexAuthKey: '{\"private_key\": \"PlantedKey\"}'}}}",
+            "{ingress: [d], config: {provider: {type: qwen, apiToken: PlantedKey}}}",
+        ),
+        1,
+    ),
+    ("keys of other vendors", qwen("apiToken: x, awsSecretKey: PlantedKey, moonshotFileId: PlantedKey"), 1),
+    ("a key as a name", rule("{activeProviderId: PlantedKey, providers: [{type: qwen, apiToken: PlantedKey}]}"), 2),
+    ("a long key in a wrong place", qwen(f"apiToken: {40 * 'x'}{LONG}, protocol: {40 * 'x'}{LONG}"), 2),
+    ("a context in a file", qwen("apiToken: x, context: {fileUrl: 'file://u:PlantedKey@h/a?b=PlantedKey'}"), 0),
+    ("a key in a wrong place", qwen("apiToken: PlantedKey, protocol: PlantedKey"), 2),
+    ("a name that begins with a digit", qwen("apiToken: PlantedKey, id: 9router"), 0),
+    ("names that are alike", rule("{provider: {type: qwen, id: a.b, apiToken: PlantedKey}}",
+     "{ingress: [b], config: {provider: {type: qwen, id: a-b, apiToken: PlantedKey}}}"), 0),
+    ("a name that is taken", qwen("apiTokens: [PlantedKey, '${DASHSCOPE_API_KEY}']"), 0),
+    ("a stale rule", rule("{provider: {type: qwen, apiToken: PlantedKey}}", STALE), 1),
+    ("names with line breaks", rule("{provider: {type: qwen, apiToken: PlantedKey}}",
+     '{ingress: ["a\\nproviders: []", "b\\u2028c"], configDisable: true}'), 0),
+    ("a key of YAML with a line break", qwen('apiToken: x, "bad\\nproviders: []": 1'), 1),
+    ("clients", CLIENTS, 0),
+    ("two clients with one key", CLIENTS.replace("Client2", "Client1"), 2),
+    ("a client's key that is none", CLIENTS.replace("KeyClient1", "Key with blanks"), 2),
+    ("redis", REDIS := "providers: [{type: openai}]\nredis: {url: 'redis://u:PlantedKey%40x@h:1/0'}\n", 0),
+    ("redis with a password alone", REDIS.replace("u:", ":"), 0),
+    ("redis with a half variable", REDIS.replace("u:", "${OTHER}:${OTHER}"), 0),
+    ("redis whose URL is wrong", REDIS.replace("@h", "/@h"), 2),
+    ("a route's header", "providers: [{type: openai}]\n"
+     "routes: [{name: a, match: {headers: {x-api-key: PlantedKey}}, provider: openai}]\n", 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "code"), [c[1:] for c in SECRETS], ids=[c[0] for c in SECRETS])
+def test_no_key_is_printed_and_what_is_printed_loads(text: str, code: int, tmp_path: Path) -> None:
+    given, made = tmp_path / "given.yaml", tmp_path / "made.yaml"
+    given.write_text(text)
+    found, out, err = run(given)
+    assert found == code, err
+    assert PLANTED not in out + err
+    assert len([line for line in out.splitlines() if line.startswith("#")]) == (err.count("\n") + 1 if out else 0)
+    if code == 2:
+        assert not out
+        assert "wrong: " in err or "said twice" in err
+        return
+    names = [named.name for named in take(given, ENVIRON).named]
+    assert all(re.fullmatch("[A-Z][A-Z0-9_]*", name) for name in names)
+    assert len(set(names)) == len(names)
+    made.write_text(out)
+    environ = ENVIRON | {named.name: named.value for named in take(given, ENVIRON).named}
+    if code == 0 and "PlantedKey1," not in text and "''," not in text:  # `import` alone takes these
+        assert meaning(made, environ) == meaning(given, ENVIRON)
+    else:
+        load(made, environ)
+
+
+STALE_RULES = """\
+kind: WasmPlugin
+metadata: {name: ai-proxy}
+spec:
+  defaultConfig:
+    providers:
+    - {id: a, type: qwen, apiToken: PlantedKey}
+    - {id: no blanks, type: qwen, apiToken: PlantedKey}
+    - {id: ai_proxy_extproc, type: qwen, apiToken: PlantedKey}
+    activeProviderId: %s
+  matchRules:
+  - {ingress: [good], config: {activeProviderId: a}}
+  - {ingress: [unknown], config: {activeProviderId: b}}
+  - {ingress: [illegal], config: {activeProviderId: no blanks}}
+  - {ingress: [own], config: {provider: {id: a/b, type: qwen, apiToken: PlantedKey}}}
+  - ingress: [reserved]
+    config: {activeProviderId: ai_proxy_extproc}
+  - {ingress: [idle], config: {provider: null, activeProviderId: ""}}
+  - {ingress: [heir], config: {}}
+"""
+
+
+@pytest.mark.parametrize("default", ["a", "gone"])
+def test_a_stale_rule_is_left_out_and_refuses(default: str, tmp_path: Path) -> None:
+    given, made = tmp_path / "given.yaml", tmp_path / "made.yaml"
+    given.write_text(STALE_RULES % default)
+    code, out, err = run(given)
+    assert code == 1, err
+    lost = [line for line in err.splitlines() if line.startswith("not taken over: ")]
+    lines = [9, 12, 13, 14, 16, 17, 18] if default == "gone" else [12, 13, 14, 16, 17]
+    assert [int(line.split(":")[2]) for line in lost] == lines
+    assert all("left out, and what it would have taken is refused" in line for line in lost)
+    made.write_text(out)
+    routes = {r.name: r.provider is not None for r in load(made, {"A_API_KEY": "x"}).config.effective_routes}
+    refused = dict.fromkeys(("unknown", "illegal", "own", "reserved", "idle"), False)
+    heir = {"heir": True, "default": True} if default == "a" else {"heir": False}
+    assert routes == {"good": True, **refused, **heir}
