@@ -43,7 +43,6 @@ from extproc.states import (
     Whole,
 )
 
-
 _UNASKED: Final = "the vendor's answer is to a request that was not translated here"
 """Whoever sent it sent the client's own words, perhaps with its key: nothing of the answer is for the client."""
 

@@ -1,4 +1,4 @@
-"""Answers to requests that the sidecar did not translate: a vendor's is refused, Envoy's own is the gateway's affair."""
+"""Answers to requests that the sidecar did not translate: a vendor's is refused, Envoy's own is the gateway's."""
 
 import json
 
