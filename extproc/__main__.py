@@ -12,8 +12,10 @@ import sys
 from typing import Any, TypeVar, get_args
 
 import click
+from pydantic import TypeAdapter, ValidationError
 
 from extproc import __version__, envoy_process, logs, run
+from extproc.blocks import OriginUrl
 from extproc.load import ConfigError, StandIn, load, take
 from extproc.loop import on_loop
 from extproc.placement import LEAST_ENVOY, ControlPlane, Placement
@@ -80,6 +82,13 @@ class _ModeType(click.ParamType[int]):
         return mode
 
 
+def _stands_in(_ctx: click.Context, _param: click.Parameter, url: str | None) -> StandIn | None:
+    try:
+        return None if url is None else StandIn(TypeAdapter(OriginUrl).validate_python(url), run.SIMULATED_KEY)
+    except ValidationError:
+        raise click.BadParameter("wants http:// or https:// with a host, perhaps a port, and no path") from None
+
+
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 _config = click.option(
@@ -93,7 +102,7 @@ _log_level = click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
 _stand_in = click.option(
-    "--stand-in", metavar="URL", callback=lambda _ctx, _param, url: url and StandIn(url, run.SIMULATED_KEY),
+    "--stand-in", metavar="URL", callback=_stands_in,
     help="Where simulated vendors (`extproc simulate`) stand in for every service without a key.",
 )  # fmt: skip
 _placement = click.option(
@@ -316,7 +325,7 @@ def envoy(
 @click.option("--namespace", help="Where the gateway is; by default where its own installation has it.")
 @click.option("--gateway", help="Which gateway: a label of its pods, KEY=VALUE; for envoy-gateway the Gateway's name.")
 @click.option(
-    "--route", "routes", multiple=True, help="Envoy's name of a route to a vendor; by default every `ingress` name."
+    "--route", "routes", multiple=True, help="A route to a vendor, as `ingress` names it; by default every such name."
 )
 def attach(
     plane: ControlPlane,
@@ -328,25 +337,15 @@ def attach(
     routes: tuple[str, ...],
 ) -> None:
     """Print what puts the sidecar into a gateway that you have: envoy, istio, higress or envoy-gateway."""
-    from extproc.bootstrap import attachments, options  # slow to import
+    from extproc.bootstrap import attachments, objections, options  # slow to import
 
     loaded = load(path, os.environ, keyless=path is not None)
     run.check_placement("listener", LEAST_ENVOY, loaded)
     home, label = attachments.GATEWAYS[plane]
     there = attachments.Gateway(namespace or home, gateway or label, routes or attachments.ingresses(loaded.config))
-    if plane in ("istio", "higress") and "=" not in there.name:
-        raise click.UsageError("--gateway wants a label of the gateway's pods: KEY=VALUE")
-    if plane != "envoy" and not there.routes:
-        raise click.UsageError(
-            "no route of the configuration has `ingress` names; say the gateway's routes with --route"
-        )
-    if plane == "envoy-gateway" and (strangers := set(there.routes) - set(attachments.ingresses(loaded.config))):
-        raise click.UsageError(
-            f"--route {min(strangers)}: no `ingress` of the configuration says whose traffic that is"
-        )
-    if plane != "envoy" and any(isinstance(place, UnixSocket) for place in sidecar):
-        raise click.UsageError("--sidecar unix: is for an Envoy on the sidecar's machine: use HOST:PORT")
     where = _sidecars(sidecar, workers or loaded.config.workers or 1)
+    if wrong := list(objections.objections(plane, loaded, there, where)):
+        raise ConfigError(wrong)
     documents = attachments.attachment(plane, loaded.config, options.Options(sidecars=where), there)
     click.echo(attachments.as_yaml(documents), nl=False)
 
