@@ -16,7 +16,7 @@ from extproc.load import ConfigError, StandIn, load
 from extproc.loop import on_loop
 from extproc.options import ACCESS_LOG, FILE, AddressType, ModeType, PlaceType, shown
 from extproc.placement import LEAST_ENVOY, ControlPlane, Placement
-from extproc.places import Place, Tls, UnixSocket, places
+from extproc.places import Place, Tls, places
 from extproc.run import Address
 from extproc.supervisor import cores
 
@@ -199,7 +199,7 @@ def envoy(
 @click.option("--namespace", help="Where the gateway is; by default where its own installation has it.")
 @click.option("--gateway", help="Which gateway: a label of its pods, KEY=VALUE; for envoy-gateway the Gateway's name.")
 @click.option(
-    "--route", "routes", multiple=True, help="Envoy's name of a route to a vendor; by default every `ingress` name."
+    "--route", "routes", multiple=True, help="A route to a vendor, as `ingress` names it; by default every such name."
 )
 def attach(
     plane: ControlPlane,
@@ -211,25 +211,15 @@ def attach(
     routes: tuple[str, ...],
 ) -> None:
     """Print what puts the sidecar into a gateway that you have: envoy, istio, higress or envoy-gateway."""
-    from extproc.bootstrap import Options, attachments  # slow to import
+    from extproc.bootstrap import Options, attachments, objections  # slow to import
 
     loaded = load(path, os.environ, keyless=path is not None)
     run.check_placement("listener", LEAST_ENVOY, loaded)
     home, label = attachments.GATEWAYS[plane]
     there = attachments.Gateway(namespace or home, gateway or label, routes or attachments.ingresses(loaded.config))
-    if plane in ("istio", "higress") and "=" not in there.name:
-        raise click.UsageError("--gateway wants a label of the gateway's pods: KEY=VALUE")
-    if plane != "envoy" and not there.routes:
-        raise click.UsageError(
-            "no route of the configuration has `ingress` names; say the gateway's routes with --route"
-        )
-    if plane == "envoy-gateway" and (strangers := set(there.routes) - set(attachments.ingresses(loaded.config))):
-        raise click.UsageError(
-            f"--route {min(strangers)}: no `ingress` of the configuration says whose traffic that is"
-        )
-    if plane != "envoy" and any(isinstance(place, UnixSocket) for place in sidecar):
-        raise click.UsageError("--sidecar unix: is for an Envoy on the sidecar's machine: use HOST:PORT")
     where = _sidecars(sidecar, workers or loaded.config.workers or 1)
+    if wrong := list(objections.objections(plane, loaded, there, where)):
+        raise ConfigError(wrong)
     documents = attachments.attachment(plane, loaded.config, Options(sidecars=where), there)
     click.echo(attachments.as_yaml(documents), nl=False)
 

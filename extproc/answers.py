@@ -7,6 +7,7 @@ that Envoy may try another), afterwards an error event and then silence. What a 
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from typing import Final
 
 from extproc import compression, jsontext, outgoing, sse
 from extproc.agreed import envoy_buffer
@@ -41,6 +42,9 @@ from extproc.states import (
     Watching,
     Whole,
 )
+
+_UNASKED: Final = "the vendor's answer is to a request that was not translated here"
+"""Whoever sent it sent the client's own words, perhaps with its key: nothing of the answer is for the client."""
 
 
 class AnswerSide:
@@ -133,10 +137,12 @@ class AnswerSide:
         self.record.upstream_request_id = event.headers.get("x-request-id")
         self._bodiless = event.end_of_stream
         sent = self._state if isinstance(self._state, Sent) else None
+        if isinstance(self._state, Done):
+            return Forward()
+        if sent is None and self._from_vendor() and (isinstance(self._state, Start) or status < 400):
+            raise BadUpstreamResponse(_UNASKED)
         if isinstance(self._state, Start):  # a filter before ours answered, as those of Envoy Gateway tell us
             self._state, self.record.complete = Done(), True
-            return Forward()
-        if isinstance(self._state, Done):
             return Forward()
         if status >= 400:
             return self._failed(Failed(sent, status, event.headers), event)
@@ -228,8 +234,10 @@ class AnswerSide:
                 raise state.error
             case Done(mute=True):
                 return Forward(body=b"")
-            case _:
+            case Done():
                 return Forward()
+            case _:
+                raise BadUpstreamResponse(_UNASKED)
 
     def _whole(self, state: Whole, sent: bytes) -> Reply:
         try:

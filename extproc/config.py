@@ -36,6 +36,11 @@ class Match(Block):
     ingress: tuple[str, ...] = ()
     services: tuple[str, ...] = ()
 
+    @property
+    def by_gateway_only(self) -> bool:
+        """Whether the request itself has no say: at most a gateway's route and cluster."""
+        return self.models is None and not (self.headers or self.hosts or self.path_prefix)
+
     @cached_property
     def raw_headers(self) -> dict[str, str]:
         """`headers` as they come over the wire, where each byte of their UTF-8 is a character."""

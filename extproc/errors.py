@@ -11,6 +11,7 @@
     ├── ContextUnavailable     503: a configured context text is not there
     ├── Overloaded             503: more requests at a time than are allowed
     ├── Changing               503: Envoy and we have different configurations for a moment
+    ├── SeveralVendors         500: a route of a gateway that is not ours would be one of several vendors'
     └── InternalError          500: our own fault
 
 Messages never quote bodies or keys.
@@ -158,6 +159,13 @@ class Changing(ProxyError):
 
     def __init__(self) -> None:
         super().__init__("the gateway's configuration is changing; try again")
+
+
+class SeveralVendors(ProxyError):
+    code = "several_vendors"
+
+    def __init__(self) -> None:
+        super().__init__("this route of the gateway leads to several vendors: give each vendor a route of its own")
 
 
 class InternalError(ProxyError):

@@ -39,6 +39,7 @@ from extproc.errors import (
     NoRoute,
     Overloaded,
     ProxyError,
+    SeveralVendors,
     TooLarge,
     UnknownPath,
     UnsupportedEncoding,
@@ -164,6 +165,8 @@ class Exchange(AnswerSide):
         self._may_forward = event.attributes.get(ROUTE_ATTRIBUTE) not in (LOCAL_ROUTE, UNREAD_ROUTE)
         self._reads_for_envoy = event.attributes.get(ROUTE_ATTRIBUTE) == UNREAD_ROUTE
         self._attached = routing.is_attached(event.attributes)
+        if self._attached and len(routing.gateways_vendors(self._config, event.attributes)) > 1:
+            raise SeveralVendors
         routes = self._candidates(headers, event.attributes)
         _check_path(target, [self._config.by_id[step.provider] for route in routes for step in route.first])
         return Headed(without_keys(self._config.clients, headers), target, routes, None)

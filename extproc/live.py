@@ -91,7 +91,7 @@ def moved(before: Config, after: Config) -> bool:
 
 class Live:
     """`loaded`: the configuration that new exchanges are served under; `generation` counts from 1. `refused`: what is
-    wrong with the files as they are now, if they were refused. `unfinished`: a good change waits for the disk."""
+    wrong with the files as they are now, if they were refused."""
 
     def __init__(self, source: Source, check: Callable[[Loaded], None] = lambda loaded: None) -> None:
         """Loads; raises `ConfigError`. `check` raises it too, for what cannot be served here."""
@@ -101,12 +101,17 @@ class Live:
         check(self.loaded)
         self.generation = 1
         self.refused: tuple[str, ...] = ()
-        self.unfinished = False
-        self._followed = self.loaded
+        self._late = False  # the disk did not take a good change
+        self._finished = self.loaded
         self._source = source
         self._asked = files.asked
         self._former: dict[int, Loaded] = {}
         self._changing = asyncio.Lock()
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether there is something to do of a good change: `change` goes on with it."""
+        return self._late or self._finished is not self.loaded
 
     def with_stand_in(self, stand_in: StandIn) -> "Live":
         """The same, loaded anew, with simulated vendors in the place of those without a key."""
@@ -142,30 +147,47 @@ class Live:
         """Serve what the files say now. What is wrong with it is logged once, and changes nothing."""
         async with self._changing:
             try:
-                loaded = await self._load()
-                if loaded.files != self.loaded.files:
-                    await self._switch(loaded, contexts, workers, envoy)
-                await self._lead(envoy)
-            except (ConfigError, EnvoyError, OSError) as error:
-                self.unfinished = isinstance(error, OSError)  # Envoy's files could not be written
-                self._refuse(tuple(str(error).splitlines()))
-                return
-            self.refused, self.unfinished = (), False
-            await contexts.refetch(changed, TEXT_SECONDS)
+                problems = await self._take(contexts, workers, envoy)
+                await self._finish(contexts, workers, envoy)
+                self._late = False
+            except OSError as error:  # Envoy's files could not be written
+                problems, self._late = str(error), True
+            self._refuse(tuple(problems.splitlines()))
+            if not problems:
+                await contexts.refetch(changed, TEXT_SECONDS)
 
     async def forget(self, workers: Workers, envoy: EnvoySide) -> None:
         """Let Envoy forget the providers of configurations that no exchange is served under any more."""
         async with self._changing:
+            if self._finished is not self.loaded:  # Envoy still routes by what it would forget
+                return
             remain = {g: loaded for g, loaded in self._former.items() if g >= workers.oldest}
             if remain != self._former:
                 await envoy.expect(self.loaded, list(remain.values()))
                 self._former = remain
 
-    async def _lead(self, envoy: EnvoySide) -> None:
-        """Have Envoy listen and route as is served, unless it does."""
-        if self._followed is not self.loaded:
-            await envoy.follow(self.loaded)
-            self._followed = self.loaded
+    async def _take(self, contexts: Contexts, workers: Workers, envoy: EnvoySide) -> str:
+        """Have new exchanges served as the files say; gives what is wrong with them, a line each."""
+        try:
+            loaded = await self._load()
+            if loaded.files != self.loaded.files:
+                await self._switch(loaded, contexts, workers, envoy)
+        except (ConfigError, EnvoyError) as error:
+            return str(error)
+        return ""
+
+    async def _finish(self, contexts: Contexts, workers: Workers, envoy: EnvoySide) -> None:
+        """What is behind a switch, from its beginning where it was broken off: no step harms twice."""
+        if self._finished is self.loaded:
+            return
+        config = self.loaded.config
+        await envoy.follow(self.loaded)
+        await contexts.follow(sources(config), 0)
+        workers.recycle = config.recycle
+        for note in self.loaded.notes:
+            log.info(note)
+        log.info("configuration changed", generation=self.generation, source=self.loaded.source)
+        self._finished = self.loaded
 
     async def _load(self) -> Loaded:
         for last in (False, True):
@@ -199,9 +221,3 @@ class Live:
         self._former[self.generation] = before
         self.loaded, self.generation, self.refused = loaded, self.generation + 1, ()
         await workers.apply(self.order(contexts.texts))
-        await self._lead(envoy)
-        await contexts.follow(sources(loaded.config), 0)
-        workers.recycle = loaded.config.recycle
-        for note in loaded.notes:
-            log.info(note)
-        log.info("configuration changed", generation=self.generation, source=loaded.source)

@@ -9,8 +9,10 @@ import socket
 from typing import Any, TypeVar, get_args
 
 import click
+from pydantic import TypeAdapter, ValidationError
 
 from extproc import run
+from extproc.blocks import OriginUrl
 from extproc.load import StandIn
 from extproc.placement import Placement
 from extproc.places import UNIX, Place, UnixSocket
@@ -79,6 +81,13 @@ class ModeType(click.ParamType[int]):
         return mode
 
 
+def _stands_in(_ctx: click.Context, _param: click.Parameter, url: str | None) -> StandIn | None:
+    try:
+        return None if url is None else StandIn(TypeAdapter(OriginUrl).validate_python(url), run.SIMULATED_KEY)
+    except ValidationError:
+        raise click.BadParameter("wants http:// or https:// with a host, perhaps a port, and no path") from None
+
+
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -108,7 +117,7 @@ workers = click.option(
     "--workers", type=click.IntRange(1, 256), help="Worker processes; by default what the configuration says."
 )
 stand_in = click.option(
-    "--stand-in", metavar="URL", callback=lambda _ctx, _param, url: url and StandIn(url, run.SIMULATED_KEY),
+    "--stand-in", metavar="URL", callback=_stands_in,
     help="Where simulated vendors (`extproc simulate`) stand in for every service without a key.",
 )  # fmt: skip
 placement = shown(

@@ -5,6 +5,7 @@ Rule: pure decisions over the configuration; nothing here knows a vendor or writ
 
 from collections.abc import Iterable, Mapping, Sequence
 import re
+from typing import Final
 from urllib.parse import unquote
 
 from extproc.agreed import CLUSTER_ATTRIBUTE, OWN_ROUTES, ROUTE_ATTRIBUTE
@@ -20,6 +21,9 @@ TAKES_MODEL = frozenset({CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, "images/gener
 
 _ENVOY_GATEWAY = "httproute/"
 """How Envoy Gateway's route names begin."""
+
+HIGRESS: Final = "higress-system"
+"""Higress' own namespace. The names of the routes in it are without a namespace, also in Envoy."""
 
 _LONGEST_NAME = 512
 """Characters of a model name: it goes into paths, logs and metadata."""
@@ -70,19 +74,51 @@ def _named(names: Iterable[str], headers: Mapping[str, str], attributes: Mapping
     if route.startswith(_ENVOY_GATEWAY):  # httproute/NAMESPACE/NAME/rule/…
         namespace, _, name = route.removeprefix(_ENVOY_GATEWAY).partition("/rule/")[0].partition("/")
         said |= {f"{namespace}/{name}", name}
-    # Higress leaves its own namespace out. Another's route of the same name is another route.
-    return any(name in said or ("/" not in route and name.rpartition("/")[2] == route) for name in names)
+    # Another namespace's route of the same name is another route, perhaps to another vendor.
+    return any(name in said or name.removeprefix(f"{HIGRESS}/") == route for name in names)
 
 
 def _served(names: Iterable[str], headers: Mapping[str, str], attributes: Mapping[str, str]) -> bool:
-    """A service name in Envoy's cluster name (`outbound|443||NAME`); where the choice is ours, as the bearer token."""
-    said = {attributes.get(CLUSTER_ATTRIBUTE, "").rpartition("|")[2]} if is_attached(attributes) else {_bearer(headers)}
-    return any(name.partition(":")[0] in said for name in names)
+    """A service name, `NAME` or `NAME:PORT`, in Envoy's cluster name, Istio's `outbound|PORT||NAME` or a plain one;
+    where the choice is ours, without port as the bearer token."""
+    services = [name.partition(":") for name in names]
+    if not is_attached(attributes):
+        return any(name == _bearer(headers) for name, _, _ in services)
+    *before, cluster = attributes.get(CLUSTER_ATTRIBUTE, "").split("|")
+    known = before[1] if len(before) == 3 else ""
+    return any(name == cluster and (not known or port in ("", known)) for name, _, port in services)
 
 
 def _bearer(headers: Mapping[str, str]) -> str:
     """What a client may say to choose, in our own gateway only: elsewhere one vendor would be shown another's key."""
     return headers.get("authorization", "").removeprefix("Bearer ")
+
+
+def gateways_rules(config: Config, attributes: Mapping[str, str]) -> list[Route]:
+    """The routes, in order, that may take what comes by this route and cluster of a gateway that is not ours, whoever
+    asks for whatever model, with whatever host, path and headers."""
+    found: list[Route] = []
+    for route in config.effective_routes:
+        match = route.match
+        if match.ingress and not _named(match.ingress, {}, attributes):
+            continue
+        if match.services and not _served(match.services, {}, attributes):
+            continue
+        found.append(route)
+        if match.by_gateway_only and all(client.may_use(route.name) for client in config.clients):
+            break  # nothing gets past it
+    return found
+
+
+def gateways_vendors(config: Config, attributes: Mapping[str, str]) -> list[Provider]:
+    """Where such a route leads: of each vendor the first provider. The gateway's cluster is one vendor's, so with more
+    than one, what a client says would decide whose key is sent there."""
+    found: dict[str, Provider] = {}
+    for route in gateways_rules(config, attributes):
+        for step in route.steps:
+            provider = config.by_id[step.provider]
+            found.setdefault(provider.place, provider)
+    return list(found.values())
 
 
 def choose(routes: Sequence[Route], model: str | None) -> Route:

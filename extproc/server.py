@@ -99,7 +99,8 @@ class _Clock:
 
 
 def _account(record: Record, clock: _Clock) -> None:
-    if record.path in (PROBE_PATH, ""):  # empty: an answer of Envoy's own to a request that we never saw
+    # No path: an answer of Envoy's own to a request that we never saw.
+    if record.path == PROBE_PATH or (not record.path and record.error is None):
         return
     fields = {
         "method": record.method,

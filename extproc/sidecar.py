@@ -14,6 +14,7 @@ import sys
 import structlog
 
 from extproc import contexts, logs, watch
+from extproc.envoy_process import EnvoyError
 from extproc.live import EnvoySide, Live, sources
 from extproc.places import Door, Place, places, reserved
 from extproc.supervisor import Logging, Workers, cores
@@ -97,7 +98,7 @@ class Sidecar:
                 await self._change(set(), envoy)
             try:
                 await self._live.forget(self._workers, envoy)
-            except OSError as error:
+            except (OSError, EnvoyError) as error:
                 log.warning("Envoy could not be told to forget providers", reason=str(error))
 
 

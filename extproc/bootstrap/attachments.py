@@ -14,7 +14,8 @@ from envoy_data_plane.envoy.config.route import v3 as route_v3
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
 from ruamel.yaml import YAML
 
-from extproc.agreed import envoy_buffer
+from extproc import routing
+from extproc.agreed import CLUSTER_ATTRIBUTE, ROUTE_ATTRIBUTE, envoy_buffer
 from extproc.bootstrap.clusters import host_port, sidecar_cluster
 from extproc.bootstrap.options import Options
 from extproc.bootstrap.parts import as_json, is_ip, packed
@@ -29,7 +30,7 @@ Document = dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """The gateway that is there: its namespace, and what tells it from others there: the labels of its pods as
-    `KEY=VALUE`, or for Envoy Gateway the name of its `Gateway`. `routes`: Envoy's names of the routes to vendors."""
+    `KEY=VALUE`, or for Envoy Gateway the name of its `Gateway`. `routes`: those to vendors, as `ingress` names them."""
 
     namespace: str
     name: str
@@ -39,7 +40,7 @@ class Gateway:
 GATEWAYS: Final[Mapping[ControlPlane, tuple[str, str]]] = {
     "envoy": ("", ""),
     "istio": ("istio-system", "istio=ingressgateway"),
-    "higress": ("higress-system", "app=higress-gateway"),
+    "higress": (routing.HIGRESS, "app=higress-gateway"),
     "envoy-gateway": ("default", "eg"),
 }
 """Namespace and name as each control plane's own installation has them."""
@@ -50,13 +51,35 @@ def ingresses(config: Config) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for route in config.effective_routes for name in route.match.ingress))
 
 
+def attributes(plane: ControlPlane, gateway: Gateway, name: str, service: str = "") -> dict[str, str]:
+    """What the sidecar is told of a request by one of the gateway's routes. `service`: the name of its cluster."""
+    told = {ROUTE_ATTRIBUTE: _envoys_name(plane, gateway, name)}
+    if plane != "envoy-gateway":  # whose policies may not ask for it
+        host, _, port = service.partition(":")
+        told[CLUSTER_ATTRIBUTE] = f"outbound|{port}||{host}" if port else host
+    return told
+
+
+def _envoys_name(plane: ControlPlane, gateway: Gateway, name: str) -> str:
+    namespace, _, own = name.rpartition("/")
+    if plane == "envoy-gateway":
+        return f"httproute/{namespace or gateway.namespace}/{own}/rule/0/match/0/*"
+    return own if plane == "higress" and namespace == gateway.namespace else name
+
+
+def backend(provider: Provider) -> str:
+    """The name of its `Backend`: one that is neither the sidecar's nor likely to be the owner's."""
+    return f"ai-vendor-{provider.id}"
+
+
 def attachment(plane: ControlPlane, config: Config, options: Options, gateway: Gateway) -> list[Document]:
     """The documents for a control plane. `options`: of which only the sidecar's places count."""
     match plane:
         case "envoy":
             return [_snippet(config, options)]
         case "istio" | "higress":
-            return [_envoy_filter(config, options, gateway)]
+            routes = dict.fromkeys(_envoys_name(plane, gateway, name) for name in gateway.routes)
+            return [_envoy_filter(config, options, gateway, routes)]
         case "envoy-gateway":
             return list(_envoy_gateway(config, options, gateway))
 
@@ -105,7 +128,7 @@ def _snippet(config: Config, options: Options) -> Document:
 # Istio and Higress
 
 
-def _envoy_filter(config: Config, options: Options, gateway: Gateway) -> Document:
+def _envoy_filter(config: Config, options: Options, gateway: Gateway, routes: Iterable[str]) -> Document:
     key, _, value = gateway.name.partition("=")
     manager = {"filter": {"name": "envoy.filters.network.http_connection_manager"}}
     router = {"filter": {**manager["filter"], "subFilter": {"name": "envoy.filters.http.router"}}}
@@ -115,7 +138,7 @@ def _envoy_filter(config: Config, options: Options, gateway: Gateway) -> Documen
         _patch("HTTP_FILTER", {"listener": {"filterChain": router}}, "INSERT_BEFORE", _http_filter()),
         *(
             _patch("HTTP_ROUTE", {"routeConfiguration": {"vhost": {"route": {"name": name}}}}, "MERGE", _route())
-            for name in gateway.routes
+            for name in routes
         ),
     ]
     return {
@@ -142,9 +165,10 @@ _ATTRIBUTES: Final = ("connection.", "source.", "destination.", "request.", "res
 
 
 def _envoy_gateway(config: Config, options: Options, gateway: Gateway) -> Iterator[Document]:
-    routes = {name.rpartition("/")[2]: provider for name, provider in _providers(config, gateway.routes)}
+    told = {name.rpartition("/")[2]: attributes("envoy-gateway", gateway, name) for name in gateway.routes}
+    routes = {name: routing.gateways_vendors(config, given)[0] for name, given in told.items()}
     for provider in dict.fromkeys(routes.values()):
-        yield _resource("Backend", f"ai-{provider.id}", gateway, _vendor(provider))
+        yield _resource("Backend", backend(provider), gateway, _vendor(provider))
     for name, provider in routes.items():
         yield _http_route(name, provider, gateway)
     endpoints = [_endpoint(*host_port(place)) for place in options.sidecars]
@@ -155,14 +179,6 @@ def _envoy_gateway(config: Config, options: Options, gateway: Gateway) -> Iterat
     target = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": gateway.name}
     limit = {"bufferLimit": envoy_buffer(config.max_body_bytes)}
     yield _resource("ClientTrafficPolicy", "ai-proxy", gateway, {"targetRefs": [target], "connection": limit})
-
-
-def _providers(config: Config, names: Iterable[str]) -> Iterator[tuple[str, Provider]]:
-    for name in names:
-        for route in config.effective_routes:
-            if name in route.match.ingress and route.first:
-                yield name, config.by_id[route.first[0].provider]
-                break
 
 
 def _resource(kind: str, name: str, gateway: Gateway, spec: Document) -> Document:
@@ -187,11 +203,11 @@ def _http_route(name: str, provider: Provider, gateway: Gateway) -> Document:
     # The filter there may not change the Host, nor remove Envoy's notes about the client: the route does.
     rewrite = {"type": "URLRewrite", "urlRewrite": {"hostname": provider.upstream.authority}}
     remove = {"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": ["x-envoy-external-address"]}}
-    backend = {"group": _GROUP, "kind": "Backend", "name": f"ai-{provider.id}", "port": provider.upstream.port}
+    vendor = {"group": _GROUP, "kind": "Backend", "name": backend(provider), "port": provider.upstream.port}
     rule = {
         "matches": [{"path": {"type": "PathPrefix", "value": f"/{name}"}}],
         "filters": [rewrite, remove],
-        "backendRefs": [backend],
+        "backendRefs": [vendor],
         "timeouts": {"request": "0s"},
     }
     return {

@@ -169,6 +169,12 @@ RUNS = [*((plane, "current") for plane in PLANES), ("higress", "1.36"), ("envoy-
 """Planes, and whose Envoy. Istio's patches are Higress'."""
 
 
+def on(*planes: str) -> pytest.MarkDecorator:
+    """A test of what these planes have, and no other."""
+    runs = [run for run in RUNS if run[0] in planes]
+    return pytest.mark.parametrize("gateway", runs, ids="-".join, indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session", params=RUNS, ids="-".join)
 def gateway(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attached]:
     plane, version = request.param
@@ -252,9 +258,8 @@ def test_an_unknown_model_is_refused_by_the_vendor(gateway: Attached) -> None:
         gateway.sdk("qwen").chat.completions.create(model="no-such-model", messages=user("x"))
 
 
+@on("envoy", "istio", "higress")  # Envoy Gateway's policy names the routes of the configuration, no other
 def test_a_route_that_the_configuration_does_not_know_reaches_no_vendor(gateway: Attached) -> None:
-    if gateway.plane == "envoy-gateway":
-        pytest.skip("its policy names the routes of the configuration, no other")
     with pytest.raises(openai.NotFoundError) as caught:
         gateway.sdk("unknown").chat.completions.create(model="qwen-max", messages=user("nowhere to go"))
     assert caught.value.code == "no_route"
@@ -262,9 +267,8 @@ def test_a_route_that_the_configuration_does_not_know_reaches_no_vendor(gateway:
         gateway.sent("nowhere to go")
 
 
+@on("envoy")  # elsewhere all routes to vendors have names
 def test_a_route_without_a_name_is_the_gateway_s_too(gateway: Attached) -> None:
-    if gateway.plane != "envoy":
-        pytest.skip("there all routes to vendors have names")
     with pytest.raises(openai.NotFoundError) as caught:
         gateway.sdk("nameless").chat.completions.create(model="qwen-max", messages=user("whose?"))
     assert caught.value.code == "no_route"
@@ -277,10 +281,9 @@ def test_an_answer_of_the_gateway_s_own_filters_reaches_the_client(gateway: Atta
     assert (answer.status_code, answer.text) == (503, "fault filter abort")
 
 
+@on("envoy", "envoy-gateway")  # the others have the filter of the first
 def test_a_stream_may_last_longer_than_any_timeout_of_the_gateway(gateway: Attached) -> None:
     """Envoy Gateway gives ten seconds to its streams to a processor, and this filter ten to each message."""
-    if gateway.plane not in ("envoy-gateway", "envoy"):
-        pytest.skip("the same filter as in the other planes")
     said = "slowly [[sim:interval=1.6]]"
     began = time.monotonic()
     chunks = [*gateway.sdk("qwen").chat.completions.create(model="qwen-max", messages=user(said), stream=True)]
@@ -322,10 +325,9 @@ def test_a_body_over_the_limit_is_refused_in_our_words(gateway: Attached) -> Non
     assert caught.value.code == "request_too_large"
 
 
+@on("envoy", "istio", "higress")  # Envoy Gateway's filters are switched on by a request's first route
 def test_a_route_that_is_chosen_by_the_model_only_later(gateway: Attached) -> None:
     """A filter before ours changes the route, as Higress' model-router does; the first one did not know the sidecar."""
-    if gateway.plane == "envoy-gateway":
-        pytest.skip("its filters are switched on by a request's first route")
     said = "by model 🧭"
     answer = gateway.sdk("by-model").chat.completions.create(model="moonshot-v1-8k", messages=user(said))
     assert f"你说：{said}" in (answer.choices[0].message.content or "")

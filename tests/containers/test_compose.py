@@ -70,7 +70,7 @@ def test_a_client_s_stop_reaches_the_vendor(stack: Stack, client: openai.OpenAI)
     stream = client.chat.completions.create(model="gpt-4o-mini", messages=question, stream=True)  # type: ignore[call-overload]
     assert next(iter(stream)).choices
     stream.close()
-    until(lambda: '"error": "cut"' in stack.logs("extproc"), "the sidecar saw the end")
+    until(lambda: '"error":"cut"' in stack.logs("extproc"), "the sidecar saw the end")
     [request] = stack.seen("停[[")
     assert not request["finished"]  # else the vendor would still be writing, and be paid for it
 

@@ -202,7 +202,7 @@ def test_what_ends_make_ends_everything(tmp_path: Path) -> None:
     running = Process(make, tmp_path / "err", tmp_path / "err")
     parts: list[int] = []
     try:
-        until(lambda: '"event": "ready"' in running.errors, "ready")
+        until(lambda: '"event":"ready"' in running.errors, "ready")
         parts += running.children().values()
         parts += processes.children(parts[0]).values()
         assert len(parts) == 3

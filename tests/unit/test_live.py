@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 import json
 from pathlib import Path
 from typing import Any, cast
@@ -10,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from extproc import live as module
+from extproc import sidecar
 from extproc.contexts import keeping
 from extproc.envoy_process import EnvoyError
 from extproc.live import Live, NoEnvoy, Source
@@ -133,6 +135,69 @@ async def test_a_change_that_the_disk_did_not_take_is_finished_later(path: Path)
     await change(live, parts)
     assert parts.told == [*told, ("follow", "b")]
     assert (live.generation, live.unfinished, live.refused) == (2, False, ())
+
+
+async def test_a_change_is_finished_whatever_the_file_says_by_then(path: Path) -> None:
+    live, parts = Live(Source(path, {})), Parts()
+    write(path, "b")
+    parts.refuses = {"follow": OSError(28, "No space left on device")}
+    await change(live, parts)
+    put(path, "nope: 1")
+    await change(live, parts)
+    parts.refuses = {}
+    parts.told.clear()
+    await change(live, parts)
+    assert parts.told == [("follow", "b")]
+    assert live.refused
+    assert not live.unfinished
+
+
+async def test_no_step_behind_a_change_is_lost(path: Path) -> None:
+    live, parts = Live(Source(path, {})), Parts()
+    write(path, "b", recycle={"maxAge": "1h"})
+    for fault in (OSError(28, "No space left on device"), ZeroDivisionError()):
+        parts.refuses = {"follow": fault}
+        with suppress(ZeroDivisionError):
+            await change(live, parts)
+        assert live.unfinished
+    parts.refuses = {}
+    with capture_logs() as logs:
+        await change(live, parts)
+    assert parts.recycle == live.loaded.config.recycle
+    assert parts.recycle is not None
+    assert [entry["event"] for entry in logs] == ["configuration changed"]
+
+
+async def test_nothing_is_forgotten_by_which_envoy_still_routes(path: Path) -> None:
+    live, parts = Live(Source(path, {})), Parts()
+    write(path, "b")
+    parts.refuses = {"follow": OSError(28, "No space left on device")}
+    await change(live, parts)
+    parts.told.clear()
+    parts.oldest = 2
+    await live.forget(cast(Workers, parts), parts)
+    assert parts.told == []
+    parts.refuses = {}
+    await change(live, parts)
+    await live.forget(cast(Workers, parts), parts)
+    assert parts.told == [("follow", "b"), ("expect", "b", [])]
+
+
+@pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), EnvoyError("Envoy refuses")])
+async def test_tidying_goes_on_after_a_fault(fault: Exception, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sidecar, "TIDY_SECONDS", 0.01)
+    live, parts = Live(Source(path, {})), Parts()
+    write(path, "b")
+    await change(live, parts)
+    parts.oldest, parts.refuses = 2, {"expect": fault}
+    parts.told.clear()
+    async with keeping(lambda _: None) as texts:
+        tidying = asyncio.create_task(sidecar.Sidecar(live, texts, cast(Workers, parts), [])._tidy(parts))
+        await asyncio.sleep(0.05)
+        parts.refuses = {}
+        await asyncio.sleep(0.1)
+        tidying.cancel()
+    assert parts.told == [("expect", "b", [])]
 
 
 async def test_what_envoy_could_not_be_told_to_forget_is_forgotten_later(path: Path) -> None:

@@ -291,6 +291,7 @@ def check_upstream(vector: Vector, play: Play, body: bytes | None) -> None:
     if want.get("attached"):
         assert not seen.reroute, "the route was a gateway's, which has others for the vendor's path"
         assert ours == {}
+        assert seen.record.provider == cluster, "another provider's key"
     else:
         assert seen.reroute, "the route was chosen by the client's header"
         assert ours == {"x-ai-proxy-cluster": cluster}
