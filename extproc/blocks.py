@@ -128,14 +128,15 @@ def _http_url(value: str) -> str:
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
 
-def _origin_url(value: str) -> str:
+def origin_url(value: str) -> str:
+    """An address alone, in its plain form. Raises `ValueError`."""
     parts = urlsplit(_http_url(value))
     if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc or not is_plain(value):
         raise ValueError("must be a bare http:// or https:// address: host and port, no path")
     return f"{parts.scheme}://{parts.netloc}"
 
 
-OriginUrl = Annotated[str, AfterValidator(_origin_url)]
+OriginUrl = Annotated[str, AfterValidator(origin_url)]
 
 
 def _mapping(value: Any) -> Any:

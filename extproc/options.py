@@ -9,10 +9,9 @@ import socket
 from typing import Any, TypeVar, get_args
 
 import click
-from pydantic import TypeAdapter, ValidationError
 
 from extproc import run
-from extproc.blocks import OriginUrl
+from extproc.blocks import origin_url
 from extproc.load import StandIn
 from extproc.placement import Placement
 from extproc.places import UNIX, Place, UnixSocket
@@ -83,9 +82,9 @@ class ModeType(click.ParamType[int]):
 
 def _stands_in(_ctx: click.Context, _param: click.Parameter, url: str | None) -> StandIn | None:
     try:
-        return None if url is None else StandIn(TypeAdapter(OriginUrl).validate_python(url), run.SIMULATED_KEY)
-    except ValidationError:
-        raise click.BadParameter("wants http:// or https:// with a host, perhaps a port, and no path") from None
+        return None if url is None else StandIn(origin_url(url), run.SIMULATED_KEY)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)

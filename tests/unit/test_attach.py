@@ -166,4 +166,4 @@ STAND_INS = ["127.0.0.1:9100", "ftp://h", "http://", "http://h/path", "http://u:
 def test_a_stand_in_is_an_address(command: str, url: str) -> None:
     result = CliRunner().invoke(cli, [command, "--stand-in", url])
     assert result.exit_code == 2
-    assert "Invalid value for '--stand-in': wants http://" in result.output
+    assert "Invalid value for '--stand-in': must be a " in result.output
