@@ -25,7 +25,7 @@ def compiled(pattern: str) -> "re2._Regexp[str]":
 
 
 _NAMES = 256
-"""Names whose matching is remembered, for each set of patterns."""
+"""Names whose matching is remembered, for each set of expressions."""
 
 
 class NamePatterns:
@@ -95,6 +95,7 @@ class ModelMapping:
         prefixes = [(k[:-1], v) for k, v in mapping.items() if k.endswith("*") and k != "*" and not k.startswith("~")]
         self._prefixes = sorted(prefixes, key=lambda kv: len(kv[0]), reverse=True)
         self._regexes = [(compiled(k[1:]), _template(v)) for k, v in mapping.items() if k.startswith("~")]
+        self._by_expression = lru_cache(maxsize=_NAMES)(self._expressed)
         for regex, template in self._regexes:
             numbers = [int(n) for n in re.findall(r"\\g<(\d+)>", template)]
             names = re.findall(r"\\g<([^\d>]\w*)>", template)
@@ -111,6 +112,9 @@ class ModelMapping:
         for prefix, target in self._prefixes:
             if name.startswith(prefix):
                 return target or name
+        return self._by_expression(name) if self._regexes else self.default or name
+
+    def _expressed(self, name: str) -> str:
         for regex, template in self._regexes:
             if regex.search(name):
                 return _replaced(regex, template, name) if template else name

@@ -91,8 +91,11 @@ class Decoder:
         """Events completed by `chunk`. Raises `EventTooLong` after those that came before the long one."""
         self._buffer += chunk
         self._returns = self._returns or b"\r" in chunk
-        # A CR at the very end may be half of a CRLF: it waits for the next byte.
-        yield from self._lines(hold_back=self._buffer.endswith(b"\r"))
+        if self._returns or b"\n" in chunk:
+            # A CR at the very end may be half of a CRLF: it waits for the next byte.
+            yield from self._lines(hold_back=self._buffer.endswith(b"\r"))
+        else:
+            self._searched = len(self._buffer)
         self._check(len(self._buffer))
 
     def close(self) -> Iterator[Event]:
