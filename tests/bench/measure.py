@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import os
 from pathlib import Path
 import signal
-import statistics
 import threading
 import time
 from typing import Any, Final
@@ -178,9 +177,3 @@ def held_to(share: float, pids: Sequence[int], period: float = 0.05) -> Iterator
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
-
-
-def quarters(samples: Sequence[float]) -> tuple[float, float]:
-    """Medians of the second and of the last quarter."""
-    size = max(1, len(samples) // 4)
-    return statistics.median(samples[size : 2 * size] or samples), statistics.median(samples[-size:])

@@ -1,5 +1,6 @@
 """The gateways of others, from the package registries, each installed for itself below `.venv/bench`."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -21,22 +22,29 @@ def installed(name: str) -> list[str]:
         print(f"Installing {name} {VERSIONS[name]} (about a minute, once) ...", file=sys.stderr, flush=True)
         shutil.rmtree(home, ignore_errors=True)
         home.mkdir(parents=True)
+        (home / "package.json").write_text(json.dumps(_PACKAGE))
         for step in _STEPS[name]:
             subprocess.run([part.format(home=home) for part in step], cwd=home, check=True, stdout=subprocess.DEVNULL)
         (home / ".installed").touch()
     return [part.format(home=home) for part in _PROGRAMS[name]]
 
 
-_STEPS: Final = {
+_PACKAGE: Final = {
+    "private": True,
+    "dependencies": {"@portkey-ai/gateway": PORTKEY},
+    # The newest that its range allows (1.19.19) makes it answer every stream with 500 on Node 20 ("immutable" headers).
+    "overrides": {"@hono/node-server": "1.3.3"},
+}
+_STEPS: Final[dict[str, list[tuple[str, ...]]]] = {
     "litellm": [
         (sys.executable, "-m", "venv", "{home}/venv"),
         ("{home}/venv/bin/pip", "install", "--quiet", "--disable-pip-version-check", f"litellm[proxy]=={LITELLM}"),
     ],
     "portkey": [
-        ("npm", "install", "--no-audit", "--no-fund", "--no-save", "--prefix", "{home}", f"@portkey-ai/gateway@{PORTKEY}"),
+        ("npm", "install", "--no-audit", "--no-fund", "--loglevel", "error"),
     ],
 }
-_PROGRAMS: Final = {
+_PROGRAMS: Final[dict[str, list[str]]] = {
     "litellm": ["{home}/venv/bin/litellm"],
     "portkey": ["node", "{home}/node_modules/@portkey-ai/gateway/build/start-server.js"],
 }

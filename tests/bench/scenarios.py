@@ -19,8 +19,7 @@ _PEERS: Final = ("litellm", "portkey")
 @dataclass(frozen=True)
 class Scenario:
     """`host`: our provider. `chunks`: of the answer, 0: a whole one. `pause`: between them, µs. `size`: of the request,
-    bytes. `rate`: open loop, requests per second. `quick`: also in the short form. `seconds`: of each measurement,
-    if not the run's."""
+    bytes. `rate`: open loop, requests per second. `quick`: also in the short form."""
 
     name: str
     host: str
@@ -46,7 +45,9 @@ class Scenario:
         end = '"finish_reason":"' if not self.chunks else "data: [DONE]" if translated else '"finish_reason":"stop"'
         if self.kind == "tools" and not translated:
             end = '"finish_reason":"tool_calls"'
-        return Ask(request("/v1/chat/completions", headers, self.body()), 1 if self.kind == "idle" else self.chunks, end)
+        return Ask(
+            request("/v1/chat/completions", headers, self.body()), 1 if self.kind == "idle" else self.chunks, end
+        )
 
     def body(self) -> dict[str, Any]:
         wish = f"bench:{'native' if self.native else 'openai'}:{self.chunks}:{self.kind}:{self.pause};"
@@ -54,9 +55,16 @@ class Scenario:
         content: Any = f"{wish} {'words of a user ' * (rest // 16)}"
         model = "qwen-plus"
         if self.size > 100_000:  # as an image, in base64
-            image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{'iVBORw0KGgoA' * (rest // 12)}"}}
+            image = {
+                "type": "image_url",
+                "image_url": {"url": f"data:image/png;base64,{'iVBORw0KGgoA' * (rest // 12)}"},
+            }
             content, model = [{"type": "text", "text": wish}, image], "qwen-vl-max"
-        body: dict[str, Any] = {"model": model, "stream": self.chunks > 0, "messages": [{"role": "user", "content": content}]}
+        body: dict[str, Any] = {
+            "model": model,
+            "stream": self.chunks > 0,
+            "messages": [{"role": "user", "content": content}],
+        }
         return body | ({"tools": [_TOOL]} if self.kind == "tools" else {})
 
 
@@ -86,8 +94,11 @@ SCENARIOS: Final = (
     Scenario("qwen-tools-whole", "qwen", (*_DIRECT, "noop-whole", "us"), kind="tools"),
     Scenario("qwen-tools-stream-20", "qwen", (*_DIRECT, "noop-stream", "us"), 20, kind="tools"),
     # Each event comes alone, as a model writes them
-    Scenario("openai-paced", "openai", (*_DIRECT, "noop-headers", "us"), 100, pause=20_000, connections=100),
-    Scenario("qwen-paced", "qwen", (*_DIRECT, "noop-stream", "us"), 100, pause=20_000, connections=100, quick=True),
+    Scenario("openai-paced-20", "openai", ("envoy", "noop-headers", "us"), 20, pause=20_000, connections=40),
+    Scenario("openai-paced-100", "openai", ("envoy", "noop-headers", "us"), 100, pause=20_000, connections=40),
+    Scenario("qwen-paced-20", "qwen", ("envoy", "noop-stream", "us"), 20, pause=20_000, connections=40, quick=True),
+    Scenario("qwen-paced-100", "qwen", ("envoy", "noop-stream", "us"), 100, pause=20_000, connections=40, quick=True),
+    Scenario("qwen-crowd", "qwen", (*_DIRECT, "noop-stream", "us"), 100, pause=5_000, connections=100, quick=True),
     # Long requests
     Scenario("openai-32k", "openai", (*_DIRECT, "noop-headers", "noop-echo", "us", *_PEERS), size=32_000),
     Scenario("openai-1m", "openai", (*_DIRECT, "noop-headers", "noop-echo", "us"), size=1 << 20, connections=8, quick=True),
@@ -110,5 +121,5 @@ SCENARIOS: Final = (
 
 IDLE: Final = Scenario("idle-streams", "qwen", ("us", "noop-stream"), 2, kind="idle", connections=5_000, quick=True)
 SOAK: Final = Scenario("soak", "qwen", ("us",), 4, pause=1_000, connections=32, quick=True)
-WORKERS: Final = Scenario("workers", "qwen", ("us", "us-two"), 500, connections=32, quick=True)
+WORKERS: Final = Scenario("workers", "qwen", ("us", "us-two"), 20, connections=32, quick=True)
 SPECIAL: Final = (IDLE, SOAK, WORKERS)

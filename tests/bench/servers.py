@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 from dataclasses import dataclass
 import json
-import os
 from pathlib import Path
 import signal
 import subprocess
@@ -198,7 +197,9 @@ class Park:
         arguments = [*program, "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
         # It does not start without a key for its clients; ours is what the load shows anyway.
         more = {"LITELLM_MASTER_KEY": KEY, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
-        popen = stack.enter_context(started(log, [*arguments, "--num_workers", "1", "--telemetry", "False"], environment(**more)))
+        popen = stack.enter_context(
+            started(log, [*arguments, "--num_workers", "1", "--telemetry", "False"], environment(**more))
+        )
         _answers(f"http://127.0.0.1:{port}/health/liveliness", popen, log, 120)
         return Server(f"127.0.0.1:{port}", {"litellm": popen.pid})
 
@@ -254,8 +255,3 @@ def raise_file_limit() -> None:
 
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def machine() -> dict[str, Any]:
-    model = next((r.partition(":")[2].strip() for r in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in r), "?")
-    return {"cpus": len(os.sched_getaffinity(0)), "cpu": model}

@@ -11,18 +11,18 @@ from typing import Any, Final
 
 from tests.contract.processes import ROOT
 
-_SOURCE: Final = Path(__file__).parent / "traffic"
+SOURCE: Final = Path(__file__).parent / "traffic"
 _PROGRAM: Final = ROOT / ".venv" / "bench" / "traffic"
 
 
 def built() -> Path:
     """The program, built where its source is newer. Raises `SystemExit` without Go."""
-    newest = max(path.stat().st_mtime for path in _SOURCE.iterdir())
+    newest = max(path.stat().st_mtime for path in SOURCE.iterdir())
     if not _PROGRAM.exists() or _PROGRAM.stat().st_mtime < newest:
         if shutil.which("go") is None:
             raise SystemExit("the load generator is written in Go, and there is no `go`: https://go.dev/doc/install")
         _PROGRAM.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["go", "build", "-o", str(_PROGRAM), "."], cwd=_SOURCE, check=True)
+        subprocess.run(["go", "build", "-o", str(_PROGRAM), "."], cwd=SOURCE, check=True)
     return _PROGRAM
 
 

@@ -19,7 +19,7 @@ const marker = "bench:" // in the request's text; what follows says how it is an
 
 // wish is what a request asks for: `bench:FORMAT:CHUNKS:KIND:PAUSE;`. FORMAT is `native` (DashScope) or `openai`; 0
 // chunks are a whole answer; KIND is `text`, `tools` or `idle` (silence after the first chunk); PAUSE in microseconds
-// stands before a whole answer and between the chunks of a stream.
+// stands before a whole answer and between the chunks of a stream; without one they are written all at once.
 type wish struct {
 	format, kind string
 	chunks       int
@@ -41,7 +41,15 @@ func wished(body []byte) (wish, error) {
 	return wish{parts[0], parts[2], chunks, time.Duration(pause) * time.Microsecond}, nil
 }
 
-// parts are the writes that make up an answer, HTTP's framing included.
+// writes are what an answer is written in: each chunk for itself, or all at once where no pause is between them.
+func (w wish) writes() [][]byte {
+	if w.pause == 0 && w.kind != "idle" {
+		return [][]byte{bytes.Join(w.parts(), nil)}
+	}
+	return w.parts()
+}
+
+// parts are an answer's head, chunks and end, HTTP's framing included.
 func (w wish) parts() [][]byte {
 	if w.chunks == 0 {
 		body := w.document(strings.Repeat("piece by piece ", 64), "stop", true)
@@ -157,7 +165,7 @@ func serve(connection net.Conn, known *sync.Map) {
 		}
 		parts, found := known.Load(wish)
 		if !found {
-			parts, _ = known.LoadOrStore(wish, wish.parts())
+			parts, _ = known.LoadOrStore(wish, wish.writes())
 		}
 		if !answer(connection, wish, parts.([][]byte)) {
 			_, _ = reader.ReadByte() // until who asked goes away
