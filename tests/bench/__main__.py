@@ -102,7 +102,7 @@ def main() -> int:
     raise_file_limit()
     began = time.monotonic()
     whole = not given.quick and not given.names
-    out = given.out or (DOCS / "benchmarks" if whole else ROOT / "build" / "bench")
+    out = (given.out or (DOCS / "benchmarks" if whole else ROOT / "build" / "bench")).resolve()
     out.mkdir(parents=True, exist_ok=True)
     names = [n for n, s in _BY_NAME.items() if (n in given.names if given.names else s.quick or not given.quick)]
     effort = measure.QUICK if given.quick else measure.FULL

@@ -1,6 +1,6 @@
 """Pictures of a run, as small SVG files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ def draw(rows: Rows, directory: Path) -> list[str]:
 
     mpl.use("svg")
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "bench", "font.size": 9})
-    pictures = {
+    pictures: dict[str, Callable[[], Any]] = {
         "requests.svg": lambda: _bars(rows, ("openai-whole", "qwen-whole"), "requests/s", requests_s, log=True),
         "latency.svg": lambda: _bars(rows, ("latency-openai", "latency-qwen"), "p50 ms, one connection", p50, log=True),
         "cpu.svg": lambda: _stacks(rows, ("openai-whole", "qwen-whole", "qwen-stream-500")),

@@ -121,5 +121,5 @@ SCENARIOS: Final = (
 
 IDLE: Final = Scenario("idle-streams", "qwen", ("us", "noop-stream"), 2, kind="idle", connections=5_000, quick=True)
 SOAK: Final = Scenario("soak", "qwen", ("us",), 4, pause=1_000, connections=32, quick=True)
-WORKERS: Final = Scenario("workers", "qwen", ("us", "us-two"), 20, connections=32, quick=True)
+WORKERS: Final = Scenario("workers", "qwen", ("us", "us-two"), 20, connections=128, quick=True)
 SPECIAL: Final = (IDLE, SOAK, WORKERS)
