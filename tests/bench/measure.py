@@ -33,7 +33,7 @@ class Effort:
 
 
 FULL: Final = Effort(5, 3.0, 1.0, 5_000, 200_000)
-QUICK: Final = Effort(3, 1.0, 0.3, 1_000, 6_000)
+QUICK: Final = Effort(3, 0.7, 0.3, 1_000, 4_000)
 
 
 def matrix(scenario: Scenario, park: Park, effort: Effort, directory: Path) -> Row:
@@ -137,7 +137,7 @@ def workers(park: Park, effort: Effort, directory: Path) -> Row:
     """One worker and two, by turns, each held to a fifth of a core: so that load and Envoy leave them what they may
     have, on any machine with two cores."""
     arms: dict[str, Row] = {arm: {"repetitions": []} for arm in WORKERS.arms}
-    given: Row = {"connections": WORKERS.connections, "duration": f"{max(effort.seconds * 2, 4)}s"}
+    given: Row = {"connections": WORKERS.connections, "duration": f"{max(effort.seconds * 2, 2.5)}s"}
     for _ in range(effort.repetitions):
         for arm in WORKERS.arms:
             try:
