@@ -9,7 +9,9 @@ import datetime
 import os
 from pathlib import Path
 import platform
+import re
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -47,12 +49,21 @@ def _run(effort: str, began: float) -> dict[str, Any]:
                 f"Python {platform.python_version()}",
                 f"grpcio {grpc.__version__}",
                 *(f"{name} {version}" for name, version in peers.VERSIONS.items()),
+                *(f"{name} {_version(name, *asked)}" for name, *asked in (("node", "--version"), ("go", "version"))),
             )
         ),
     }
 
 
 _LOAD = os.getloadavg()
+
+
+def _version(*command: str) -> str:
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return "absent"
+    return (re.search(r"\d[\d.]*", said) or [said])[0]
 
 
 def _told(row: dict[str, Any]) -> str:

@@ -49,7 +49,7 @@ that Envoy sends its processor per request. "peak" is what each process needed a
 | `envoy` | our bootstrap without everything that is there for the sidecar |
 | `noop-…` | our bootstrap with a processor that does nothing (`tests/bench/noop.py`): `two` messages, `headers` (answer's head too), `whole` and `stream` (its body too), `echo` (returns the request's body) |
 | `us`, `us-quiet`, `us-listener`, `us-two` | this sidecar, one worker: as it comes; without log lines; placement `listener`; two workers |
-| `litellm`, `portkey` | other gateways, one process, to a vendor that speaks OpenAI's API |
+| `litellm`, `portkey` | other gateways, one process, to a vendor that speaks OpenAI's API. LiteLLM does not start without a key for its clients, and checks it; Portkey holds a stream's first event back for 25 ms, in its own code |
 
 {scenarios}
 ## Memory of open streams
