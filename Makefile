@@ -1,10 +1,11 @@
 # One obvious command each; `make help` lists them. Everything is installed into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-unit containers fuzz chaos micro instructions check format stubs bootstrap helm manifests capacity lock clean
+.PHONY: help install run test test-unit containers fuzz chaos bench bench-quick micro instructions check format stubs bootstrap helm manifests capacity lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+BENCH := .venv/.bench
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +42,16 @@ micro: install ## time the hot paths (ARGS="-k native"; to compare: ARGS=--bench
 
 instructions: install ## count the instructions of the hot paths, fail if one needs a tenth more (Valgrind; ARGS=--update: new baselines)
 	@$(BIN)/python -m tests.micro.instructions $(ARGS)
+
+bench: $(BENCH) ## us, Envoy alone, a processor that does nothing and other gateways, by turns; docs/benchmarks/ written (ARGS="scenario ...")
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+bench-quick: $(BENCH) ## the short form (five minutes), into build/bench
+	@$(BIN)/python -m tests.bench --quick $(ARGS)
+
+$(BENCH): $(INSTALLED)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	@touch $@
 
 check: install ## format, lint, types, fresh stubs and bootstrap
 	@$(BIN)/ruff format --check
