@@ -76,20 +76,30 @@ def first_segment(path: str, prefix: str) -> str | None:
     return next((unquote(s) for s in path.removeprefix(prefix).split("/") if s), "")
 
 
-@lru_cache(maxsize=64)  # clients ask for the same few; none may fill the memory with long ones
 def parse_path(raw: str) -> Target:
     """A raw request path, read leniently: any prefix, doubled slashes and a doubled `/v1` (a common BASE_URL
     mistake) are forgiven. Dot segments and control characters are not, however they are written: such a path names no
     API."""
+    return _remembered(raw) if len(raw) <= _SHORT else _parsed(raw)
+
+
+_SHORT = 256
+"""Characters of a path that is remembered: clients ask for the same few, and none may fill the memory."""
+
+
+def _parsed(raw: str) -> Target:
     path, _, query = raw.partition("?")
     segments = [unquote(s) for s in path.split("/") if s]
     if not all(map(_is_plain, segments)):
         return Target(path, query, None, plain=False)
-    behind = [list(itertools.dropwhile("v1".__eq__, segments[i:])) for i, s in enumerate(segments) if s == "v1"]
-    known = [b for b in behind if b and b[0] in ROOTS] or [b for b in behind if b]
-    if not known or "/" in known[0][0]:
+    starts = [i for i, pair in enumerate(itertools.pairwise(segments), 1) if pair[0] == "v1" != pair[1]]
+    start = next((i for i in starts if segments[i] in ROOTS), starts[0] if starts else None)
+    if start is None or "/" in segments[start]:
         return Target(path, query, None)
-    return Target(path, query, "/".join(quote(s, safe=_SAFE) for s in known[0]))
+    return Target(path, query, "/".join(quote(s, safe=_SAFE) for s in segments[start:]))
+
+
+_remembered = lru_cache(maxsize=256)(_parsed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,10 +66,12 @@ def _write_trace(stream: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
 
 def _json(event: structlog.typing.EventDict, **_: object) -> str:
     """A line for machines; by msgspec, since there is one per exchange."""
-    try:
-        return jsontext.dump(event).decode()
-    except TypeError:  # a value that JSON has no word for
-        return jsontext.dump({name: str(value) for name, value in event.items()}).decode()
+    return jsontext.dump({name: _plain(value) for name, value in event.items()}).decode()
+
+
+def _plain(value: object) -> object:
+    """What JSON has a word for, or a text."""
+    return value if isinstance(value, str | int | float | list | tuple | dict | None) else str(value)
 
 
 def configure(format: Format, level: str = "info", worker: int | None = None) -> None:

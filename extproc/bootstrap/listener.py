@@ -8,6 +8,7 @@ from envoy_data_plane.envoy.config.common.mutation_rules import v3 as mutation
 from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.config.listener import v3 as listener_v3
 from envoy_data_plane.envoy.extensions.filters.common.set_filter_state import v3 as filter_state
+from envoy_data_plane.envoy.extensions.filters.http.buffer import v3 as buffer
 from envoy_data_plane.envoy.extensions.filters.http.cors import v3 as cors
 from envoy_data_plane.envoy.extensions.filters.http.json_to_metadata import v3 as json_to_metadata
 from envoy_data_plane.envoy.extensions.filters.http.router import v3 as router
@@ -17,7 +18,7 @@ from envoy_data_plane.envoy.extensions.http.early_header_mutation.header_mutatio
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from envoy_data_plane.google import protobuf
 
-from extproc.agreed import BODY, CLIENT_HEADERS, CLIENT_STATE, INTERNAL_PREFIX, NAMESPACE
+from extproc.agreed import BODY, CLIENT_HEADERS, CLIENT_STATE, INTERNAL_PREFIX, NAMESPACE, envoy_buffer
 from extproc.bootstrap.options import Options
 from extproc.bootstrap.parts import ROUTES_FILE, packed, socket_address, text_format, watched_file
 from extproc.bootstrap.processor import (
@@ -29,7 +30,7 @@ from extproc.bootstrap.processor import (
     local_processor,
 )
 from extproc.bootstrap.replies import access_logs, local_replies
-from extproc.bootstrap.routes import BODY_FILTER, route_configuration
+from extproc.bootstrap.routes import BODY_FILTER, BUFFER_FILTER, route_configuration
 from extproc.config import Config
 
 STAT_PREFIX: Final = "ai_proxy"
@@ -112,6 +113,7 @@ def _filters_upstream(config: Config) -> list[hcm.HttpFilter]:
         *door,
         _http_filter("envoy.filters.http.set_filter_state", _remember(_path(), _client())),
         _http_filter(BODY_FILTER, _read_body()),
+        hcm.HttpFilter(name=BUFFER_FILTER, typed_config=packed(_awaited(config)), disabled=True),
         _http_filter(LOCAL_FILTER, local_processor(config)),
     ]
 
@@ -139,6 +141,10 @@ def _client() -> filter_state.FilterStateValue:
             json_format=protobuf.Struct.from_dict({**fields, "id": "%UNIQUE_ID%"}), omit_empty_values=True
         ),
     )
+
+
+def _awaited(config: Config) -> buffer.Buffer:
+    return buffer.Buffer(max_request_bytes=envoy_buffer(config.max_body_bytes))
 
 
 def _read_body() -> json_to_metadata.JsonToMetadata:

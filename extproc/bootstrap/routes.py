@@ -14,6 +14,7 @@ import re
 from typing import Final
 
 from envoy_data_plane.envoy.config.route import v3 as route_v3
+from envoy_data_plane.envoy.extensions.filters.http.buffer import v3 as buffer
 from envoy_data_plane.envoy.extensions.filters.http.cors import v3 as cors
 from envoy_data_plane.envoy.extensions.filters.http.ext_proc import v3 as ext_proc
 from envoy_data_plane.envoy.extensions.retry.priority.previous_priorities import v3 as previous_priorities
@@ -21,7 +22,7 @@ from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from envoy_data_plane.google import protobuf
 
 from extproc import routing
-from extproc.agreed import BODY, CLUSTER_HEADER, LOCAL_ROUTE, UNREAD_ROUTE
+from extproc.agreed import BODY, CLUSTER_HEADER, LOCAL_ROUTE, UNREAD_ROUTE, envoy_buffer
 from extproc.bootstrap.chains import chain_name
 from extproc.bootstrap.options import Options
 from extproc.bootstrap.parts import packed, regex, string_match
@@ -31,6 +32,8 @@ from extproc.config import Chain, Config, Match, Retry, Route
 from extproc.patterns import host_regex
 
 BODY_FILTER: Final = "envoy.filters.http.json_to_metadata"
+BUFFER_FILTER: Final = "envoy.filters.http.buffer"
+"""Awaits a body where nobody looks into it in front of the routes. Off unless a route switches it on."""
 
 _EVERY_5XX = range(500, 600)
 _METHODS = "DELETE|GET|HEAD|PATCH|POST|PUT"
@@ -97,7 +100,7 @@ def _upstream(config: Config) -> Iterator[route_v3.Route]:
     reads = False
     for route in routes:
         reads = reads or _asks_body(config, route)
-        yield from _to_providers(config, route, {} if reads else no_body)
+        yield from _to_providers(config, route, {} if reads else _awaited(config))
     for route in routes:  # the vendor lists its models, and no route takes what names none
         if route.match.models is not None and route.provider and routing.declared_models(config, route) is None:
             match, retry = _conditions(route.match, headers=_MODEL_LIST), config.retry_of(route)
@@ -125,9 +128,16 @@ def _unread() -> dict[str, protobuf.Any]:
     return {BODY_FILTER: packed(route_v3.FilterConfig(disabled=True))}
 
 
+def _awaited(config: Config) -> dict[str, protobuf.Any]:
+    """Of a route: as unread, but a body is there as a whole before Envoy turns to the vendor. A client with a slow line
+    would hold a connection that the vendor gives up."""
+    whole = buffer.Buffer(max_request_bytes=envoy_buffer(config.max_body_bytes))
+    return {**_unread(), BUFFER_FILTER: packed(buffer.BufferPerRoute(buffer=whole))}
+
+
 def _asks_body(config: Config, route: Route) -> bool:
     """Whether it takes a request's model, or its wish for a stream, to know what becomes of it on this route."""
-    return route.match.models is not None or _streams_apart(config.retry_of(route))
+    return route.match.models is not None or (route.provider is not None and _streams_apart(config.retry_of(route)))
 
 
 def _streams_apart(retry: Retry) -> bool:

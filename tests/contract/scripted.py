@@ -32,7 +32,8 @@ class Request:
 
 
 class Vendor:
-    """`reply`: what everybody gets; `replies`: what the next ones get first."""
+    """`reply`: what everybody gets; `replies`: what the next ones get first. `handler.timeout`: seconds that a new
+    connection may be silent."""
 
     def __init__(self) -> None:
         self.reply = Reply()
@@ -83,6 +84,7 @@ class Vendor:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
+        self.handler = Handler
 
     @property
     def url(self) -> str:

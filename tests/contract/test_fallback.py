@@ -11,7 +11,7 @@ import pytest
 
 from . import processes
 from .processes import Gateway
-from .raw import Answer, ask, chat
+from .raw import Answer, Connection, ask, chat
 from .scripted import Reply, Vendor, vendor
 
 CONFIG = """\
@@ -375,3 +375,22 @@ def test_a_stream_that_envoy_cannot_read_keeps_its_patience(running: Gateway, fi
     body = b'{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"hi"}],"user":"\\ud83d"}'
     answer = ask(running.port, body=body, host="slow")
     assert (who(answer), answer.complete, answer.text[-2:]) == (("openai", "2"), True, "hi")
+
+
+@pytest.mark.parametrize("host", ["two", "models"], ids=["a body that Envoy does not read", "one that it reads"])
+def test_a_slow_line_is_nothing_to_the_vendor(running: Gateway, first: Vendor, host: str) -> None:
+    """Many servers give up a connection that stays silent, and a picture may take a minute to come."""
+    first.handler.timeout = 0.3
+    first.reply = Reply(503)
+    body = json.dumps(chat("慢", model="a1")).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}.test\r\ncontent-length: {len(body)}\r\n"
+    try:
+        with Connection(running.port) as connection:
+            connection.send(f"{head}content-type: application/json\r\n\r\n".encode(), body[:40])
+            time.sleep(0.8)
+            assert not first.requests
+            connection.send(body[40:])
+            assert said(connection.answer()).endswith("慢")
+    finally:
+        first.handler.timeout = None
+    assert len(first.requests) == (host == "two")
