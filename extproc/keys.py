@@ -71,6 +71,8 @@ class Keys:
 
     def report(self, provider: Provider, token: str, status: int, retry_after: str | None, now: float) -> None:
         """What a vendor answered to a key. A 429 rests for its `retry-after`; beyond that `failover` decides."""
+        if status < 400 and not self._states:
+            return
         policy = provider.failover
         known = (provider.id, fingerprint(token))
         current = self._until(provider, token)

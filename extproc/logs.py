@@ -11,6 +11,7 @@ import sys
 import traceback
 from typing import Literal, TextIO, cast
 
+import msgspec
 import structlog
 
 from extproc import jsontext
@@ -66,12 +67,15 @@ def _write_trace(stream: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
 
 def _json(event: structlog.typing.EventDict, **_: object) -> str:
     """A line for machines; by msgspec, since there is one per exchange."""
-    return jsontext.dump({name: _plain(value) for name, value in event.items()}).decode()
+    try:
+        return _encoder.encode(event).decode()
+    except UnicodeEncodeError:  # half a surrogate pair
+        return jsontext.dump(
+            {name: value if isinstance(value, int | float) else str(value) for name, value in event.items()}
+        ).decode()
 
 
-def _plain(value: object) -> object:
-    """What JSON has a word for, or a text."""
-    return value if isinstance(value, str | int | float | list | tuple | dict | None) else str(value)
+_encoder = msgspec.json.Encoder(enc_hook=str)
 
 
 def configure(format: Format, level: str = "info", worker: int | None = None) -> None:
