@@ -40,7 +40,7 @@ faster than the fastest arm through an Envoy, neither is what limits the others.
 ## Scenarios
 
 One connection sends its next request when it has its answer (closed loop), but for `open-…`: there, requests are due at a fixed rate, and each is timed from
-when it was due. CPU is of the processes' own accounting in the kernel (`/proc/PID/stat`), children included, without load generator and vendor. "messages" are those
+when it was due; `direct` shows how late the load generator itself is. CPU is of the processes' own accounting in the kernel (`/proc/PID/stat`), children included, without load generator and vendor. "messages" are those
 that Envoy sends its processor per request. "peak" is what each process needed at most since it began (`VmHWM`), added up.
 
 | arm | is |

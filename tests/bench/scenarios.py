@@ -98,7 +98,7 @@ SCENARIOS: Final = (
     Scenario("openai-paced-100", "openai", ("envoy", "noop-headers", "us"), 100, pause=20_000, connections=40),
     Scenario("qwen-paced-20", "qwen", ("envoy", "noop-stream", "us"), 20, pause=20_000, connections=40, quick=True),
     Scenario("qwen-paced-100", "qwen", ("envoy", "noop-stream", "us"), 100, pause=20_000, connections=40, quick=True),
-    Scenario("qwen-crowd", "qwen", (*_DIRECT, "noop-stream", "us"), 100, pause=5_000, connections=100, quick=True),
+    Scenario("qwen-crowd", "qwen", (*_DIRECT, "noop-stream", "us"), 100, pause=1_500, connections=100, quick=True),
     # Long requests
     Scenario("openai-32k", "openai", (*_DIRECT, "noop-headers", "noop-echo", "us", *_PEERS), size=32_000),
     Scenario("openai-1m", "openai", (*_DIRECT, "noop-headers", "noop-echo", "us"), size=1 << 20, connections=8, quick=True),
