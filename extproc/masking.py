@@ -18,7 +18,7 @@ SHORTEST = 8
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 _STATED = re.compile(
     r"(?:auth(?:orization)?|key|cookie|token|secret|passw(?:or)?d|credential|signature)s?[\"'\\]*\s*[:=]\s*[\"'\\]*"
-    rf"(?!{_NUMBER.pattern}(?:[^\w.]|$))[^\s\"'\\]{{{SHORTEST},}}|\b(?:basic|bearer)\s+\S{{{SHORTEST},}}",
+    rf"(?!{_NUMBER.pattern}(?:[^\w.]|$))[^\s\"'\\]{{{SHORTEST},}}|\bbearer\s+\S{{{SHORTEST},}}",
     re.IGNORECASE,
 )
 _LONG = re.compile(r"[\w+=.-]{20,}", re.ASCII)

@@ -63,9 +63,8 @@ class Naming:
         redis = self._native.get("redis")
         if isinstance(redis, dict) and isinstance(url := redis.get("url"), str):
             scheme, login, *rest = split_url(url.strip())
-            self._native["redis"] = redis | {
-                "url": f"{scheme}{self._login(login, 'REDIS', 'redis.url')}{''.join(rest)}"
-            }
+            url = "".join((scheme, self._login(login, "REDIS", "redis.url"), *rest))
+            self._native["redis"] = redis | {"url": url}
 
     def _name(self, wanted: str, value: str, what: str) -> str:
         """`${NAME}` for a secret."""
@@ -107,14 +106,14 @@ class Naming:
         """Whether there is none with a key in its path; a context is left out for it, a vendor's address cannot be."""
         id, context = provider_id(provider), provider.get("context")
         given = {key: url for key in _URLS if isinstance(url := provider.get(key), str)}
-        if unnamed := [key for key, url in given.items() if _key_in_path(url)]:
+        if unnamed := [key for key, url in given.items() if _keys_in_path(url)]:
             fate = f"{_IN_PATH}; the provider is left out, and what it would have taken is refused"
             self._loading.fault(provider, (unnamed[0],), fate, lost=True)
             return False
         for key, url in given.items():
             provider[key] = self._url(url, id, key)
         if isinstance(context, dict) and isinstance(url := context.get("fileUrl"), str):
-            if _key_in_path(url):
+            if _keys_in_path(url):
                 self._loading.fault(provider, ("context", "fileUrl"), _IN_PATH, lost=True)
                 provider.pop("context")
             else:
@@ -194,13 +193,11 @@ def _holds_key(value: object, name: str) -> bool:
     return any(may_be_key(name, text) for name, text in _texts(value, name))
 
 
-def _key_in_path(url: str) -> bool:
-    """Whether a URL may have a key in its path, or a password with a / in it that ends there."""
+def _keys_in_path(url: str) -> list[str]:
+    """Parts of a URL's path that may be keys, or a password with a / in it that ends there."""
     scheme, login, place, *_ = split_url(url.strip())
-    if scheme == "file://" and login:
-        return True
-    segments = place.split("/")[1:]
-    return any("@" in s or re.search(";.*=", s) or looks_like_key(unquote(s)) for s in segments)
+    parts = [login, *place.split("/")] if scheme == "file://" else place.split("/")[1:]
+    return [part for part in parts if "@" in part or re.search(";.*=", part) or looks_like_key(unquote(part))]
 
 
 def _texts(data: object, name: str = "") -> Iterator[tuple[str, str]]:
@@ -230,10 +227,10 @@ def secrets(data: object) -> Iterator[str]:
     found = list(keys_by_name(data))
     for name, text in _texts(data):
         if "://" in text or name in _URLS:
-            _, login, place, query, fragment = split_url(text.strip())
+            _, login, _, query, fragment = split_url(text.strip())
             pairs = (pair.partition("=") for pair in query[1:].split("&") if not is_public(pair))
             found += [*login[:-1].partition(":"), fragment[1:], *(value or name for name, _, value in pairs)]
-            found += place.split("/")[1:] if _key_in_path(text) else []
+            found += _keys_in_path(text)
     cut = [text[:MOST_QUOTED] for text in found]  # as a message has it
     yield from (text for f in (*found, *cut) if len(text := f.strip()) >= SHORTEST and is_literal(text))
 
