@@ -201,12 +201,12 @@ def _keys_in_path(url: str) -> list[str]:
 
 
 def _texts(data: object, name: str = "") -> Iterator[tuple[str, str]]:
-    """All texts, with the name under which each stands."""
+    """All texts, with the name under which each stands; a model's is none."""
     if isinstance(data, dict):
         if {"name", "value"} <= data.keys():
             yield from _texts(data["value"], str(data["name"]))
         for key, value in data.items():
-            yield from _texts(value, str(key))
+            yield from _texts(value, name if name == "modelMapping" else str(key))
     elif isinstance(data, list):
         for value in data:
             yield from _texts(value, name)

@@ -183,6 +183,7 @@ HARMLESS = {
         AZURE % "https://r.azure.com/openai/deployments/Gpt-4o-Mini-Production-01?api-version=2024-06-01"
     ),
     "a UUID in a path": qwen("openaiCustomUrl: 'https://h/a1b2c3d4-e29b-41d4-a716-4466554400af/v1'", "openai"),
+    "a model whose name has one of a key's": qwen("apiToken: x, modelMapping: {monkey-1: qwen-plus}"),
     "a hash of a client's key": f"providers: [{{type: openai}}]\nclients: [{{name: a, key: 'sha256:{'ab' * 32}'}}]\n",
     "a user's name in another place": "providers: [{type: openai}]\n"
     "redis: {url: 'redis://ai-proxy:pw@h:1', keyPrefix: 'ai-proxy:'}\n",
