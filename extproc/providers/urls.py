@@ -49,7 +49,9 @@ def parse_base_url(text: str) -> BaseUrl:
     """Splits a base URL; a missing scheme means https. Raises `ValueError` where there is no host, or a login."""
     parts = http_parts(text if "://" in text else f"https://{text}")
     if "@" in parts.netloc or not is_plain(text):
-        raise ValueError("must be a URL such as https://host:port/path, without a login")
+        raise ValueError(
+            "must be a URL such as https://host:port/path, without login, white space and what is not ASCII"
+        )
     path = parts.path.rstrip("/")
     endpoint = next((e for e in _ENDPOINTS if path.endswith(f"/{e}")), None)
     if path.endswith(f"/deployments/{endpoint}"):  # Azure's deployments may be called anything
