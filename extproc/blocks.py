@@ -5,10 +5,11 @@ Keys are Higress' camelCase names; Python sees snake_case.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 import math
 import re
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -111,17 +112,20 @@ def _filled(value: Any, info: ValidationInfo) -> Any:
 
 
 Filled = BeforeValidator(_filled, json_schema_input_type=str)
-"""For a URL that may hold a secret: `${NAME}` in it, but not in the place of its host, is read from the environment."""
+"""For a URL that may hold a secret: `${NAME}` in its login or query is read from the environment."""
+
+
+def http_parts(url: str) -> SplitResult:
+    """Of an http URL with a host. Raises `ValueError` in our own words: urllib's quote what may be a password."""
+    with suppress(ValueError):
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return parts
+    raise ValueError("must be a URL such as https://host:port/path")
 
 
 def _http_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        valid = False
-    if not valid:
-        raise ValueError("must be a URL such as https://host:port/path")
+    http_parts(value)
     return value
 
 
@@ -130,7 +134,7 @@ HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
 def origin_url(value: str) -> str:
     """An address alone, in its plain form. Raises `ValueError`."""
-    parts = urlsplit(_http_url(value))
+    parts = http_parts(value)
     if parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc or not is_plain(value):
         raise ValueError("must be a bare http:// or https:// address: host and port, no path")
     return f"{parts.scheme}://{parts.netloc}"

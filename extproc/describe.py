@@ -13,7 +13,7 @@ from extproc.blocks import Recycle
 from extproc.clients import Client
 from extproc.config import Config, Group, Route, Step
 from extproc.load import Loaded
-from extproc.masking import SECRET_NAME, mask, one_line
+from extproc.masking import SECRET_NAME, is_public, mask, one_line
 from extproc.patterns import ModelMapping, NamePatterns
 from extproc.providers import Azure, OpenAI, Provider, Qwen
 
@@ -122,7 +122,7 @@ def _facts(provider: Provider, *, clients: bool) -> Iterator[tuple[str, str]]:
     sni = f", SNI {upstream.sni}" if upstream.tls else ""
     yield "upstream", f"{scheme}://{host}:{upstream.port} (Host {upstream.authority}{sni})"
     if isinstance(provider, Azure):
-        yield "address", _public(provider.azure_service_url, "api-version")
+        yield "address", _public(provider.azure_service_url)
     elif isinstance(provider, OpenAI):
         yield "address", _public(provider.openai_custom_url)
     if provider.tls.ca_file:
@@ -149,10 +149,10 @@ def _facts(provider: Provider, *, clients: bool) -> Iterator[tuple[str, str]]:
         yield "setting", f"{setting.name} = {value}{fills}"
 
 
-def _public(url: str, *known: str) -> str:
-    """A URL without user, password and query, any of which may be a secret; of the query the `known` parameters."""
+def _public(url: str) -> str:
+    """A URL without user, password and query, any of which may be a secret; of the query what is none."""
     parts = urlsplit(url)
-    pairs = [pair if pair.partition("=")[0] in known else "…" for pair in parts.query.split("&") if pair]
+    pairs = [pair if is_public(pair) else "…" for pair in parts.query.split("&") if pair]
     shown = f"?{'&'.join(dict.fromkeys(pairs))}" if pairs else ""
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl() + shown
 
@@ -219,19 +219,20 @@ _DESCRIPTIONS = {
     "separated list) or file:PATH of a secret file.",
     "azureServiceUrl": "https://R/openai/deployments/D/chat/completions?api-version=V, "
     "https://R/openai/deployments/D?api-version=V, https://R?api-version=V or https://R/openai/v1; ${NAME} "
-    "behind the host comes from the environment.",
+    "in the query comes from the environment.",
     "caFile": "A PEM bundle that replaces the system's certificate authorities; relative to this file.",
     "clients": "Who may come in; without it everybody who reaches the port.",
     "context": "A text that goes into every chat as a system message before the first other message.",
     "corsOrigins": "Origins that browsers may call from; preflights are answered by Envoy.",
     "customSettings": "Values put into requests, in this order, before they are converted.",
     "endpoint": "Where to connect instead of the vendor's address: scheme, host and port.",
-    "fileUrl": "Where the text is: http://, https:// or file://; ${NAME}, not as the host, comes from the environment.",
+    "fileUrl": "Where the text is: http://, https:// or file://; ${NAME} in the query, or as user or password, "
+    "comes from the environment.",
     "fixedTemperatureModels": "The vendor's names of models that are not sent a temperature.",
     "headers": "Header names and their exact values.",
     "hosts": "Host names without port, in any case; * at one end stands for any text: *.example.com, example.*, *.",
     "id": "What routes call this provider; its type if absent.",
-    "ingress": "Names that a client puts in its bearer token, or Envoy's route names.",
+    "ingress": "Names that a client puts in its bearer token, or Envoy's route names; NAMESPACE/NAME of an HTTPRoute.",
     "key": "The client's key, or several: the key itself, sha256: and the 64 hexadecimal digits of its hash, ${NAME} "
     "from the environment or file:PATH of a secret file.",
     "keyFile": "A file with the client's keys, one per line, each itself or as sha256:…; relative to this file.",
@@ -252,8 +253,8 @@ _DESCRIPTIONS = {
     "Client.routes": "The names of the routes that it may use; all if absent.",
     "Route.name": "The route's name in logs and metrics.",
     "CustomSetting.name": "What to set: see mode.",
-    "openaiCustomUrl": "Another server that speaks OpenAI's API: a base URL or the full URL of one API; ${NAME} behind "
-    "the host comes from the environment.",
+    "openaiCustomUrl": "Another server that speaks OpenAI's API: a base URL or the full URL of one API; ${NAME} in "
+    "the query comes from the environment.",
     "overwrite": "false: only where the request does not say it.",
     "pathPrefix": "How the raw path begins.",
     "protocol": "openai: clients speak OpenAI's API. original: they speak the vendor's own.",

@@ -4,7 +4,7 @@ Rule: what has no equivalent is left out and said; what it would have taken is r
 What is printed means what the file means, and holds no key unless that is asked for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
@@ -15,9 +15,9 @@ from ruamel.yaml import YAML
 from extproc import higress, yamlfile
 from extproc.config import ConfigError, Problem, did_you_mean
 from extproc.files import Files
-from extproc.load import Loading
+from extproc.load import Loading, targets
 from extproc.masking import mask, one_line
-from extproc.naming import Named, Naming, secrets
+from extproc.naming import UNNAMED, Named, Naming, keys_by_name, secrets, unhidden
 from extproc.wording import OWNERS, TYPES, keys
 
 
@@ -41,12 +41,13 @@ def take(path: Path, environ: Mapping[str, str], *, keep_keys: bool = False) -> 
     that is not YAML."""
     loading = Loading(str(path), path.absolute().parent, environ, None, True, Files(), lenient=True)
     documents = yamlfile.read(path, loading.files)
-    found = frozenset(secrets(documents))
+    found, by_name = frozenset(secrets(documents)), frozenset(keys_by_name(documents))
     native = loading.combine(documents)
     _reduce(loading, native)
     naming = Naming(loading, native)
     if not keep_keys:
         naming.name_secrets()
+        _leave_out(native, naming.unnamed)
     if loading.lost and not native.get("providers"):
         loading.problems.append(Problem(loading.file, 0, "", "nothing is left of it that could be served"))
     plain = _plain(native)
@@ -57,13 +58,17 @@ def take(path: Path, environ: Mapping[str, str], *, keep_keys: bool = False) -> 
         notes = loading.finish(native).notes
     except ConfigError as error:
         wrong = error.problems
+    if not wrong and not keep_keys:
+        for location in unhidden(plain, by_name):
+            loading.fault(native, location, f"{UNNAMED}; nothing is printed")
+        wrong = tuple(loading.problems)
     lost = tuple(sorted(loading.lost, key=lambda p: p.line))
     return Taken(loading.file, plain, tuple(naming.found), notes, lost, wrong, found)
 
 
 def _reduce(loading: Loading, native: dict[str, Any]) -> None:
     """Takes out what has no equivalent here, and says what it was."""
-    providers, routes = native.get("providers"), native.get("routes")
+    providers = native.get("providers")
     if not isinstance(providers, list):
         return
     gone: set[str] = set()
@@ -84,9 +89,16 @@ def _reduce(loading: Loading, native: dict[str, Any]) -> None:
             if problem:  # else it is switched off
                 loading.fault(providers, (index, key), problem, lost=True)
             given.pop(key)
-    providers[:] = [p for p in providers if higress.provider_id(p) not in gone]
+    _leave_out(native, gone)
+
+
+def _leave_out(native: dict[str, Any], gone: Set[str]) -> None:
+    """Takes out providers; what they would have taken is refused."""
+    providers, routes = native.get("providers"), native.get("routes")
+    if isinstance(providers, list):
+        providers[:] = [p for p in providers if higress.provider_id(p) not in gone]
     for route in routes if isinstance(routes, list) else ():
-        if isinstance(route, dict) and route.get("provider") in gone:
+        if isinstance(route, dict) and any(id in gone for id, _ in targets(route.get("provider"), ())):
             route["provider"] = None
 
 

@@ -289,7 +289,7 @@ class Loading:
             if isinstance(name, str) and name in names:
                 self.fault(native, ("routes", index, "name"), f"two routes have the name {name!r}")
             names.add(name if isinstance(name, str) else None)
-            for id, place in _targets(target, ("routes", index, "provider")):
+            for id, place in targets(target, ("routes", index, "provider")):
                 if id not in ids:
                     known = ", ".join(filter(None, ids))
                     message = f"there is no provider {id!r}{did_you_mean(id, ids)}; there are: {known}"
@@ -368,12 +368,12 @@ def _as_written(native: Mapping[str, Any], location: Location) -> Location:
     return (*location[:3], *(location[3:4] if isinstance(written, list) else ()), *location[5:])
 
 
-def _targets(target: object, where: Location) -> Iterator[tuple[str, Location]]:
+def targets(target: object, where: Location) -> Iterator[tuple[str, Location]]:
     """The provider ids that a route names, with their places: `provider: id`, steps, groups of steps."""
     if isinstance(target, str):
         yield target, where
     elif isinstance(target, list):
         for index, entry in enumerate(target):
-            yield from _targets(entry, (*where, index))
+            yield from targets(entry, (*where, index))
     elif isinstance(target, dict) and isinstance(target.get("provider"), str):
         yield target["provider"], (*where, "provider")

@@ -4,7 +4,7 @@ Rule: in place, and the meaning stays: what is read under the name is what stood
 taken out and said.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 import hashlib
 import re
@@ -12,27 +12,20 @@ from typing import Any
 from urllib.parse import unquote
 
 from extproc.blocks import is_plain
-from extproc.describe import is_credential
 from extproc.environment import key_variable, legal_name
-from extproc.higress import provider_id
+from extproc.higress import Location, provider_id
 from extproc.load import Loading, token_entries
-from extproc.masking import SECRET_NAME, mask
-from extproc.placeholders import VARIABLE, is_literal
+from extproc.masking import SHORTEST, is_public, looks_like_key, mask, may_be_key, stands_for_key
+from extproc.placeholders import VARIABLE, is_literal, split_url
 from extproc.wording import MOST_QUOTED
 
 _URLS = ("azureServiceUrl", "openaiCustomUrl")
-_PUBLIC = ("api-version",)
-"""Parameters of a URL that are no secret; any other may be one, as `extproc check` sees it."""
-
-_URL = re.compile(r"((?:[a-z][a-z0-9+.-]*://)?)((?:[^/?#]*@)?)([^/?#]*)([^?#]*)(\??[^#]*)", re.IGNORECASE)
 _PIECES = re.compile(r"(\$\{\w+\})|((?:(?!\$\{\w+\}).)+)", re.DOTALL)
 
-_RANDOM = re.compile(r"(?=.*\d)(?=.*[a-z])(?=.*[A-Z])[\w+/=.-]{20,}", re.ASCII)
-
+_HASH = re.compile("sha256:[0-9a-fA-F]{64}")
 _NO_SECRETS = frozenset({"keyFile", "keyPrefix", "authHeaderKey"})
-_UNNAMED = "looks like a key, which cannot come from the environment here: leave it out, or see --keep-keys"
-_SHORTEST = 8
-"""A shorter text is no key, and would be found in words."""
+UNNAMED = "looks like a key, which cannot come from the environment here: leave it out, or see --keep-keys"
+_IN_PATH = "a part of the path looks like a key, which can come from the environment in the query only: see --keep-keys"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,27 +38,33 @@ class Named:
 
 
 class Naming:
-    """Names for what is secret in `native`, none of them said in it already."""
+    """Names for what is secret in `native`, none of them said in it already. `unnamed`: ids of providers that cannot
+    be without it."""
 
     def __init__(self, loading: Loading, native: dict[str, Any]) -> None:
         self.found: list[Named] = []
+        self.unnamed: set[str] = set()
         self._loading = loading
         self._native = native
         self._taken = set(VARIABLE.findall(repr(native)))
 
     def name_secrets(self) -> None:
-        """Changes `native`; fills `found`."""
+        """Changes `native`; fills `found` and `unnamed`."""
         providers = _blocks(self._native.get("providers"))
         for provider in providers:
-            self._keys(provider)
-            self._urls(provider)
-            self._settings(provider)
+            if self._urls(provider):
+                self._keys(provider)
+                self._settings(provider)
+            else:
+                self.unnamed.add(provider_id(provider))
         self._headers({provider_id(provider) for provider in providers})
         for client in _blocks(self._native.get("clients")):
             self._client(client)
         redis = self._native.get("redis")
         if isinstance(redis, dict) and isinstance(url := redis.get("url"), str):
-            self._native["redis"] = redis | {"url": self._login(url, "REDIS", "redis.url", unquote)}
+            scheme, login, *rest = split_url(url.strip())
+            url = "".join((scheme, self._login(login, "REDIS", "redis.url"), *rest))
+            self._native["redis"] = redis | {"url": url}
 
     def _name(self, wanted: str, value: str, what: str) -> str:
         """`${NAME}` for a secret."""
@@ -103,52 +102,53 @@ class Naming:
         named = [self._name(legal_name(f"CLIENT_{who}_KEY"), ",".join(single), what)] if single else []
         client["key"] = [*named, *hashed, *(entry for entry in entries if entry not in literal)]
 
-    def _urls(self, provider: dict[str, Any]) -> None:
-        id = provider_id(provider)
-        for key in _URLS:
-            if isinstance(url := provider.get(key), str):
-                provider[key] = self._url(url, id, key)
-        context = provider.get("context")
+    def _urls(self, provider: dict[str, Any]) -> bool:
+        """Whether there is none with a key in its path; a context is left out for it, a vendor's address cannot be."""
+        id, context = provider_id(provider), provider.get("context")
+        given = {key: url for key in _URLS if isinstance(url := provider.get(key), str)}
+        if unnamed := [key for key, url in given.items() if _keys_in_path(url)]:
+            fate = f"{_IN_PATH}; the provider is left out, and what it would have taken is refused"
+            self._loading.fault(provider, (unnamed[0],), fate, lost=True)
+            return False
+        for key, url in given.items():
+            provider[key] = self._url(url, id, key)
         if isinstance(context, dict) and isinstance(url := context.get("fileUrl"), str):
-            provider["context"] = context | {"fileUrl": self._url(url, f"{id}_CONTEXT", "context.fileUrl")}
+            if _keys_in_path(url):
+                self._loading.fault(provider, ("context", "fileUrl"), _IN_PATH, lost=True)
+                provider.pop("context")
+            else:
+                provider["context"] = context | {"fileUrl": self._url(url, f"{id}_CONTEXT", "context.fileUrl")}
+        return True
 
     def _url(self, url: str, owner: str, key: str) -> str:
-        """A URL with names for its password, its parameters and what looks like a key in its path; what is behind a #
-        is never sent, and left out."""
-        found = _URL.match(self._login(url, owner, key, str))
-        if found is None:
-            return url
-        scheme, login, host, path, query = found.groups()
-
-        def segment(text: str) -> str:
-            may_be_key = mask(text) != text or "@" in text  # a password with a / in it ends here
-            return self._pieces(text, f"{owner}_PATH", f"the key in {key}") if may_be_key else text
+        """A URL with names for its login and its parameters; what is behind a # is never sent, and left out."""
 
         def parameter(pair: str) -> str:
-            name, is_, value = pair.partition("=")
-            if name in _PUBLIC or not pair:
+            name, _, value = pair.partition("=")
+            if is_public(pair):
                 return pair
-            if not is_:
+            if not value.strip("=") or looks_like_key(name):
                 return self._pieces(pair, f"{owner}_QUERY", f"the query of {key}")
             return f"{name}={self._pieces(value, f'{owner}_{name}', f'the parameter {name} of {key}')}"
 
-        path = "/".join(map(segment, path.split("/")))
+        scheme, login, place, query, _ = split_url(url.strip())
         query = query[:1] + "&".join(map(parameter, query[1:].split("&")))
-        return f"{scheme}{login}{host}{path}{query}"
+        return f"{scheme}{self._login(login, owner, key)}{place}{query}"
 
-    def _login(self, url: str, owner: str, key: str, decode: Callable[[str], str]) -> str:
-        """A URL with a name for its password; `decode`: makes the variable's value of what a URL has."""
-        url = url.strip()
-        found = _URL.match(url)
-        if found is None or not found[2]:
-            return url
-        user, colon, password = found[2][:-1].rpartition(":")
-        name = self._pieces(password, f"{owner}_PASSWORD", f"the password of {key}", decode)
-        return f"{url[: found.start(2)]}{user}{colon}{name}{url[found.end(2) - 1 :]}"
+    def _login(self, login: str, owner: str, key: str) -> str:
+        """`USER:PASSWORD@` with names for both: either may be a token."""
+        user, colon, password = login.removesuffix("@").partition(":")
+        user = self._pieces(user, f"{owner}_USER", f"the user of {key}", decode=True)
+        password = self._pieces(password, f"{owner}_PASSWORD", f"the password of {key}", decode=True)
+        return f"{user}{colon}{password}{login[-1:]}"
 
-    def _pieces(self, text: str, wanted: str, what: str, decode: Callable[[str], str] = str) -> str:
-        """Text with names for all of it that is no `${NAME}` yet."""
-        return _PIECES.sub(lambda m: m[1] or self._name(legal_name(wanted), decode(m[2]), what), text)
+    def _pieces(self, text: str, wanted: str, what: str, *, decode: bool = False) -> str:
+        """Text with names for all of it that is no `${NAME}` yet. `decode`: what a name stands for is encoded again."""
+
+        def named(match: re.Match[str]) -> str:
+            return match[1] or self._name(legal_name(wanted), unquote(match[2]) if decode else match[2], what)
+
+        return _PIECES.sub(named, text)
 
     def _settings(self, provider: dict[str, Any]) -> None:
         settings = provider.get("customSettings")
@@ -156,8 +156,8 @@ class Naming:
             return
         kept = []
         for place, setting in enumerate(settings):
-            if isinstance(setting, dict) and _may_be_key(setting.get("value"), str(setting.get("name"))):
-                self._loading.fault(provider, ("customSettings", place, "value"), _UNNAMED, lost=True)
+            if isinstance(setting, dict) and _holds_key(setting.get("value"), str(setting.get("name"))):
+                self._loading.fault(provider, ("customSettings", place, "value"), UNNAMED, lost=True)
             else:
                 kept.append(setting)
         if len(kept) < len(settings):
@@ -175,8 +175,9 @@ class Naming:
             ingress = match.get("ingress") if isinstance(match, dict) else None
             shown |= {str(name) for name in ingress} if isinstance(ingress, list) else set()
             for name, value in headers.items() if isinstance(headers, dict) else ():
-                if isinstance(value, str) and is_credential(str(name), value, shown):
-                    self._loading.fault(route, ("match", "headers", name), _UNNAMED)
+                known = isinstance(value, str) and value.rpartition(" ")[2] in shown
+                if isinstance(value, str) and not known and may_be_key(str(name), value):
+                    self._loading.fault(route, ("match", "headers", name), UNNAMED)
 
 
 def _blocks(value: object) -> list[dict[str, Any]]:
@@ -187,30 +188,61 @@ def _count(keys: int) -> str:
     return "the key" if keys == 1 else f"the {keys} keys, separated by commas,"
 
 
-def _may_be_key(value: object, name: str) -> bool:
-    """Whether text is a key: by its name, its look, or that of something in it."""
-    if isinstance(value, dict):
-        return any(_may_be_key(entry, str(key)) for key, entry in value.items())
-    if isinstance(value, list):
-        return any(_may_be_key(entry, name) for entry in value)
-    if not isinstance(value, str):
-        return False
-    return bool(SECRET_NAME.search(name) or _RANDOM.fullmatch(value)) or mask(value) != value
+def _holds_key(value: object, name: str) -> bool:
+    """Whether a value is a key, or something in it."""
+    return any(may_be_key(name, text) for name, text in _texts(value, name))
 
 
-def secrets(data: object, name: str = "") -> Iterator[str]:
-    """Everything in a file that may be a key: by the name under which it stands, or by its place in a URL."""
+def _keys_in_path(url: str) -> list[str]:
+    """Parts of a URL's path that may be keys, or a password with a / in it that ends there."""
+    scheme, login, place, *_ = split_url(url.strip())
+    parts = [login, *place.split("/")] if scheme == "file://" else place.split("/")[1:]
+    return [part for part in parts if "@" in part or re.search(";.*=", part) or looks_like_key(unquote(part))]
+
+
+def _texts(data: object, name: str = "") -> Iterator[tuple[str, str]]:
+    """All texts, with the name under which each stands; a model's is none."""
     if isinstance(data, dict):
+        if {"name", "value"} <= data.keys():
+            yield from _texts(data["value"], str(data["name"]))
         for key, value in data.items():
-            yield from secrets(value, str(key))
+            yield from _texts(value, name if name == "modelMapping" else str(key))
     elif isinstance(data, list):
         for value in data:
-            yield from secrets(value, name)
+            yield from _texts(value, name)
     elif isinstance(data, str):
-        found = [data, *data.split(",")] if name not in _NO_SECRETS and SECRET_NAME.search(name) else []
-        if "://" in data and (url := _URL.match(data)):
-            found += [url[2].rpartition(":")[2].removesuffix("@")]
-            pairs = (pair.partition("=") for pair in url[5][1:].split("&"))
-            found += [value or name for name, _, value in pairs if name not in _PUBLIC]
-        cut = [text[:MOST_QUOTED] for text in found]  # as a message has it
-        yield from (text for f in (*found, *cut) if len(text := f.strip()) >= _SHORTEST and is_literal(text))
+        yield name, data
+
+
+def keys_by_name(data: object) -> Iterator[str]:
+    """What stands in a file under the name of a key."""
+    for name, text in _texts(data):
+        if name not in _NO_SECRETS:
+            found = (part.strip() for part in (text, *text.split(",")))
+            yield from (part for part in found if stands_for_key(name, part) and is_literal(part))
+
+
+def secrets(data: object) -> Iterator[str]:
+    """Everything in a file that may be a key: by the name under which it stands, or by its place in a URL."""
+    found = list(keys_by_name(data))
+    for name, text in _texts(data):
+        if "://" in text or name in _URLS:
+            _, login, _, query, fragment = split_url(text.strip())
+            pairs = (pair.partition("=") for pair in query[1:].split("&") if not is_public(pair))
+            found += [*login[:-1].partition(":"), fragment[1:], *(value or name for name, _, value in pairs)]
+            found += _keys_in_path(text)
+    cut = [text[:MOST_QUOTED] for text in found]  # as a message has it
+    yield from (text for f in (*found, *cut) if len(text := f.strip()) >= SHORTEST and is_literal(text))
+
+
+def unhidden(data: object, keys: Set[str]) -> Iterator[Location]:
+    """Where there still is what looks like a key, or one of these: the net below all the rules above."""
+    if isinstance(data, dict):
+        for key, value in data.items():
+            for location in (*unhidden(str(key), keys), *unhidden(value, keys)):
+                yield (str(key), *location)
+    elif isinstance(data, list):
+        for index, value in enumerate(data):
+            yield from ((index, *location) for location in unhidden(value, keys))
+    elif isinstance(data, str) and not _HASH.fullmatch(data) and (mask(data) != data or any(k in data for k in keys)):
+        yield ()

@@ -9,6 +9,7 @@ from pathlib import Path
 import re
 from urllib.parse import quote
 
+from extproc.blocks import is_plain
 from extproc.files import Files
 from extproc.yamlfile import reason
 
@@ -18,12 +19,21 @@ NOT_READ = "not-read-here"
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 _FILE = "file:"
-_HOST = re.compile(r"(?:[a-z]+://)?(?:[^/?#]*@)?([^/?#]*)", re.IGNORECASE)
+_URL = re.compile(r"((?:[a-z][a-z0-9+.-]*://)?)((?:[^/?#]*@)?)([^?#]*)([^#]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 
 def is_literal(entry: str) -> bool:
     """Whether an entry of `apiTokens` is a key itself."""
     return not VARIABLE.fullmatch(entry.strip()) and not entry.strip().startswith(_FILE)
+
+
+def split_url(url: str) -> tuple[str, str, str, str, str]:
+    """Scheme, login, host and path, query, fragment (RFC 3986, 3), each with the signs that tell it from the others;
+    all together are the URL. The scheme may be absent, and nothing is decoded."""
+    found = _URL.fullmatch(url)
+    assert found is not None, "every part may be empty"
+    scheme, login, place, query, fragment = found.groups()
+    return scheme, login, place, query, fragment
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +76,22 @@ class Placeholders:
         return VARIABLE.sub(value, url)
 
     def fill(self, url: str) -> str:
-        """An http URL with its `${NAME}`s replaced, by text as a URL has it. None may be the host, which Envoy needs
-        where secrets are not. Raises `ValueError`, which quotes nothing."""
-        found = _HOST.match(url)
-        host = range(*found.span(1)) if found else range(0)
+        """An http URL with its `${NAME}`s replaced: in its login by any text, in its query by text as a URL has it.
+        Whatever else there is Envoy needs where secrets are not, or it is shown. Raises `ValueError`, which quotes
+        nothing."""
+        scheme, login, place, query, fragment = split_url(url)
+        if any("${" in part for part in (scheme, place, fragment)):
+            raise ValueError("${NAME} may stand in the query, or as USER or PASSWORD before the host, and nowhere else")
 
-        def value(match: re.Match[str]) -> str:
-            if match.start() in host:
-                raise ValueError("${NAME} may stand behind the host, not in its place")
-            return self._variable(match[1]) or "0"
+        def literal(match: re.Match[str]) -> str:
+            value = self._variable(match[1]) or "0"
+            if not is_plain(value) or "#" in value:
+                message = "has #, white space or what is not ASCII, which a query has as %XX only"
+                raise ValueError(f"the environment variable {match[1]} {message}")
+            return value
 
-        return VARIABLE.sub(value, url)
+        login = VARIABLE.sub(lambda match: quote(self._variable(match[1]) or "0", safe=""), login)
+        return f"{scheme}{login}{place}{VARIABLE.sub(literal, query)}{fragment}"
 
     def _variable(self, name: str) -> str:
         """What it holds; empty, where it is not missed. Raises `ValueError`."""

@@ -72,8 +72,7 @@ def _named(names: Iterable[str], headers: Mapping[str, str], attributes: Mapping
     route = attributes[ROUTE_ATTRIBUTE]
     said = {route}
     if route.startswith(_ENVOY_GATEWAY):  # httproute/NAMESPACE/NAME/rule/…
-        namespace, _, name = route.removeprefix(_ENVOY_GATEWAY).partition("/rule/")[0].partition("/")
-        said |= {f"{namespace}/{name}", name}
+        said.add(route.removeprefix(_ENVOY_GATEWAY).partition("/rule/")[0])
     # Another namespace's route of the same name is another route, perhaps to another vendor.
     return any(name in said or name.removeprefix(f"{HIGRESS}/") == route for name in names)
 

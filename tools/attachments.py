@@ -24,9 +24,9 @@ HEAD = """\
 
 
 def main() -> None:
-    config = example_config()
     options = Options(sidecars=("ai-proxy.ai-proxy.svc.cluster.local:9000",))
     for plane, (namespace, name) in GATEWAYS.items():
+        config = example_config(namespace if plane == "envoy-gateway" else "")
         gateway = Gateway(namespace, name, ingresses(config))
         text, target = (
             HEAD.format(plane=plane) + as_yaml(attachment(plane, config, options, gateway)),

@@ -97,8 +97,9 @@ _SAMPLE_HEAD = """\
 """
 
 
-def example_config() -> Config:
-    """The environment-only set-up, of which samples are made. No key is in those: keys never leave the sidecar."""
+def example_config(namespace: str = "") -> Config:
+    """The environment-only set-up, of which samples are made. No key is in those: keys never leave the sidecar.
+    `namespace`: that of the gateway's routes, where their names have one."""
     key = "not-used"
     return Config.model_validate(
         {
@@ -115,7 +116,7 @@ def example_config() -> Config:
                 {"id": "moonshot", "type": "moonshot", "apiTokens": [key]},
             ],
             "routes": [
-                {"name": name, "match": {"ingress": [name]}, "provider": name}
+                {"name": name, "match": {"ingress": [f"{namespace}/{name}".lstrip("/")]}, "provider": name}
                 for name in ("qwen", "openai", "azure-openai", "moonshot")
             ],
         }

@@ -61,9 +61,9 @@ def attributes(plane: ControlPlane, gateway: Gateway, name: str, service: str = 
 
 
 def _envoys_name(plane: ControlPlane, gateway: Gateway, name: str) -> str:
-    namespace, _, own = name.rpartition("/")
     if plane == "envoy-gateway":
-        return f"httproute/{namespace or gateway.namespace}/{own}/rule/0/match/0/*"
+        return f"httproute/{name}/rule/0/match/0/*"
+    namespace, _, own = name.rpartition("/")
     return own if plane == "higress" and namespace == gateway.namespace else name
 
 

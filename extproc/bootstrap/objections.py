@@ -28,9 +28,10 @@ def objections(plane: ControlPlane, loaded: Loaded, gateway: Gateway, sidecars: 
     """Everything that is wrong. `sidecars`: as in `Options`."""
     if plane != "envoy":
         yield from (Problem("", 0, option, message) for option, message in _options(plane, gateway, sidecars))
-        for name in gateway.routes:
-            if message := _name(plane, gateway, name):
-                yield Problem(*_place(loaded, name), message)
+        wrong = [(name, message) for name in gateway.routes if (message := _name(plane, gateway, name))]
+        yield from (Problem(*_place(loaded, name), message) for name, message in wrong)
+        if wrong:
+            return  # the rest is judged by the names
     for name in gateway.routes or ("",):
         yield from _several_vendors(plane, loaded, gateway, name)
     if plane == "envoy-gateway":
@@ -67,7 +68,9 @@ def _name(plane: ControlPlane, gateway: Gateway, name: str) -> str | None:
         return "the name of the gateway's route is missing"
     if plane == "higress" and namespace == gateway.namespace != routing.HIGRESS:
         return f"Higress leaves its own namespace out of its routes' names: {own}"
-    if plane == "envoy-gateway" and namespace not in ("", gateway.namespace):
+    if plane == "envoy-gateway" and not namespace:
+        return f"{name!r} may be another team's route too: write {gateway.namespace}/{name}"
+    if plane == "envoy-gateway" and namespace != gateway.namespace:
         return (
             f"{name!r} is not in the namespace {gateway.namespace!r}, and a policy reaches its own only: "
             f"attach it by itself, with --namespace {namespace} --route {name}"

@@ -4,9 +4,9 @@ Rule: grammar only; what a form means is said by the vendor that accepts it.
 """
 
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-from extproc.blocks import is_plain
+from extproc.blocks import http_parts, is_plain
 from extproc.call import Target
 
 _ENDPOINTS = (
@@ -46,11 +46,12 @@ class BaseUrl:
 
 
 def parse_base_url(text: str) -> BaseUrl:
-    """Splits a base URL; a missing scheme means https. Raises `ValueError` where there is no host."""
-    parts = urlsplit(text if "://" in text else f"https://{text}")
-    named = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc and parts.port != 0
-    if not named or not is_plain(text):
-        raise ValueError("must be a URL such as https://host/path")
+    """Splits a base URL; a missing scheme means https. Raises `ValueError` where there is no host, or a login."""
+    parts = http_parts(text if "://" in text else f"https://{text}")
+    if "@" in parts.netloc or not is_plain(text):
+        raise ValueError(
+            "must be a URL such as https://host:port/path, without login, white space and what is not ASCII"
+        )
     path = parts.path.rstrip("/")
     endpoint = next((e for e in _ENDPOINTS if path.endswith(f"/{e}")), None)
     if path.endswith(f"/deployments/{endpoint}"):  # Azure's deployments may be called anything

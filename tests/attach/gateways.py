@@ -91,6 +91,11 @@ CLUSTERS = {"qwen": "dashscope", "kimi": "moonshot", "kimi-by-model": "moonshot"
 """Of routes that have another name than their cluster."""
 
 VENDOR_ROUTES = ("qwen", "openai", "azure", "kimi", "kimi-by-model", "unknown")
+IN_ENVOY_GATEWAY = (
+    "--namespace", "edge",
+    *(option for name in VENDOR_ROUTES if name != "unknown" for option in ("--route", f"edge/{name}")),
+)  # fmt: skip
+"""Options of `extproc attach envoy-gateway`: a route that the configuration does not know is refused there."""
 
 
 def _by_hand(bootstrap: Json, snippet: Json) -> None:

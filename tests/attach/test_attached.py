@@ -127,7 +127,9 @@ def bootstrap(directory: Path, plane: str, sidecar: str, vendors: str, others: s
         named = tuple(f"ai/{name}" for name in named)
         for route in gateways.routes(foreign):
             route["name"] = f"ai/{route.get('name', 'nameless')}"
-    routes = [] if plane == "envoy-gateway" else [option for name in named for option in ("--route", name)]
+    routes = [option for name in named for option in ("--route", name)]
+    if plane == "envoy-gateway":
+        routes = list(gateways.IN_ENVOY_GATEWAY)
     documents = printed(directory / "attach", plane, "--config", str(config), "--sidecar", sidecar, *routes)
     return gateways.attached(plane, foreign, documents)
 

@@ -98,7 +98,7 @@ def test_the_files_in_deploy_fit_their_schemas(plane: str, schemas: dict[tuple[s
 @pytest.mark.parametrize("plane", ["istio", "higress", "envoy-gateway"])
 def test_what_is_printed_fits(plane: str, schemas: dict[tuple[str, str], Any], tmp_path: Path) -> None:
     options = ("--config", str(config_of(plane)), "--workers", "2", "--namespace", "edge", "--gateway", "app=edge")
-    options = options if plane != "envoy-gateway" else options[:-2]
+    options = options if plane != "envoy-gateway" else (*options[:4], *gateways.IN_ENVOY_GATEWAY)
     documents = printed(tmp_path, plane, *options)
     check(documents, schemas)
     assert {document["metadata"]["namespace"] for document in documents} == {"edge"}

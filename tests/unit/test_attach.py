@@ -12,6 +12,7 @@ from extproc.__main__ import cli
 PLANES = ("envoy", "istio", "higress", "envoy-gateway")
 PLAIN = "providers: [{type: qwen, apiTokens: [k]}]\n"
 NAMED = PLAIN + "routes: [{name: r, match: {ingress: [qwen]}, provider: qwen}]\n"
+FULL = NAMED.replace("[qwen]", "[default/qwen]")
 CHAIN = """\
 providers: [{id: a, type: qwen, apiTokens: [k]}, {id: b, type: qwen, apiTokens: [k]}]
 routes: [{name: r, match: {ingress: [qwen]}, provider: [{provider: a}, {provider: b}]}]
@@ -31,10 +32,15 @@ routes: [{{name: one, match: {{{first}}}, provider: qwen}}, {{name: two, match: 
 """
 
 
+def ours(plane: str, config: str) -> str:
+    """The same with names that Envoy Gateway's routes have."""
+    return config.replace("ingress: [", "ingress: [default/") if plane == "envoy-gateway" else config
+
+
 def one(provider: str) -> str:
     return f"""\
 providers: [{{type: openai, apiTokens: [k], id: p, {provider}}}]
-routes: [{{name: r, match: {{ingress: [p]}}, provider: p}}]
+routes: [{{name: r, match: {{ingress: [default/p]}}, provider: p}}]
 """
 
 
@@ -54,21 +60,24 @@ WRONG = [
     (NAMED, ["istio", "--gateway", "my-gateway"], "--gateway: wants a label of the gateway's pods: KEY=VALUE"),
     (NAMED, ["istio", "--gateway", "app=a,app=b"], "--gateway: wants a label"),
     (NAMED, ["higress", "--namespace", "Edge"], "--namespace: 'Edge' is no namespace"),
-    (NAMED, ["envoy-gateway", "--gateway", "app=eg"], "--gateway: 'app=eg' is no name of a Gateway"),
+    (FULL, ["envoy-gateway", "--gateway", "app=eg"], "--gateway: 'app=eg' is no name of a Gateway"),
     (NAMED, ["higress", "--sidecar", "unix:/run/extproc.sock"], "--sidecar: unix: is for an Envoy"),
     (NAMED, ["istio", "--sidecar", "10.0.0.1:0"], "--sidecar: port 0"),
-    (NAMED, ["envoy-gateway", "--sidecar", "my_host:9000"], "--sidecar: 'my_host' is neither an address nor a name"),
-    (NAMED, ["envoy-gateway", "--sidecar", "h:9000", "--sidecar", "10.0.0.1:9000"], "addresses or names, not both"),
+    (FULL, ["envoy-gateway", "--sidecar", "my_host:9000"], "--sidecar: 'my_host' is neither an address nor a name"),
+    (FULL, ["envoy-gateway", "--sidecar", "h:9000", "--sidecar", "10.0.0.1:9000"], "addresses or names, not both"),
     (NAMED, ["istio", "--route", ""], "the name of the gateway's route is missing"),
     (named("gw/qwen"), ["higress", "--namespace", "gw"], "routes[0].match.ingress: Higress leaves its own namespace"),
-    (NAMED, ["envoy-gateway", "--route", "kimi"], "--route kimi: no `ingress` of the configuration"),
-    (named("Qwen"), ["envoy-gateway"], "routes[0].match.ingress: 'Qwen' is no name of an HTTPRoute"),
-    (named("qwen", "team-a/kimi"), ["envoy-gateway"], "--namespace team-a --route team-a/kimi"),
+    (NAMED, ["envoy-gateway"], "routes[0].match.ingress: 'qwen' may be another team's route too: write default/qwen"),
+    (FULL, ["envoy-gateway", "--namespace", "gw", "--route", "qwen"], "--route qwen: 'qwen' may be another team's"),
+    (NAMED, ["envoy-gateway", "--route", "default/qwen"], "--route default/qwen: no `ingress` of the configuration"),
+    (FULL, ["envoy-gateway", "--route", "default/kimi"], "--route default/kimi: no `ingress` of the configuration"),
+    (named("default/Qwen"), ["envoy-gateway"], "routes[0].match.ingress: 'Qwen' is no name of an HTTPRoute"),
+    (named("default/qwen", "team-a/kimi"), ["envoy-gateway"], "--namespace team-a --route team-a/kimi"),
     (one("endpoint: 'https://h.ex:8443'"), ["envoy-gateway"], "providers[0].endpoint: an HTTPRoute cannot set the"),
     (one("endpoint: 'https://my_host'"), ["envoy-gateway"], "providers[0].endpoint: a Backend cannot have the host"),
     (one("tls: {caFile: gateway.yaml}"), ["envoy-gateway"], "providers[0].tls.caFile: the Backend trusts the system's"),
     (one("openaiCustomUrl: 'http://h.example:81/v1'"), ["envoy-gateway"], "providers[0]: an HTTPRoute cannot set the"),
-    (NAMED.replace("{type", "{id: Qwen_1, type").replace(": qwen}]", ": Qwen_1}]"), ["envoy-gateway"],
+    (FULL.replace("{type", "{id: Qwen_1, type").replace(": qwen}]", ": Qwen_1}]"), ["envoy-gateway"],
      "providers[0].id: 'ai-vendor-Qwen_1' is no name of a Backend"),
     (CHAIN, ["envoy"], "several providers, which needs --placement upstream"),
 ]  # fmt: skip
@@ -98,10 +107,11 @@ SEVERAL = {
 @pytest.mark.parametrize("plane", PLANES)
 @pytest.mark.parametrize(("config", "key"), SEVERAL.values(), ids=SEVERAL)
 def test_a_route_with_several_vendors_is_refused(config: str, key: str, plane: str, tmp_path: Path) -> None:
-    result = attach(tmp_path, config, plane, "--route", "x")
+    route = "default/x" if plane == "envoy-gateway" else "x"
+    result = attach(tmp_path, ours(plane, config), plane, "--route", route)
     said = str(result.exception)
     assert result.exit_code != 0
-    assert f"gateway.yaml: {key}: the gateway's route 'x' leads to several vendors, by one (" in said
+    assert f"gateway.yaml: {key}: the gateway's route {route!r} leads to several vendors, by one (" in said
     assert "to qwen), two (to kimi): give each vendor a route of its own" in said
     assert "apiVersion" not in result.output
 
@@ -142,7 +152,7 @@ def test_higress_own_namespace_is_not_in_its_routes_names(tmp_path: Path) -> Non
 
 
 def test_no_backend_has_the_sidecar_s_name(tmp_path: Path) -> None:
-    config = NAMED.replace("{type", "{id: proxy, type").replace(": qwen}]", ": proxy}]")
+    config = FULL.replace("{type", "{id: proxy, type").replace(": qwen}]", ": proxy}]")
     documents = printed(attach(tmp_path, config, "envoy-gateway"))
     backends = [d["metadata"]["name"] for d in documents if d["kind"] == "Backend"]
     assert backends == ["ai-vendor-proxy", "ai-proxy"]
@@ -153,7 +163,7 @@ def test_no_backend_has_the_sidecar_s_name(tmp_path: Path) -> None:
 def test_no_key_is_needed_and_none_is_printed(tmp_path: Path) -> None:
     config = NAMED.replace("[k]", '["${NOT_SET}", sk-literal-key]')
     for plane in PLANES:
-        result = attach(tmp_path, config, plane)
+        result = attach(tmp_path, ours(plane, config), plane)
         assert result.exit_code == 0, result.output
         assert "sk-literal-key" not in result.output
 

@@ -33,6 +33,22 @@ def test_what_it_quotes_is_one_line_and_no_key(tmp_path: Path) -> None:
     assert lines.count("Providers") == 1
 
 
+def test_nothing_from_the_environment_is_shown_of_a_url(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        """\
+providers:
+- {id: a, type: openai, openaiCustomUrl: "https://h/v1?a=${A}&api-version=${A}",
+   context: {fileUrl: "https://${A}:${A}@h/a.txt?${A}"}}
+- {id: b, type: azure, apiToken: x, azureServiceUrl: "https://r/openai/v1?api-version=${B}"}
+routes: [{name: r, provider: a}]
+"""
+    )
+    said = describe(load(path, {"A": "PLANTED/@:key", "B": "PLANTED0a1b2c3d4e5f6g7h8i9"}))
+    assert "PLANTED" not in said
+    assert "https://h/a.txt?…" in said
+
+
 def test_describe(tmp_path: Path) -> None:
     loaded = read(
         tmp_path,

@@ -6,6 +6,8 @@ import pytest
 
 from .configurations import TYPES, problems
 
+PLAIN = "without login, white space and what is not ASCII"
+
 WRONG = [
     (
         "unknown key, nearly right",
@@ -71,7 +73,7 @@ WRONG = [
     (
         "a blank in a URL",
         "providers:\n  - type: openai\n    openaiCustomUrl: 'https://own.example '\n",
-        ["config.yaml:3: providers[0].openaiCustomUrl: must be a URL such as https://host/path"],
+        [f"config.yaml:3: providers[0].openaiCustomUrl: must be a URL such as https://host:port/path, {PLAIN}"],
     ),
     (
         "addresses that no header can carry",
@@ -84,10 +86,10 @@ WRONG = [
         routes: [{name: a, provider: qwen}]
         """,
         [
-            "config.yaml:2: providers[0].openaiCustomUrl: must be a URL such as https://host/path",
+            f"config.yaml:2: providers[0].openaiCustomUrl: must be a URL such as https://host:port/path, {PLAIN}",
             "config.yaml:3: providers[1].qwenDomain: must be a host name such as dashscope-intl.aliyuncs.com",
             "config.yaml:4: providers[2].endpoint: must be a bare http:// or https:// address: host and port, no path",
-            "config.yaml:5: providers[3].azureServiceUrl: must be a URL such as https://host/path",
+            f"config.yaml:5: providers[3].azureServiceUrl: must be a URL such as https://host:port/path, {PLAIN}",
         ],
     ),
     (
@@ -183,7 +185,7 @@ WRONG = [
             "config.yaml:14: providers[0].customSettings[2].overwrite: found the text 'maybe'; wanted true or false",
             "config.yaml:15: providers[0].context.fileUrl: must be a URL such as https://host:port/path",
             "config.yaml:15: providers[0].context.maxBytes: found the text '1MiB'; wanted a whole number",
-            "config.yaml:17: providers[1].openaiCustomUrl: must be a URL such as https://host/path",
+            "config.yaml:17: providers[1].openaiCustomUrl: must be a URL such as https://host:port/path",
             "config.yaml:18: providers[1].responseJsonSchema: found text; wanted a mapping",
             "config.yaml:21: providers[2].azureServiceUrl: must end in ?api-version=…, unless it is the v1 API "
             "(https://RESOURCE/openai/v1)",
