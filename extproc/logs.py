@@ -33,8 +33,7 @@ class _Output:
             self._held.append(text)
 
     def flush(self) -> None:
-        with suppress(OSError):
-            sys.stderr.flush()
+        """stderr writes every line at once."""
 
     def hold(self, on: bool) -> None:
         """Have lines wait from now on, or write those that waited."""
@@ -82,7 +81,9 @@ def configure(format: Format, level: str = "info", worker: int | None = None) ->
     """Set up structlog. `level`: debug, info, warning or error. `worker`: the process, on every line."""
 
     def named(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-        return event if worker is None else {**event, "worker": worker}
+        if worker is not None:
+            event["worker"] = worker
+        return event
 
     shared: list[structlog.typing.Processor] = [
         named,

@@ -5,6 +5,7 @@ sets its oneof, a mode override is always complete, an immediate answer is alway
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from extproc._pb import extproc_pb2 as pb
 from extproc.agreed import BODY, DETAILS, NAMESPACE
@@ -76,7 +77,32 @@ def _attributes(message: pb.ProcessingRequest) -> dict[str, str]:
 
 
 def encode(reply: Reply | None, phase: str) -> pb.ProcessingResponse:
-    """The answer to the message of `phase`; None stands for "go on"."""
+    """The answer to the message of `phase`; None stands for "go on". Not to be changed: it may be given again."""
+    if (
+        isinstance(reply, Forward)
+        and reply.body is None
+        and not (reply.set_headers or reply.metadata or reply.told or reply.reroute or reply.replaces)
+    ):
+        return _going_on(phase, reply.remove_headers, reply.request_mode, reply.response_mode, reply.final)
+    return _encoded(reply, phase)
+
+
+@lru_cache(maxsize=64)
+def _going_on(
+    phase: str,
+    remove_headers: tuple[str, ...],
+    request_mode: BodyMode | None,
+    response_mode: BodyMode | None,
+    final: bool,
+) -> pb.ProcessingResponse:
+    """What most heads are answered, made once."""
+    forward = Forward(
+        remove_headers=remove_headers, request_mode=request_mode, response_mode=response_mode, final=final
+    )
+    return _encoded(forward, phase)
+
+
+def _encoded(reply: Reply | None, phase: str) -> pb.ProcessingResponse:
     response = pb.ProcessingResponse()
     if isinstance(reply, Answer):
         _immediate(response.immediate_response, reply)
