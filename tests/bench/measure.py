@@ -32,7 +32,7 @@ class Effort:
     soak: int
 
 
-FULL: Final = Effort(5, 3.0, 1.0, 5_000, 200_000)
+FULL: Final = Effort(5, 2.0, 0.6, 5_000, 200_000)
 QUICK: Final = Effort(3, 0.7, 0.3, 1_000, 4_000)
 
 
