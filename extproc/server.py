@@ -5,11 +5,12 @@ rest through" and would forward the client's raw request, or the vendor's raw by
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 import secrets
 import time
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -29,6 +30,21 @@ _OVERHEAD = 1 << 20
 """Bytes that a message may have beside a body of the longest kind: headers and framing."""
 
 
+class _Read:
+    """A stream whose reads come to their end, whatever becomes of those who wait for them."""
+
+    def __init__(self, context: Any) -> None:
+        self.write = context.write
+        self._read = context.read
+
+    def read(self) -> Awaitable[Any]:
+        return asyncio.shield(self._read())
+
+
+_LINGER = 1.0
+"""Seconds until a stream that its client has ended gets a status, if it was not reset."""
+
+
 class Processor:
     """Answers ext_proc streams. `snapshot`: gives the configuration that a new exchange works under."""
 
@@ -36,9 +52,16 @@ class Processor:
         self._snapshot = snapshot
         self._open = 0
 
-    async def process(
+    async def serve(
         self, requests: object, context: "grpc.aio.ServicerContext[pb.ProcessingRequest, pb.ProcessingResponse]"
     ) -> None:
+        """`process` without what grpc.aio leaks (grpc/grpc#43360, 2026; measured: 200 bytes a stream): the read that is
+        under way when Envoy resets the stream, and a status to a stream that is reset, as Envoy does right behind its
+        end."""
+        await self.process(requests, _Read(context))
+        await asyncio.sleep(_LINGER)
+
+    async def process(self, requests: object, context: Any) -> None:
         """Handle one stream until Envoy ends it. A cancelled one stays cancelled: grpc.aio leaks native memory
         when the error is swallowed (grpc/grpc#43360, 2026)."""
         snapshot = self._snapshot()
@@ -161,7 +184,7 @@ async def serving(
     processor = Processor(snapshot)
     service, method = wire.METHOD
     handler = grpc.stream_stream_rpc_method_handler(
-        processor.process,
+        processor.serve,
         request_deserializer=pb.ProcessingRequest.FromString,
         response_serializer=pb.ProcessingResponse.SerializeToString,
     )
