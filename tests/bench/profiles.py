@@ -1,7 +1,9 @@
 """Where the time of a processor goes: `py-spy` looks at it while it is loaded."""
 
 from collections import Counter
+import html
 from pathlib import Path
+import re
 import subprocess
 import sys
 import threading
@@ -38,6 +40,7 @@ def _record(park: Park, name: str, arm: str, seconds: float, directory: Path, ou
             _spy(pid, seconds, "flamegraph", picture)
         finally:
             loading.join()
+        titled(picture, f"{name}: {arm}")
         if picture.stat().st_size > _MOST:
             picture.unlink()
         else:
@@ -45,6 +48,13 @@ def _record(park: Park, name: str, arm: str, seconds: float, directory: Path, ou
         return said | {"functions": own_time(raw.read_text())}
     except (Unavailable, OSError, AssertionError, LookupError, subprocess.SubprocessError) as error:
         return said | {"problem": f"{type(error).__name__}: {error}"[:500]}
+
+
+def titled(picture: Path, title: str) -> None:
+    """A flame graph under a name of its own; py-spy writes its command line, with this machine's paths."""
+    text = picture.read_text(encoding="utf-8")
+    text = re.sub(r'(<text id="title"[^>]*>)[^<]*', lambda found: f"{found[1]}{html.escape(title)}", text)
+    picture.write_text(text, encoding="utf-8")
 
 
 def _spy(pid: int, seconds: float, kind: str, file: Path) -> None:
