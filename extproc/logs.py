@@ -70,7 +70,7 @@ def _json(event: structlog.typing.EventDict, **_: object) -> str:
         return _encoder.encode(event).decode()
     except UnicodeEncodeError:  # half a surrogate pair
         return jsontext.dump(
-            {name: value if isinstance(value, int | float) else str(value) for name, value in event.items()}
+            {name: value if isinstance(value, int | float | None) else str(value) for name, value in event.items()}
         ).decode()
 
 

@@ -1,227 +1,21 @@
 """DashScope's native chat answers → OpenAI's: whole, streamed, and streamed-but-wanted-whole.
 
-Rule: a vendor frame is read into `_Frame` once; what follows sees choices only. Deltas were asked for and are
-believed, unless a stream proves to be cumulative (see `_Reader`).
+Rule: what a vendor's frame says is known as choices (`dashscope_frames.py`); here they become the client's.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-import itertools
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Literal
 
 from extproc import jsontext, sse
 from extproc.call import Call
 from extproc.errors import BadUpstreamResponse, StreamTruncated
 from extproc.jsontext import NotJson
 from extproc.providers import dashscope
+from extproc.providers.dashscope_frames import Choice, Reader, Tool, read_choices
 from extproc.providers.translator import Translator
 
 Mode = Literal["passthrough", "ignore", "concat"]
-
-
-@dataclass(slots=True)
-class _Tool:
-    """A tool call, or a piece of one."""
-
-    id: str = ""
-    name: str = ""
-    arguments: str = ""
-
-    def add(self, more: "_Tool") -> None:
-        """What a later piece says: id and name once, arguments on and on."""
-        self.id, self.name = self.id or more.id, self.name or more.name
-        self.arguments += more.arguments
-
-
-@dataclass(slots=True)
-class _Choice:
-    """What one frame says about one choice."""
-
-    index: int
-    content: str
-    reasoning: str
-    tools: dict[int, _Tool]
-    finish: str | None
-    logprobs: Any
-
-
-def _text(value: Any) -> str:
-    """Content is a string, or on the multimodal endpoint a list of `{"text"}`."""
-    if isinstance(value, list):
-        return "".join(_text(part.get("text")) for part in value if isinstance(part, dict))
-    return value if isinstance(value, str) else ""
-
-
-def _tools(value: Any, *, whole: bool) -> dict[int, _Tool]:
-    """The calls of a message by their index. In a whole answer each entry is a call, whatever its index says. In a
-    frame entries of one index are pieces of one call; one without has its place in the list, or the next free."""
-    entries = [entry for entry in (value if isinstance(value, list) else ()) if isinstance(entry, dict)]
-    given: list[int | None] = [None if whole else jsontext.whole(entry.get("index")) for entry in entries]
-    taken = {index for index in given if index is not None}
-    tools: dict[int, _Tool] = {}
-    for place, (entry, index) in enumerate(zip(entries, given, strict=True)):
-        if index is None:
-            index = next(free for free in itertools.count(place) if free not in taken)
-            taken.add(index)
-        function = entry.get("function") or {}
-        piece = _Tool(_text(entry.get("id")), _text(function.get("name")), _text(function.get("arguments")))
-        tools.setdefault(index, _Tool()).add(piece)
-    return tools
-
-
-def _choices(output: Any, *, whole: bool) -> list[_Choice]:
-    """The choices of an `output`; the old form has one, as `text`. Those of a whole answer count from 0."""
-    found = output.get("choices")
-    if not found and output.get("text") is not None:
-        found = [{**output, "message": {"content": output["text"]}}]
-    choices = []
-    for place, choice in enumerate(found or ()):
-        message = choice.get("message") or {}
-        finish = choice.get("finish_reason")
-        index = None if whole else jsontext.whole(choice.get("index"))
-        choices.append(
-            _Choice(
-                index=place if index is None else index,
-                content=_text(message.get("content")),
-                reasoning=_text(message.get("reasoning_content")),
-                tools=_tools(message.get("tool_calls"), whole=whole),
-                finish=finish if isinstance(finish, str) and finish not in ("", "null") else None,
-                logprobs=choice.get("logprobs"),
-            )
-        )
-    return choices
-
-
-_FRAMES_TO_SETTLE = 16
-_TEXT_TO_SETTLE = 1 << 14
-_MOST_HELD = 100
-"""Frames that wait for the next one that speaks of the same choice."""
-_MOST_INDEXES = 1024
-"""Choices of an answer, and tool calls of a choice; OpenAI takes an `n` of up to 128 (API reference, 2026)."""
-
-
-@dataclass(slots=True)
-class _Text:
-    """One text of a choice: all that the client was told, and what the last frame said.
-
-    A cumulative stream shows itself with the second or third of its `frames`. One that did not is `settled`, and no
-    longer remembered: it may go on for ever, and to add to a long text costs as much as its length.
-    """
-
-    all: str = ""
-    last: str = ""
-    frames: int = 0
-    settled: bool = False
-
-    def add(self, text: str) -> None:
-        if self.settled:
-            return
-        self.all += text
-        self.frames += 1
-        if self.frames > _FRAMES_TO_SETTLE and len(self.all) > _TEXT_TO_SETTLE:
-            self.all, self.settled = "", True
-
-
-@dataclass(slots=True)
-class _Seen:
-    """What came so far for one choice."""
-
-    content: _Text = field(default_factory=_Text)
-    reasoning: _Text = field(default_factory=_Text)
-    arguments: dict[int, _Text] = field(default_factory=dict)
-
-
-_NOTHING: Final = _Seen()
-"""Of a choice that did not speak yet."""
-
-
-class _Reader:
-    """Frames → deltas.
-
-    A stream is cumulative when a frame's text starts with *all* the text so far and goes on, and the next frame of
-    that choice starts with that frame's text: the first such one is held, of its choice alone, until the next
-    decides; one that finishes its choice has no next and is a delta. For tool-call arguments one such frame is
-    enough. The verdict, from any field of any choice, holds for the whole stream.
-    """
-
-    def __init__(self) -> None:
-        self._cumulative = False
-        self._seen: dict[int, _Seen] = {}
-        self._held: dict[int, _Choice] = {}
-
-    def deltas(self, choices: list[_Choice]) -> list[_Choice]:
-        """What is new in a frame, and in what was held before it."""
-        new = []
-        if not self._cumulative and any(map(self._proves, choices)):
-            self._cumulative = True
-            new = self.close()
-        for choice in choices:
-            if (held := self._held.pop(choice.index, None)) is not None:
-                new.append(self._emit(held))
-            if not self._cumulative and choice.finish is None and self._grown(choice):
-                self._held[choice.index] = choice
-            else:
-                new.append(self._emit(choice))
-        return new
-
-    def close(self) -> list[_Choice]:
-        """All that is held: nothing more comes, or the verdict is there."""
-        held, self._held = self._held, {}
-        return [self._emit(choice) for choice in held.values()]
-
-    def _grown(self, choice: _Choice) -> list[str]:
-        """The fields of a choice that repeat all of their text and go on."""
-        seen = self._seen.get(choice.index, _NOTHING)
-        return [name for name in ("content", "reasoning") if _goes_on(getattr(seen, name).all, getattr(choice, name))]
-
-    def _proves(self, choice: _Choice) -> bool:
-        """Whether this one starts with the held one's text, or goes on from all arguments so far."""
-        held = self._held.get(choice.index)
-        if held is not None and any(
-            getattr(choice, name).startswith(getattr(held, name)) for name in self._grown(held)
-        ):
-            return True
-        if not choice.tools:
-            return False
-        seen = self._seen.get(choice.index, _NOTHING).arguments
-        waiting = held.tools if held is not None else {}
-        return any(
-            _goes_on(seen.get(index, _Text()).all or waiting.get(index, _Tool()).arguments, tool.arguments)
-            for index, tool in choice.tools.items()
-        )
-
-    def _emit(self, choice: _Choice) -> _Choice:
-        if (seen := self._seen.get(choice.index)) is None:
-            seen = self._seen[choice.index] = _Seen()
-        if len(self._seen) > _MOST_INDEXES or len(choice.tools.keys() - seen.arguments) > _MOST_INDEXES - len(
-            seen.arguments
-        ):
-            raise BadUpstreamResponse("the vendor's answer has too many choices or tool calls")
-        choice.content = self._new(seen.content, choice.content)
-        choice.reasoning = self._new(seen.reasoning, choice.reasoning)
-        for index, tool in choice.tools.items():
-            tool.arguments = self._new(seen.arguments.setdefault(index, _Text()), tool.arguments)
-        return choice
-
-    def _new(self, seen: _Text, text: str) -> str:
-        """What of a frame's text is new. In a cumulative stream that is what goes beyond all the text so far, or,
-        where a repetition was taken for a delta before the verdict, beyond the last frame's."""
-        if not text:
-            return ""
-        last, seen.last = seen.last, text
-        if self._cumulative:
-            for base in (seen.all, last):
-                if text.startswith(base):
-                    seen.all = text
-                    return text[len(base) :]
-            if seen.all.startswith(text):
-                return ""
-        seen.add(text)
-        return text
-
-
-def _goes_on(so_far: str, text: str) -> bool:
-    return bool(so_far) and len(text) > len(so_far) and text.startswith(so_far)
 
 
 @dataclass(slots=True)
@@ -251,7 +45,7 @@ class Chat(Translator):
         self._model = model
         self._mode = mode
         self._include_usage = _wants_usage(call)
-        self._reader = _Reader()
+        self._reader = Reader()
         self._sent: dict[int, _Sent] = {}
         self._ended = False
         self._minted = 0
@@ -267,7 +61,7 @@ class Chat(Translator):
             raise BadUpstreamResponse("the vendor's answer has no choices")
         return self._completion([self._whole(choice.index, choice) for choice in self._news(choices, last=True)])
 
-    def _whole(self, index: int, choice: _Choice) -> dict[str, Any]:
+    def _whole(self, index: int, choice: Choice) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": choice.content}
         if choice.reasoning:
             message["reasoning_content"] = choice.reasoning
@@ -291,16 +85,16 @@ class Chat(Translator):
         """A whole answer from the vendor's stream. Raises whatever `event` and `close` do."""
         deltas = [delta for event in events for delta in self._deltas(event)]
         deltas += self._news(self._reader.close())
-        whole: dict[int, _Choice] = {}
+        whole: dict[int, Choice] = {}
         texts: dict[tuple[int, str, int], list[str]] = {}  # joined at the end: a sum of strings takes quadratic time
         for delta in deltas:
-            choice = whole.setdefault(delta.index, _Choice(delta.index, "", "", {}, None, None))
+            choice = whole.setdefault(delta.index, Choice(delta.index, "", "", {}, None, None))
             texts.setdefault((delta.index, "content", 0), []).append(delta.content)
             texts.setdefault((delta.index, "reasoning", 0), []).append(delta.reasoning)
             choice.finish = delta.finish or choice.finish
             choice.logprobs = _join_logprobs(choice.logprobs, delta.logprobs)
             for index, tool in delta.tools.items():
-                known = choice.tools.setdefault(index, _Tool())
+                known = choice.tools.setdefault(index, Tool())
                 known.id, known.name = known.id or tool.id, known.name or tool.name
                 texts.setdefault((delta.index, "arguments", index), []).append(tool.arguments)
         for (place, name, index), parts in texts.items():
@@ -331,7 +125,7 @@ class Chat(Translator):
             yield self._event([], self._usage_member())
         yield sse.DONE
 
-    def _deltas(self, event: sse.Event) -> list[_Choice]:
+    def _deltas(self, event: sse.Event) -> list[Choice]:
         if (error := dashscope.event_error(event)) is not None:
             raise error
         self._ended = self._ended or event.is_done
@@ -339,7 +133,7 @@ class Chat(Translator):
             return []
         return self._news(self._reader.deltas(self._frame(event.data)))
 
-    def _news(self, deltas: list[_Choice], *, last: bool = False) -> list[_Choice]:
+    def _news(self, deltas: list[Choice], *, last: bool = False) -> list[Choice]:
         """Deltas as the client may have them: nothing behind a choice's finish, thinking where the mode wants it.
         `last`: nothing follows, finish or not."""
         news = []
@@ -356,7 +150,7 @@ class Chat(Translator):
             news.append(delta)
         return news
 
-    def _concat(self, delta: _Choice, sent: _Sent, *, last: bool) -> None:
+    def _concat(self, delta: Choice, sent: _Sent, *, last: bool) -> None:
         """Move thinking into the content, as one `<think>` block before it. What is thought after the answer began
         has no place there: it stays `reasoning_content`, streamed and whole alike."""
         before = ""
@@ -370,7 +164,7 @@ class Chat(Translator):
                 sent.thinking = False
         delta.content = before + delta.content
 
-    def _chunks(self, delta: _Choice) -> Iterator[sse.Event]:
+    def _chunks(self, delta: Choice) -> Iterator[sse.Event]:
         sent = self._sent[delta.index]
         for part in self._parts(delta, sent):
             if not sent.started:
@@ -383,18 +177,18 @@ class Chat(Translator):
                 yield self._chunk(delta, {"role": "assistant", "content": ""})
             yield self._chunk(delta, {}, delta.finish)
 
-    def _parts(self, delta: _Choice, sent: _Sent) -> Iterator[dict[str, Any]]:
+    def _parts(self, delta: Choice, sent: _Sent) -> Iterator[dict[str, Any]]:
         """The `delta` objects that one frame's news make: thinking, text, then one per tool call."""
         if delta.reasoning:
             yield {"reasoning_content": delta.reasoning}
         if delta.content:
             yield {"content": delta.content}
-        unnamed = {index: _Tool() for index in sent.unnamed} if delta.finish is not None else {}
+        unnamed = {index: Tool() for index in sent.unnamed} if delta.finish is not None else {}
         for index, tool in sorted((unnamed | delta.tools).items()):
             if (call := self._tool(sent, index, tool, last=delta.finish is not None)) is not None:
                 yield {"tool_calls": [call]}
 
-    def _tool(self, sent: _Sent, index: int, tool: _Tool, *, last: bool) -> dict[str, Any] | None:
+    def _tool(self, sent: _Sent, index: int, tool: Tool, *, last: bool) -> dict[str, Any] | None:
         """id, type and name go with the first chunk of a call only, which waits for the name; clients take a
         second id for a second call (ChatGPTNextWeb/NextChat, app/utils/chat.ts, 2026)."""
         if index in sent.ids and index not in sent.unnamed:
@@ -411,11 +205,11 @@ class Chat(Translator):
 
     # Shared
 
-    def _frame(self, data: bytes, *, whole: bool = False) -> list[_Choice]:
+    def _frame(self, data: bytes, *, whole: bool = False) -> list[Choice]:
         """The choices of a frame or of a whole answer, none where it has no `output`; usage and id are noted."""
         try:
             document = jsontext.load(data)
-            choices = _choices(document.get("output") or {}, whole=whole)
+            choices = read_choices(document.get("output") or {}, whole=whole)
             self._request_id = self._request_id or document.get("request_id")
         except (NotJson, LookupError, TypeError, AttributeError) as error:
             raise BadUpstreamResponse("the vendor's answer cannot be read") from error
@@ -442,7 +236,7 @@ class Chat(Translator):
         id = f"chatcmpl-{self._request_id or format(self._call.nonce, '024x')}"
         return {"id": id, "object": object, "created": self._call.now, "model": self._model}
 
-    def _chunk(self, choice: _Choice, delta: dict[str, Any], finish: str | None = None) -> sse.Event:
+    def _chunk(self, choice: Choice, delta: dict[str, Any], finish: str | None = None) -> sse.Event:
         chunk: dict[str, Any] = {"index": choice.index, "delta": delta, "finish_reason": finish}
         if choice.logprobs is not None and delta:
             chunk["logprobs"], choice.logprobs = choice.logprobs, None

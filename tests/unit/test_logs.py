@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 import json
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -103,3 +104,17 @@ def test_a_line_that_cannot_be_written_does_no_harm(monkeypatch: pytest.MonkeyPa
     log.error("held back, and lost")
     logs.hold(False)
     structlog.reset_defaults()
+
+
+def test_a_line_for_machines_is_json_whatever_is_in_it(capsys: pytest.CaptureFixture[str]) -> None:
+    before = structlog.get_config()
+    logs.configure("json", worker=3)
+    try:
+        structlog.get_logger("fresh").info("x", path=Path("/a"), text="你 🐉", n=1.5, none=None)
+        structlog.get_logger("fresh").info("x", model="cut \ud83d", n=7, none=None)
+    finally:
+        structlog.configure(**before)
+    first, second = map(json.loads, capsys.readouterr().err.splitlines())
+    known = {"event": "x", "level": "info", "worker": 3, "none": None}
+    assert first | known | {"path": "/a", "text": "你 🐉", "n": 1.5} == first
+    assert second | known | {"model": "cut \ud83d", "n": 7} == second

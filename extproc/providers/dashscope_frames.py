@@ -1,0 +1,214 @@
+"""What DashScope's native chat frames say: their choices, and what in each of them is new.
+
+Rule: a frame is read once, leniently; deltas were asked for and are believed, unless a stream proves to be cumulative.
+"""
+
+from dataclasses import dataclass, field
+import itertools
+from typing import Any, Final
+
+from extproc import jsontext
+from extproc.errors import BadUpstreamResponse
+
+
+@dataclass(slots=True)
+class Tool:
+    """A tool call, or a piece of one."""
+
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+    def add(self, more: "Tool") -> None:
+        """What a later piece says: id and name once, arguments on and on."""
+        self.id, self.name = self.id or more.id, self.name or more.name
+        self.arguments += more.arguments
+
+
+@dataclass(slots=True)
+class Choice:
+    """What one frame says about one choice."""
+
+    index: int
+    content: str
+    reasoning: str
+    tools: dict[int, Tool]
+    finish: str | None
+    logprobs: Any
+
+
+def _text(value: Any) -> str:
+    """Content is a string, or on the multimodal endpoint a list of `{"text"}`."""
+    if isinstance(value, list):
+        return "".join(_text(part.get("text")) for part in value if isinstance(part, dict))
+    return value if isinstance(value, str) else ""
+
+
+def _tools(value: Any, *, whole: bool) -> dict[int, Tool]:
+    """The calls of a message by their index. In a whole answer each entry is a call, whatever its index says. In a
+    frame entries of one index are pieces of one call; one without has its place in the list, or the next free."""
+    entries = [entry for entry in (value if isinstance(value, list) else ()) if isinstance(entry, dict)]
+    given: list[int | None] = [None if whole else jsontext.whole(entry.get("index")) for entry in entries]
+    taken = {index for index in given if index is not None}
+    tools: dict[int, Tool] = {}
+    for place, (entry, index) in enumerate(zip(entries, given, strict=True)):
+        if index is None:
+            index = next(free for free in itertools.count(place) if free not in taken)
+            taken.add(index)
+        function = entry.get("function") or {}
+        piece = Tool(_text(entry.get("id")), _text(function.get("name")), _text(function.get("arguments")))
+        tools.setdefault(index, Tool()).add(piece)
+    return tools
+
+
+def read_choices(output: Any, *, whole: bool) -> list[Choice]:
+    """The choices of an `output`; the old form has one, as `text`. Those of a whole answer count from 0."""
+    found = output.get("choices")
+    if not found and output.get("text") is not None:
+        found = [{**output, "message": {"content": output["text"]}}]
+    choices = []
+    for place, choice in enumerate(found or ()):
+        message = choice.get("message") or {}
+        finish = choice.get("finish_reason")
+        index = None if whole else jsontext.whole(choice.get("index"))
+        choices.append(
+            Choice(
+                index=place if index is None else index,
+                content=_text(message.get("content")),
+                reasoning=_text(message.get("reasoning_content")),
+                tools=_tools(message.get("tool_calls"), whole=whole),
+                finish=finish if isinstance(finish, str) and finish not in ("", "null") else None,
+                logprobs=choice.get("logprobs"),
+            )
+        )
+    return choices
+
+
+_FRAMES_TO_SETTLE = 16
+_TEXT_TO_SETTLE = 1 << 14
+_MOST_INDEXES = 1024
+"""Choices of an answer, and tool calls of a choice; OpenAI takes an `n` of up to 128 (API reference, 2026)."""
+
+
+@dataclass(slots=True)
+class _Text:
+    """One text of a choice: all that the client was told, and what the last frame said.
+
+    A cumulative stream shows itself with the second or third of its `frames`. One that did not is `settled`, and no
+    longer remembered: it may go on for ever, and to add to a long text costs as much as its length.
+    """
+
+    all: str = ""
+    last: str = ""
+    frames: int = 0
+    settled: bool = False
+
+    def add(self, text: str) -> None:
+        if self.settled:
+            return
+        self.all += text
+        self.frames += 1
+        if self.frames > _FRAMES_TO_SETTLE and len(self.all) > _TEXT_TO_SETTLE:
+            self.all, self.settled = "", True
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What came so far for one choice."""
+
+    content: _Text = field(default_factory=_Text)
+    reasoning: _Text = field(default_factory=_Text)
+    arguments: dict[int, _Text] = field(default_factory=dict)
+
+
+_NOTHING: Final = _Seen()
+"""Of a choice that did not speak yet."""
+
+
+class Reader:
+    """Frames → deltas.
+
+    A stream is cumulative when a frame's text starts with *all* the text so far and goes on, and the next frame of
+    that choice starts with that frame's text: the first such one is held, of its choice alone, until the next
+    decides; one that finishes its choice has no next and is a delta. For tool-call arguments one such frame is
+    enough. The verdict, from any field of any choice, holds for the whole stream.
+    """
+
+    def __init__(self) -> None:
+        self._cumulative = False
+        self._seen: dict[int, _Seen] = {}
+        self._held: dict[int, Choice] = {}
+
+    def deltas(self, choices: list[Choice]) -> list[Choice]:
+        """What is new in a frame, and in what was held before it."""
+        new = []
+        if not self._cumulative and any(map(self._proves, choices)):
+            self._cumulative = True
+            new = self.close()
+        for choice in choices:
+            if (held := self._held.pop(choice.index, None)) is not None:
+                new.append(self._emit(held))
+            if not self._cumulative and choice.finish is None and self._grown(choice):
+                self._held[choice.index] = choice
+            else:
+                new.append(self._emit(choice))
+        return new
+
+    def close(self) -> list[Choice]:
+        """All that is held: nothing more comes, or the verdict is there."""
+        held, self._held = self._held, {}
+        return [self._emit(choice) for choice in held.values()]
+
+    def _grown(self, choice: Choice) -> list[str]:
+        """The fields of a choice that repeat all of their text and go on."""
+        seen = self._seen.get(choice.index, _NOTHING)
+        return [name for name in ("content", "reasoning") if _goes_on(getattr(seen, name).all, getattr(choice, name))]
+
+    def _proves(self, choice: Choice) -> bool:
+        """Whether this one starts with the held one's text, or goes on from all arguments so far."""
+        held = self._held.get(choice.index)
+        if held is not None and any(
+            getattr(choice, name).startswith(getattr(held, name)) for name in self._grown(held)
+        ):
+            return True
+        if not choice.tools:
+            return False
+        seen = self._seen.get(choice.index, _NOTHING).arguments
+        waiting = held.tools if held is not None else {}
+        return any(
+            _goes_on(seen.get(index, _Text()).all or waiting.get(index, Tool()).arguments, tool.arguments)
+            for index, tool in choice.tools.items()
+        )
+
+    def _emit(self, choice: Choice) -> Choice:
+        if (seen := self._seen.get(choice.index)) is None:
+            seen = self._seen[choice.index] = _Seen()
+        if len(self._seen) > _MOST_INDEXES or len(choice.tools.keys() - seen.arguments) > _MOST_INDEXES - len(
+            seen.arguments
+        ):
+            raise BadUpstreamResponse("the vendor's answer has too many choices or tool calls")
+        choice.content = self._new(seen.content, choice.content)
+        choice.reasoning = self._new(seen.reasoning, choice.reasoning)
+        for index, tool in choice.tools.items():
+            tool.arguments = self._new(seen.arguments.setdefault(index, _Text()), tool.arguments)
+        return choice
+
+    def _new(self, seen: _Text, text: str) -> str:
+        """What of a frame's text is new. In a cumulative stream that is what goes beyond all the text so far, or,
+        where a repetition was taken for a delta before the verdict, beyond the last frame's."""
+        if not text:
+            return ""
+        last, seen.last = seen.last, text
+        if self._cumulative:
+            for base in (seen.all, last):
+                if text.startswith(base):
+                    seen.all = text
+                    return text[len(base) :]
+            if seen.all.startswith(text):
+                return ""
+        seen.add(text)
+        return text
+
+
+def _goes_on(so_far: str, text: str) -> bool:
+    return bool(so_far) and len(text) > len(so_far) and text.startswith(so_far)
