@@ -3,7 +3,8 @@
 Envoy stays the data plane (sockets, TLS, pools, timeouts, limits). For every HTTP exchange it opens one gRPC stream
 to this package, which decides provider, key and model and translates bodies and stream chunks. In flow order:
 
-    server      I/O   one gRPC stream per exchange
+    streams     I/O   gRPC streams: a message in, an answer out
+    server      I/O   one stream per exchange, its clock, its log line
     wire        pure  protobuf ⇄ events and replies; the only file that touches messages
     exchange    pure  typed state (`states`) + event → reply; `answers` is its second half
     clients     pure  who may come in, and what for

@@ -34,9 +34,14 @@ class _Keeper:
     def __init__(self, config: Callable[[], Config], tell: Callable[[Rest], None]) -> None:
         self._config = config
         self._tell = tell
-        self.keys = Keys(self._on_rest)
+        self._loop = asyncio.get_running_loop()
+        self.keys = Keys(self._hear)
         self.shared: SharedKeys | None = None
         self.started = asyncio.Event()
+
+    def _hear(self, rest: Rest) -> None:
+        """Called by the exchanges' thread, too."""
+        self._loop.call_soon_threadsafe(self._on_rest, rest)
 
     def _on_rest(self, rest: Rest) -> None:
         self._tell(rest)

@@ -1,7 +1,8 @@
 """Which of a provider's keys to use now: throttled ones rest, failing ones are set aside.
 
 Rule: decisions only, on a clock that is passed in. One `Keys` is shared by all exchanges of a process and outlives
-configurations; it knows keys by fingerprint, so nothing in it is a secret.
+configurations; it knows keys by fingerprint, so nothing in it is a secret. Exchanges run in one thread, what else is
+done with keys in another: whoever goes by the states and changes them holds the lock.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from hashlib import sha256
 import math
+import threading
 
 from extproc.providers.base import Provider
 
@@ -47,6 +49,7 @@ class Keys:
 
     def __init__(self, on_rest: Callable[[Rest], None] = lambda rest: None) -> None:
         self._states: dict[tuple[str, str], _State] = {}
+        self._lock = threading.Lock()
         self._on_rest = on_rest
 
     def choose(self, provider: Provider, chance: int, attempt: int, now: float) -> str | None:
@@ -73,6 +76,10 @@ class Keys:
         """What a vendor answered to a key. A 429 rests for its `retry-after`; beyond that `failover` decides."""
         if status < 400 and not self._states:
             return
+        with self._lock:
+            self._report(provider, token, status, retry_after, now)
+
+    def _report(self, provider: Provider, token: str, status: int, retry_after: str | None, now: float) -> None:
         policy = provider.failover
         known = (provider.id, fingerprint(token))
         current = self._until(provider, token)
@@ -98,11 +105,12 @@ class Keys:
     def rest(self, rest: Rest) -> None:
         """Somebody else put a key to rest, or saw it come back."""
         known = (rest.provider, rest.fingerprint)
-        if not rest.until:
-            self._states.pop(known, None)
-            return
-        state = self._states.setdefault(known, _State())
-        state.until = max(state.until, rest.until)
+        with self._lock:
+            if not rest.until:
+                self._states.pop(known, None)
+                return
+            state = self._states.setdefault(known, _State())
+            state.until = max(state.until, rest.until)
 
     def set_aside(self, provider: Provider) -> Iterator[str]:
         """The keys of a provider that only a health check brings back."""
@@ -113,13 +121,14 @@ class Keys:
     def checked(self, provider: Provider, token: str, healthy: bool) -> bool:
         """A health check's verdict on a key that is set aside; whether the key is back."""
         known = (provider.id, fingerprint(token))
-        state = self._states.get(known)
-        if state is None or provider.failover is None or not math.isinf(state.until):
-            return False
-        state.successes = state.successes + 1 if healthy else 0
-        if state.successes < provider.failover.success_threshold:
-            return False
-        del self._states[known]
+        with self._lock:
+            state = self._states.get(known)
+            if state is None or provider.failover is None or not math.isinf(state.until):
+                return False
+            state.successes = state.successes + 1 if healthy else 0
+            if state.successes < provider.failover.success_threshold:
+                return False
+            del self._states[known]
         self._on_rest(Rest(*known, 0.0))
         return True
 

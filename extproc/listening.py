@@ -11,11 +11,12 @@ import grpc
 import structlog
 
 from extproc.places import OWNER_ONLY, UNIX, Tls
+from extproc.streams import Server
 
 log = structlog.get_logger("extproc.listening")
 
 
-def bind(server: "grpc.aio.Server", address: str, *, tls: Tls | None = None, socket_mode: int = OWNER_ONLY) -> int:
+def bind(server: Server, address: str, *, tls: Tls | None = None, socket_mode: int = OWNER_ONLY) -> int:
     """Let the server listen on `host:port` or `unix:PATH`; the port. Raises `OSError` with one line that says why.
 
     A socket takes the place of the one that a predecessor still serves: it is made beside it and renamed onto it, since
@@ -27,10 +28,7 @@ def bind(server: "grpc.aio.Server", address: str, *, tls: Tls | None = None, soc
     # Of the whole process, but there is no other thread of ours yet, and the socket is never open to others.
     mask = os.umask(0o777 & ~OWNER_ONLY)
     try:
-        if credentials is None:
-            port = int(server.add_insecure_port(address if path is None else f"{UNIX}{own}"))
-        else:
-            port = int(server.add_secure_port(address if path is None else f"{UNIX}{own}", credentials))
+        port = server.listen(address if path is None else f"{UNIX}{own}", credentials)
     except RuntimeError as error:
         raise OSError(f"cannot listen on {address}: {error}") from None
     finally:

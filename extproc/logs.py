@@ -8,6 +8,7 @@ variables, which structlog's console shows of its own accord where rich is insta
 from contextlib import suppress
 import logging
 import sys
+import threading
 import traceback
 from typing import Literal, TextIO, cast
 
@@ -20,26 +21,29 @@ Format = Literal["console", "json"]
 
 
 class _Output:
-    """stderr, whose lines can be held back while something else is written piece by piece."""
+    """stderr, whose lines can be held back while something else is written piece by piece. For several threads."""
 
     def __init__(self) -> None:
         self._held: list[str] | None = None
+        self._lock = threading.Lock()
 
     def write(self, text: str) -> None:
-        if self._held is None:
-            with suppress(OSError):
-                sys.stderr.write(text)
-        else:
-            self._held.append(text)
+        with self._lock:
+            if self._held is None:
+                with suppress(OSError):
+                    sys.stderr.write(text)
+            else:
+                self._held.append(text)
 
     def flush(self) -> None:
         """stderr writes every line at once."""
 
     def hold(self, on: bool) -> None:
         """Have lines wait from now on, or write those that waited."""
-        lines, self._held = self._held or [], [] if on else None
-        with suppress(OSError):
-            sys.stderr.writelines(lines)
+        with self._lock:
+            lines, self._held = self._held or [], [] if on else None
+            with suppress(OSError):
+                sys.stderr.writelines(lines)
 
 
 _output = _Output()

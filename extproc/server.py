@@ -1,22 +1,21 @@
 """The gRPC server: one stream per HTTP exchange. Shell only: clock, randomness, sockets, the log line.
 
-Rule: no path through `_process` ends a stream cleanly before Envoy does. Envoy takes a clean end for "let the
+Rule: no path through `Talk` ends a stream cleanly before Envoy does. Envoy takes a clean end for "let the
 rest through" and would forward the client's raw request, or the vendor's raw bytes.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 import secrets
 import time
-from typing import Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 import structlog
 
-from extproc import wire
+from extproc import streams, wire
 from extproc._pb import extproc_pb2 as pb
 from extproc.agreed import MOST_BODY_BYTES, PROBE_PATH, envoy_buffer
 from extproc.events import Event, Forward, Reply, ResponseBody, ResponseHeaders
@@ -30,65 +29,56 @@ _OVERHEAD = 1 << 20
 """Bytes that a message may have beside a body of the longest kind: headers and framing."""
 
 
-class _Read:
-    """A stream whose reads come to their end, whatever becomes of those who wait for them."""
-
-    def __init__(self, context: Any) -> None:
-        self.write = context.write
-        self._read = context.read
-
-    def read(self) -> Awaitable[Any]:
-        return asyncio.shield(self._read())
-
-
-_LINGER = 1.0
-"""Seconds until a stream that its client has ended gets a status, if it was not reset."""
-
-
 class Processor:
     """Answers ext_proc streams. `snapshot`: gives the configuration that a new exchange works under."""
 
     def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
         self._snapshot = snapshot
-        self._open = 0
+        self.open = 0
 
-    async def serve(
-        self, requests: object, context: "grpc.aio.ServicerContext[pb.ProcessingRequest, pb.ProcessingResponse]"
-    ) -> None:
-        """`process` without what grpc.aio leaks (grpc/grpc#43360, 2026; measured: 200 bytes a stream): the read that is
-        under way when Envoy resets the stream, and a status to a stream that is reset, as Envoy does right behind its
-        end."""
-        await self.process(requests, _Read(context))
-        await asyncio.sleep(_LINGER)
-
-    async def process(self, requests: object, context: Any) -> None:
-        """Handle one stream until Envoy ends it. A cancelled one stays cancelled: grpc.aio leaks native memory
-        when the error is swallowed (grpc/grpc#43360, 2026)."""
+    def begin(self) -> "Talk":
+        """A new stream."""
         snapshot = self._snapshot()
-        if self._open >= snapshot.config.max_concurrent_requests:
+        if self.open >= snapshot.config.max_concurrent_requests:
             snapshot = replace(snapshot, full=True)
-        self._open += 1
-        exchange = Exchange(snapshot, Moment(time.time(), secrets.randbits(96)))
-        clock = _Clock()
+        self.open += 1
+        return Talk(self, snapshot)
+
+
+class Talk:
+    """One exchange as its stream sees it: messages of Envoy's in, answers out (`streams.Talk`)."""
+
+    __slots__ = ("_clock", "_exchange", "_processor", "_snapshot")
+
+    def __init__(self, processor: Processor, snapshot: Snapshot) -> None:
+        self._processor = processor
+        self._snapshot = snapshot
+        self._exchange = Exchange(snapshot, Moment(time.time(), secrets.randbits(96)))
+        self._clock = _Clock()
+
+    def answer(self, message: bytes) -> bytes:
+        """Raises what must end the stream with an error: a message that is none, or of an unknown kind."""
+        request = pb.ProcessingRequest.FromString(message)
+        phase = wire.phase_of(request)
+        event = wire.decode(request, phase)
+        exchange = self._exchange
+        record = exchange.record
         try:
-            while (message := await context.read()) is not grpc.aio.EOF:
-                phase = wire.phase_of(message)
-                event = wire.decode(message, phase)
-                try:
-                    reply = None if event is None else exchange.handle(event)
-                    answer = wire.encode(reply, phase)
-                except Exception:
-                    log.exception("an exchange failed unexpectedly", phase=phase, request_id=exchange.record.request_id)
-                    reply = exchange.crash()
-                    answer = wire.encode(reply, phase)
-                if isinstance(event, ResponseHeaders):  # a retry may follow at once, and must know
-                    _report_key(snapshot, exchange.record)
-                clock.note(event, reply, stream=exchange.record.stream and exchange.record.status == 200)
-                await context.write(answer)
-        finally:
-            self._open -= 1
-            exchange.close()
-            _account(exchange.record, clock)
+            reply = None if event is None else exchange.handle(event)
+            answer = wire.encode(reply, phase)
+        except Exception:
+            log.exception("an exchange failed unexpectedly", phase=phase, request_id=record.request_id)
+            reply = exchange.crash()
+            answer = wire.encode(reply, phase)
+        if isinstance(event, ResponseHeaders):  # a retry may follow at once, and must know
+            _report_key(self._snapshot, record)
+        self._clock.note(event, reply, stream=record.stream and record.status == 200)
+        return bytes(answer.SerializeToString())
+
+    def end(self) -> None:
+        self._processor.open -= 1
+        self._exchange.close()
+        _account(self._exchange.record, self._clock)
 
 
 def _report_key(snapshot: Snapshot, record: Record) -> None:
@@ -148,6 +138,33 @@ def _account(record: Record, clock: _Clock) -> None:
     log.info("exchange", **{name: value for name, value in fields.items() if value is not None})
 
 
+class Health:
+    """What this server says of itself (`grpc.health.v1`, `Check` alone: who watches is told that it may not)."""
+
+    def __init__(self, services: Set[str]) -> None:
+        self._services = services
+        self.leaving = False
+
+    def answer(self, message: bytes) -> bytes:
+        """Raises `Refused` for a service that is not here."""
+        if health_pb2.HealthCheckRequest.FromString(message).service not in self._services:
+            raise streams.Refused(grpc.StatusCode.NOT_FOUND, "there is no such service here")
+        said = health_pb2.HealthCheckResponse
+        answer = said(status=said.NOT_SERVING if self.leaving else said.SERVING)
+        return bytes(answer.SerializeToString())
+
+    def end(self) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """`turns`: whether streams are answered, or those who answer them are stuck."""
+
+    port: int
+    turns: Callable[[], bool]
+
+
 @dataclass(slots=True)
 class Farewell:
     """How a server ends: it says for `pause` seconds that it wants no more streams, then refuses them, and those that
@@ -165,39 +182,33 @@ async def serving(
     *,
     tls: Tls | None = None,
     socket_mode: int = OWNER_ONLY,
-) -> AsyncIterator[int]:
-    """Serve ext_proc and gRPC health on `address` (`host:port`, port 0 for any, or `unix:PATH`); yields the port.
+) -> AsyncIterator[Served]:
+    """Serve ext_proc and gRPC health on `address` (`host:port`, port 0 for any, or `unix:PATH`).
 
     The port may be shared with a server that is leaving, so it is the caller's to know that no stranger has it.
     Raises `OSError` when the address cannot be had. On leaving, `farewell` says how.
     """
-    server = grpc.aio.server(
-        options=[
+    service, method = wire.METHOD
+    served = Health({"", service})
+    server = streams.Server(
+        {
+            f"/{service}/{method}": streams.Method(Processor(snapshot).begin),
+            "/grpc.health.v1.Health/Check": streams.Method(lambda: served, unary=True),
+        },
+        [
             # `maxBodyBytes` may change while we live; Envoy's buffers follow it, and are the real limit.
             ("grpc.max_receive_message_length", envoy_buffer(MOST_BODY_BYTES) + _OVERHEAD),
             ("grpc.max_send_message_length", -1),
             ("grpc.so_reuseport", 1),
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
             ("grpc.keepalive_permit_without_calls", 1),
-        ]
+        ],
     )
-    processor = Processor(snapshot)
-    service, method = wire.METHOD
-    handler = grpc.stream_stream_rpc_method_handler(
-        processor.serve,
-        request_deserializer=pb.ProcessingRequest.FromString,
-        response_serializer=pb.ProcessingResponse.SerializeToString,
-    )
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
-    health_servicer = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
     port = bind(server, address, tls=tls, socket_mode=socket_mode)
-    await server.start()
-    for name in ("", service):
-        await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+    server.start()
     try:
-        yield port
+        yield Served(port, server.turns)
     finally:
-        await health_servicer.enter_graceful_shutdown()
+        served.leaving = True
         await asyncio.sleep(farewell.pause)
         await asyncio.shield(server.stop(farewell.grace))

@@ -7,6 +7,7 @@ under way keep the ones that they began with. When the supervisor is gone, so is
 import asyncio
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 import os
 from pathlib import Path
 import signal
@@ -37,19 +38,23 @@ class Current:
         self._loop = asyncio.get_running_loop()
         self._generation = first.generation
         self._in_use: Counter[int] = Counter()
-        self.config = self._loaded(first)
         self._former: tuple[Config, ...] = ()
         self._coming: tuple[Config, ...] = ()
-        self._texts = first.texts
+        self.snapshot = Snapshot(self._loaded(first), first.texts)
+        """What an exchange that begins now works under. Replaced as a whole: exchanges begin in another thread."""
 
-    def snapshot(self, keys: Keys) -> Snapshot:
-        """For one exchange, until its end."""
-        return Snapshot(self.config, self._texts, keys, self._coming + self._former)
+    @property
+    def config(self) -> Config:
+        return self.snapshot.config
+
+    def keep(self, keys: Keys) -> None:
+        self.snapshot = replace(self.snapshot, keys=keys)
 
     def expect(self, order: channel.Load) -> None:
         """Envoy may choose by this configuration before it is ours."""
         if (config := self._tried(order)) is not None:
-            self._coming, self._texts = (config,), {**order.texts, **self._texts}
+            self._coming = (config,)
+            self._show(self.config, {**order.texts, **self.snapshot.contexts})
             channel.send(self._report, channel.Expecting(order.generation))
 
     def load(self, order: channel.Load) -> None:
@@ -57,17 +62,21 @@ class Current:
         if (config := self._tried(order)) is None:
             return
         self._former, self._coming, self._generation = (self.config,), (), order.generation
-        self.config, self._texts = config, order.texts
+        self._show(config, order.texts)
         channel.send(self._report, channel.Active(order.generation))
         self._loop.call_later(FORMER_SECONDS, self._forget, order.generation)
+
+    def texts(self, texts: Mapping[str, str]) -> None:
+        self._show(self.config, texts)
 
     def _forget(self, generation: int) -> None:
         """Envoy routes by the new configuration. Where no exchange holds the former, it ends, and that is reported."""
         if generation == self._generation:
             self._former = ()
+            self._show(self.config, self.snapshot.contexts)
 
-    def texts(self, texts: Mapping[str, str]) -> None:
-        self._texts = texts
+    def _show(self, config: Config, texts: Mapping[str, str]) -> None:
+        self.snapshot = Snapshot(config, texts, self.snapshot.keys, self._coming + self._former)
 
     def _tried(self, order: channel.Load) -> Config | None:
         try:
@@ -90,9 +99,11 @@ class Current:
 
     def _ended(self, generation: int) -> None:
         """Called by whichever thread let go of it last."""
+        self._loop.call_soon_threadsafe(self._report_oldest, generation)
+
+    def _report_oldest(self, generation: int) -> None:
         self._in_use[generation] -= 1
-        oldest = channel.Oldest(min(+self._in_use, default=self._generation))
-        self._loop.call_soon_threadsafe(channel.send, self._report, oldest)
+        channel.send(self._report, channel.Oldest(min(+self._in_use, default=self._generation)))
 
 
 async def work(orders: asyncio.StreamReader, report: channel.Writer) -> None:
@@ -105,18 +116,17 @@ async def work(orders: asyncio.StreamReader, report: channel.Writer) -> None:
     try:
         current = Current(report, first)
         tls = None if begin.tls is None else Tls(*map(Path, begin.tls))
-        async with (
-            keys_kept(lambda: current.config, lambda rest: _told(report, rest)) as keys,
-            server.serving(
-                begin.address, lambda: current.snapshot(keys), farewell, tls=tls, socket_mode=begin.socket_mode
-            ) as port,
-        ):
-            obeying = asyncio.create_task(_obey(orders, report, current, keys, farewell))
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, obeying.cancel)
-            channel.send(report, channel.Serving(port))
-            channel.send(report, channel.Active(first.generation))
-            await asyncio.wait({obeying})
-            outlived = asyncio.create_task(_outlived(orders))
+        async with keys_kept(lambda: current.config, lambda rest: _told(report, rest)) as keys:
+            current.keep(keys)
+            async with server.serving(
+                begin.address, lambda: current.snapshot, farewell, tls=tls, socket_mode=begin.socket_mode
+            ) as served:
+                obeying = asyncio.create_task(_obey(orders, report, current, keys, served, farewell))
+                asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, obeying.cancel)
+                channel.send(report, channel.Serving(served.port))
+                channel.send(report, channel.Active(first.generation))
+                await asyncio.wait({obeying})
+                outlived = asyncio.create_task(_outlived(orders))
         outlived.cancel()
     except (ConfigError, OSError) as error:
         channel.send(report, channel.Failed(str(error)))
@@ -127,7 +137,12 @@ def _told(report: channel.Writer, rest: Rest) -> None:
 
 
 async def _obey(
-    orders: asyncio.StreamReader, report: channel.Writer, current: Current, keys: Keys, farewell: server.Farewell
+    orders: asyncio.StreamReader,
+    report: channel.Writer,
+    current: Current,
+    keys: Keys,
+    served: server.Served,
+    farewell: server.Farewell,
 ) -> None:
     while True:
         match await channel.order(orders):
@@ -147,7 +162,7 @@ async def _obey(
                 logs.hold(on)
             case channel.Rested(provider, fingerprint, until, aside):
                 keys.rest(Rest(provider, fingerprint, until, aside))
-            case channel.Ping():
+            case channel.Ping() if served.turns():
                 channel.send(report, channel.Pong())
 
 

@@ -1,7 +1,8 @@
-"""A processor that does nothing, as fast as grpcio gets: the referee. `python -m tests.bench.noop PORT PHASES`.
+"""A processor that does nothing: the referee, on `grpc.aio`, as whoever writes one in Python does, and the floor, on
+our own server (`bare`). `python -m tests.bench.noop PORT PHASES [bare]`.
 
 Rule: no handicap. Raw bytes in, answers serialised beforehand out, the phase read off the first byte (a message begins
-with the field that says its kind); uvloop and server options as in `extproc/server.py`.
+with the field that says its kind); uvloop, which grpc.aio gains by; server options as in `extproc/server.py`.
 
 PHASES: which messages Envoy is asked for, beside the request's head and body: `headers` (the answer's head), `whole`
 (and its body, BUFFERED), `stream` (and its body, STREAMED), `two` (nothing more), `echo` (like `headers`, and the
@@ -11,11 +12,11 @@ request's body is parsed and given back).
 import asyncio
 from collections.abc import Awaitable, Callable
 import sys
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import grpc
 
-from extproc import wire
+from extproc import streams, wire
 from extproc._pb import extproc_pb2 as pb
 from extproc.loop import on_loop
 
@@ -83,5 +84,27 @@ async def serve(port: int, phases: str) -> None:
     await asyncio.Event().wait()
 
 
+class _Said(NamedTuple):
+    answer: Callable[[bytes], bytes]
+
+    def end(self) -> None:
+        pass
+
+
+async def serve_bare(port: int, phases: str) -> None:
+    made, serving = answers(phases), _Said(lambda _: _SERVING)
+    process = _Said(lambda message: made[message[0]])
+    methods = {
+        "/{}/{}".format(*wire.METHOD): streams.Method(lambda: process),
+        "/grpc.health.v1.Health/Check": streams.Method(lambda: serving, unary=True),
+    }
+    server = streams.Server(methods, [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)])
+    server.listen(f"127.0.0.1:{port}")
+    server.start()
+    print("serving", flush=True)
+    await asyncio.Event().wait()
+
+
 if __name__ == "__main__":
-    on_loop(lambda: serve(int(sys.argv[1]), sys.argv[2]))
+    chosen = serve_bare if sys.argv[3:] else serve
+    on_loop(lambda: chosen(int(sys.argv[1]), sys.argv[2]))

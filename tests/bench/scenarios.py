@@ -1,7 +1,7 @@
 """What is asked, of whom, and how: the table of `make bench`.
 
 Rule: within a scenario all arms are asked the same, by turns, and must answer rightly. `noop-X` has Envoy's phases of our
-own processor in that scenario (`noop.py`); what others do is the nearest that they have.
+own processor in that scenario (`noop.py`), and so has `bare-X`, on our own gRPC server; what others do is the nearest that they have.
 """
 
 from collections.abc import Sequence
@@ -79,8 +79,8 @@ _TOOL: Final = {
 
 SCENARIOS: Final = (
     # Throughput: closed loop
-    Scenario("openai-whole", "openai", (*_DIRECT, "noop-headers", "noop-whole", "us", "us-quiet", *_PEERS), quick=True),
-    Scenario("qwen-whole", "qwen", (*_DIRECT, "noop-two", "noop-whole", "us", "us-quiet", "us-listener"), quick=True),
+    Scenario("openai-whole", "openai", (*_DIRECT, "noop-headers", "noop-whole", "bare-headers", "us", "us-quiet", *_PEERS), quick=True),
+    Scenario("qwen-whole", "qwen", (*_DIRECT, "noop-two", "noop-whole", "bare-whole", "us", "us-quiet", "us-listener"), quick=True),
     Scenario("compatible-whole", "compatible", (*_DIRECT, "noop-headers", "us")),
     Scenario("renamed-whole", "renamed", (*_DIRECT, "noop-whole", "us")),
     Scenario("openai-stream-20", "openai", (*_DIRECT, "noop-headers", "us", *_PEERS), 20),
@@ -98,7 +98,7 @@ SCENARIOS: Final = (
     Scenario("openai-paced-100", "openai", ("envoy", "noop-headers", "us"), 100, pause=20_000, connections=40),
     Scenario("qwen-paced-20", "qwen", ("envoy", "noop-stream", "us"), 20, pause=20_000, connections=40, quick=True),
     Scenario("qwen-paced-100", "qwen", ("envoy", "noop-stream", "us"), 100, pause=20_000, connections=40, quick=True),
-    Scenario("qwen-crowd", "qwen", (*_DIRECT, "noop-stream", "us"), 100, pause=1_500, connections=100, quick=True),
+    Scenario("qwen-crowd", "qwen", (*_DIRECT, "noop-stream", "bare-stream", "us"), 100, pause=1_500, connections=100, quick=True),
     # Long requests
     Scenario("openai-32k", "openai", (*_DIRECT, "noop-headers", "noop-echo", "us", *_PEERS), size=32_000),
     Scenario("openai-1m", "openai", (*_DIRECT, "noop-headers", "noop-echo", "us"), size=1 << 20, connections=8, quick=True),

@@ -136,6 +136,7 @@ class Park:
             "direct": lambda _, __: self.vendor,
             "envoy": self._plain,
             "noop": self._noop,
+            "bare": lambda phases, stack: self._noop(phases, stack, "bare"),
             "us": self._us,
             "litellm": self._litellm,
             "portkey": self._portkey,
@@ -148,9 +149,9 @@ class Park:
     def _plain(self, _: str, stack: contextlib.ExitStack) -> Server:
         return self._envoy(stack, (), "upstream", plain=True)
 
-    def _noop(self, phases: str, stack: contextlib.ExitStack) -> Server:
+    def _noop(self, phases: str, stack: contextlib.ExitStack, *how: str) -> Server:
         port, log = free_port(), self._log(f"noop-{phases}")
-        program = [sys.executable, "-m", "tests.bench.noop", str(port), phases]
+        program = [sys.executable, "-m", "tests.bench.noop", str(port), phases, *how]
         popen = stack.enter_context(started(log, program))
         until(lambda: "serving" in log.read_text(), "the do-nothing processor serves")
         envoy = self._envoy(stack, [port], "upstream")

@@ -149,6 +149,7 @@ def _growth(rows: Rows, scenario: str) -> list[float]:
 
 TARGETS: Final = (
     Target("requests/s, qwen native whole: us ÷ do-nothing, same phases", "qwen-whole", ratio(requests_s, "us", "noop-whole"), 0.85),
+    Target("requests/s, qwen native whole: us ÷ do-nothing on our own server", "qwen-whole", ratio(requests_s, "us", "bare-whole")),
     Target("requests per CPU second, openai pass-through: us ÷ plain Envoy", "openai-whole", ratio(per_cpu, "us", "envoy")),
     Target("requests/s, openai pass-through: us ÷ do-nothing with four messages", "openai-whole", ratio(requests_s, "us", "noop-whole"), 1.3),
     Target("requests per CPU second, openai whole: us ÷ LiteLLM", "openai-whole", ratio(per_cpu, "us", "litellm"), 25),

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 from pathlib import Path
+import queue
 import re
 import signal
 import socket
@@ -18,6 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 import pytest
 
 from extproc import __version__
+from extproc._pb import extproc_pb2 as pb
 
 from . import processes
 from .conftest import SECRETS, Simulator
@@ -168,14 +170,16 @@ def test_a_second_signal_ends_the_drain_of_the_sidecar_alone(config: Path, tmp_p
     with processes.command(tmp_path, "serve", "--workers", "1", *options, environ=environ) as serve:
         until(lambda: "serving" in serve.errors, "the sidecar serves")
         with grpc.insecure_channel(f"127.0.0.1:{listen}", options=[("grpc.enable_http_proxy", 0)]) as channel:
-            watching = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())  # an open stream
-            next(watching)
+            said: queue.SimpleQueue[bytes] = queue.SimpleQueue()  # an open stream
+            said.put(pb.ProcessingRequest(request_headers=pb.HttpHeaders()).SerializeToString())
+            next(channel.stream_stream("/envoy.service.ext_proc.v3.ExternalProcessor/Process")(iter(said.get, b"")))
             serve.popen.send_signal(signal.SIGTERM)
             until(lambda: "(again to stop now)" in serve.errors, "the stop is said")
             with pytest.raises(subprocess.TimeoutExpired):
                 serve.wait(1)
             serve.popen.send_signal(signal.SIGTERM)
             assert serve.wait(5) == 0
+            said.put(b"")
         assert serve.errors.splitlines()[-1].count("again to stop now") == 1
 
 

@@ -1,13 +1,11 @@
 """The wire: any bytes, and any messages in any order, on one gRPC stream. Each message gets its answer, in a form that
 Envoy takes; a stream that cannot be understood ends with an error, never cleanly before Envoy ends it."""
 
-import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 import json
 from typing import Any
 
 from google.protobuf.message import DecodeError, Message
-import grpc
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
@@ -46,20 +44,6 @@ PHASES = (
 )
 
 
-class Context:
-    """What grpc.aio hands to a handler: messages to read, then the end, and what was written."""
-
-    def __init__(self, messages: Iterable[Message]) -> None:
-        self._messages = iter(messages)
-        self.written: list[pb.ProcessingResponse] = []
-
-    async def read(self) -> Any:
-        return next(self._messages, grpc.aio.EOF)
-
-    async def write(self, message: pb.ProcessingResponse) -> None:
-        self.written.append(pb.ProcessingResponse.FromString(message.SerializeToString()))
-
-
 @pytest.fixture(autouse=True, scope="module")
 def _quiet() -> None:
     structlog.configure(processors=[drop])
@@ -71,10 +55,11 @@ def drop(*_: object) -> Any:
 
 def served(config: Config, messages: Sequence[Message]) -> list[pb.ProcessingResponse]:
     """The answers to messages; raises what ends the stream with an error status."""
-    context = Context(messages)
-    processor = Processor(lambda: Snapshot(config, {}))
-    asyncio.run(processor.process(None, context))  # type: ignore[arg-type]
-    return context.written
+    talk = Processor(lambda: Snapshot(config, {})).begin()
+    try:
+        return [pb.ProcessingResponse.FromString(talk.answer(message.SerializeToString())) for message in messages]
+    finally:
+        talk.end()
 
 
 def check(message: Any, answer: Any) -> None:

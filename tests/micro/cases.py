@@ -12,7 +12,6 @@ import json
 import os
 from typing import Any
 
-import grpc
 import structlog
 
 from extproc import jsontext, logs, routing, sse, wire
@@ -233,23 +232,8 @@ def over_the_wire(sent: bytes, reply: Forward) -> Run:
 # Whole exchanges
 
 
-class Stream:
-    """One exchange as gRPC hands it to the server: bytes of messages, then the end."""
-
-    def __init__(self, messages: list[bytes]) -> None:
-        self._messages = iter(messages)
-        self.written: list[bytes] = []
-
-    async def read(self) -> Any:
-        sent = next(self._messages, None)
-        return grpc.aio.EOF if sent is None else pb.ProcessingRequest.FromString(sent)
-
-    async def write(self, answer: pb.ProcessingResponse) -> None:
-        self.written.append(answer.SerializeToString())
-
-
 def exchange(config: Config, body: bytes, kind: str, answer: list[bytes]) -> Run:
-    """The server's own loop with the filter in the provider's cluster. `kind`: the answer's. `answer`: its pieces, none
+    """What the server does with the filter in the provider's cluster. `kind`: the answer's. `answer`: its pieces, none
     where Envoy keeps them."""
     state = json.dumps({**{n: v for n, v in CLIENT_HEAD.items() if n[0] != ":"}, ":path": "/v1/chat/completions"})
     placed = {
@@ -270,15 +254,13 @@ def exchange(config: Config, body: bytes, kind: str, answer: list[bytes]) -> Run
         *(message("response_body", pb.HttpBody(body=b, end_of_stream=n == last)) for n, b in enumerate(answer)),
     ]
     snapshot = Snapshot(config, {})
-    processor: Any = Processor(lambda: snapshot)
+    processor = Processor(lambda: snapshot)
 
     def run() -> list[bytes]:
-        stream = Stream(messages)
-        try:
-            processor.process(None, stream).send(None)
-        except StopIteration:  # nothing in it waits, so that no event loop is needed
-            return stream.written
-        raise AssertionError("the server waits for something")
+        talk = processor.begin()
+        answers = [talk.answer(message) for message in messages]
+        talk.end()
+        return answers
 
     return run
 

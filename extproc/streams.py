@@ -1,0 +1,173 @@
+"""A gRPC server without an event loop: one thread takes what gRPC's core has done, answers, and waits for the next.
+
+Rule: this thread waits for nothing else, and nothing here knows what is said. HTTP/2, TLS, flow control and keep-alive
+are the core's, as in every gRPC server. What is left out is `grpc.aio`, which for each message wakes a second thread
+and makes several futures: three quarters of what a short exchange cost, and a leak (grpc/grpc#43360, 2026).
+`cygrpc` is what grpcio's own servers are made of, but nobody promises that it stays: pyproject.toml allows the versions
+that were tried.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+import threading
+import time
+from typing import Any, Final, Protocol
+
+import grpc
+from grpc._cython import cygrpc
+import structlog
+
+log = structlog.get_logger("extproc.streams")
+
+_NO_FLAGS: Final = 0
+_GLANCE: Final = 1.0
+"""Seconds after which the thread comes round even where nothing happens."""
+
+
+class Talk(Protocol):
+    """What is said on one stream. All calls come from one thread, the same for all streams."""
+
+    def answer(self, message: bytes) -> bytes:
+        """The answer to a message; the next one is read when it is on its way. What is raised ends the stream with an
+        error, which only `Refused` names."""
+
+    def end(self) -> None:
+        """No more messages: the client has ended or reset the stream, or `answer` raised. Called once."""
+
+
+class Refused(Exception):
+    """A stream ends with an error."""
+
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+        super().__init__(details)
+        self.code: int = code.value[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """`begin`: who talks on a new stream. `unary`: the first answer is the last."""
+
+    begin: Callable[[], Talk]
+    unary: bool = False
+
+
+class Server:
+    """Serves `methods`, known by `/package.Service/Method`. `options`: as for `grpc.server`."""
+
+    def __init__(self, methods: Mapping[str, Method], options: Sequence[tuple[str, int]]) -> None:
+        self._methods = {path.encode(): method for path, method in methods.items()}
+        self._queue = cygrpc.CompletionQueue()
+        self._server = cygrpc.Server(tuple(options), False)
+        self._server.register_completion_queue(self._queue)
+        self._thread = threading.Thread(target=self._turn, name="streams", daemon=True)
+        self._turned = time.monotonic()
+        self._due = 0
+        """How much there is that the core will still report: open streams, the next stream, the end."""
+
+    def listen(self, address: str, credentials: "grpc.ServerCredentials | None" = None) -> int:
+        """The port of an address. Raises `RuntimeError` if it cannot be had."""
+        port = self._server.add_http2_port(address.encode(), credentials and credentials._credentials)
+        if not port:
+            raise RuntimeError("it is in use, or not ours")
+        return int(port)
+
+    def start(self) -> None:
+        """Take streams from now on."""
+        self._server.start()
+        self._thread.start()
+
+    async def stop(self, grace: float) -> None:
+        """Take no more streams, for good; those that are open may go on for `grace` seconds."""
+        self._server.shutdown(self._queue, self._reported)
+        await asyncio.to_thread(self._thread.join, grace)
+        if self._thread.is_alive():
+            self._server.cancel_all_calls()
+            await asyncio.to_thread(self._thread.join)
+        self._server.destroy()
+
+    def turns(self) -> bool:
+        """Whether the thread has come round lately: it is neither gone nor held up."""
+        return time.monotonic() - self._turned < 3 * _GLANCE
+
+    def _turn(self) -> None:
+        self._due = 1  # the end, some day
+        self._expect()
+        while self._due:
+            self._turned = time.monotonic()
+            event = self._queue.poll(time.time() + _GLANCE)
+            if event.completion_type == cygrpc.CompletionType.queue_timeout:
+                continue
+            try:
+                event.tag(event)
+            except Exception:
+                log.exception("a stream failed unexpectedly")
+            event = None  # the last reference to a stream that is over, which nobody may hold while we wait
+
+    def _expect(self) -> None:
+        self._due += 1
+        self._server.request_call(self._queue, self._queue, self._begun)
+
+    def _begun(self, event: Any) -> None:
+        self._due -= 1
+        if not event.success:  # we are to stop
+            return
+        self._expect()
+        method = self._methods.get(event.call_details.method, _UNKNOWN)
+        _Stream(event.call, method.begin(), self._reported, unary=method.unary)
+        self._due += 1
+
+    def _reported(self, _: Any) -> None:
+        self._due -= 1
+
+
+class _Stream:
+    """Reads a message, sends its answer, reads the next. The core alone holds it, so that it goes when it is over."""
+
+    __slots__ = ("_call", "_head", "_over", "_talk", "_unary")
+
+    def __init__(self, call: Any, talk: Talk, over: Callable[[Any], None], *, unary: bool) -> None:
+        self._call = call
+        self._talk = talk
+        self._over = over
+        self._unary = unary
+        self._head: tuple[Any, ...] = (cygrpc.SendInitialMetadataOperation((), _NO_FLAGS),)
+        call.start_server_batch((cygrpc.ReceiveMessageOperation(_NO_FLAGS),), self._received)
+
+    def _received(self, event: Any) -> None:
+        message = event.batch_operations[-1].message()
+        if message is None:
+            self._end(cygrpc.StatusCode.ok)
+            return
+        try:
+            answer = cygrpc.SendMessageOperation(self._talk.answer(message), _NO_FLAGS)
+        except Refused as refused:
+            self._end(refused.code, str(refused))
+        except Exception:
+            log.exception("a stream failed unexpectedly")
+            self._end(cygrpc.StatusCode.internal, "the stream failed unexpectedly")
+        else:
+            if self._unary:
+                self._end(cygrpc.StatusCode.ok, "", answer)
+                return
+            operations = (*self._head, answer, cygrpc.ReceiveMessageOperation(_NO_FLAGS))
+            self._head = ()
+            self._call.start_server_batch(operations, self._received)
+
+    def _end(self, code: int, details: str = "", *last: Any) -> None:
+        status = cygrpc.SendStatusFromServerOperation((), code, details.encode(), _NO_FLAGS)
+        self._call.start_server_batch((*self._head, *last, status), self._over)
+        self._talk.end()
+
+
+class _Unknown:
+    """A method that is not served."""
+
+    def answer(self, message: bytes) -> bytes:
+        raise Refused(grpc.StatusCode.UNIMPLEMENTED, "there is no such method here")
+
+    def end(self) -> None:
+        pass
+
+
+_UNKNOWN = Method(_Unknown)
