@@ -45,7 +45,7 @@ def verdict(found: Mapping[str, Any], figure: str) -> targets.Verdict:
     return one
 
 
-WHOLE = "requests/s, qwen native whole"
+WHOLE = "requests/s, qwen native whole: us ÷ do-nothing, same phases"
 CASES = {
     "ratios are taken within a repetition, their median counts": (
         rows(
@@ -131,7 +131,7 @@ def document(found: Mapping[str, Any], effort: str = "full") -> dict[str, Any]:
 
 
 def test_an_arm_that_failed_is_in_the_report() -> None:
-    good = {arm: [measured()] for arm in ("direct", "envoy", "noop_two", "noop_whole", "us_quiet", "us_listener")}
+    good = {arm: [measured()] for arm in EVERY["qwen-whole"].arms if arm != "us"}
     text = report.rendered(document(rows("qwen-whole", us="status 500 | no\nend", **good)))
     assert "| `us` | failed: status 500 ¦ no end |" in text
     assert "| `envoy` | 100 (100–100) | 1.00 |" in text

@@ -214,7 +214,7 @@ async def test_it_is_seen_that_the_thread_is_held_up() -> None:
         call = channel.stream_stream(PATH)(iter([b"sleep"]))
         await told(lambda: until(lambda: not server.turns()))
         assert await told(lambda: next(call)) == b"<sleep>"
-        assert server.turns()
+        await told(lambda: until(server.turns))
 
 
 async def test_an_address_that_cannot_be_had_is_an_error() -> None:
