@@ -5,17 +5,16 @@ Rule: no key and no body; what is not known is not in it.
 
 import time
 
-import structlog
-
+from extproc import logs
 from extproc.agreed import PROBE_PATH
 from extproc.events import Event, Forward, Reply, ResponseBody, ResponseHeaders
 from extproc.states import Record
 
-log = structlog.get_logger("extproc")
-
 
 class Clock:
     """When an exchange began, its answer's head came, and its first chunk went out; `time.monotonic` seconds."""
+
+    __slots__ = ("_first_byte", "_first_chunk", "_started")
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -28,14 +27,16 @@ class Clock:
         elif stream and self._first_chunk is None and isinstance(event, ResponseBody):
             self._first_chunk = time.monotonic() if isinstance(reply, Forward) and reply.body else None
 
-    def fields(self) -> dict[str, float]:
+    def fields(self) -> dict[str, float | None]:
         """Milliseconds since the beginning, of what happened."""
-        ends = {
-            "duration_ms": time.monotonic(),
-            "first_byte_ms": self._first_byte,
-            "first_chunk_ms": self._first_chunk,
+        return {
+            "duration_ms": self._until(time.monotonic()),
+            "first_byte_ms": self._until(self._first_byte),
+            "first_chunk_ms": self._until(self._first_chunk),
         }
-        return {name: round((end - self._started) * 1000, 1) for name, end in ends.items() if end is not None}
+
+    def _until(self, end: float | None) -> float | None:
+        return None if end is None else round((end - self._started) * 1000, 1)
 
 
 def account(record: Record, clock: Clock) -> None:
@@ -43,6 +44,7 @@ def account(record: Record, clock: Clock) -> None:
     # No path: an answer of Envoy's own to a request that we never saw.
     if record.path == PROBE_PATH or (not record.path and record.error is None):
         return
+    usage = record.usage
     fields = {
         "method": record.method,
         "path": record.path,
@@ -56,11 +58,11 @@ def account(record: Record, clock: Clock) -> None:
         "status": record.status,
         "error": record.error if record.complete else record.error or "cut",
         "details": record.details if record.details != "via_upstream" else None,
-        "prompt_tokens": record.usage.prompt_tokens,
-        "completion_tokens": record.usage.completion_tokens,
-        "total_tokens": record.usage.total_tokens,
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
         **clock.fields(),
         "request_id": record.request_id,
         "upstream_request_id": record.upstream_request_id,
     }
-    log.info("exchange", **{name: value for name, value in fields.items() if value is not None})
+    logs.often("exchange", {name: value for name, value in fields.items() if value is not None})

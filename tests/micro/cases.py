@@ -5,6 +5,7 @@ check sees that it measures that, and not the way to an error.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from functools import partial
 import itertools
@@ -13,7 +14,6 @@ import os
 from typing import Any
 
 import grpc
-import structlog
 
 from extproc import jsontext, logs, routing, sse, wire
 from extproc._pb import extproc_pb2 as pb
@@ -41,11 +41,12 @@ class Case:
     rounds: int = 50
 
 
-def log_to_nowhere() -> None:
+@contextmanager
+def log_to_nowhere() -> Iterator[None]:
     """The log line of an exchange is written as in a worker, but to nobody."""
-    logs.configure("json")
-    nowhere = open(os.devnull, "w")  # noqa: SIM115
-    structlog.configure(logger_factory=structlog.WriteLoggerFactory(nowhere), cache_logger_on_first_use=False)
+    with open(os.devnull, "w", buffering=1) as nowhere, redirect_stderr(nowhere):
+        logs.configure("json")
+        yield
 
 
 # What clients and vendors send
