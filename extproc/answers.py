@@ -6,7 +6,6 @@ that Envoy may try another), afterwards an error event and then silence. What a 
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Final
 
 from extproc import compression, jsontext, outgoing, sse
@@ -24,6 +23,7 @@ from extproc.events import (
     ResponseBody,
     ResponseHeaders,
 )
+from extproc.frozen import replace
 from extproc.jsontext import NotJson
 from extproc.providers.base import vendor_error
 from extproc.providers.translator import Translator

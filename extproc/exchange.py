@@ -8,7 +8,6 @@ answer's head is out an `Answer` with the right status, afterwards an error even
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import assert_never
 import zlib
 
@@ -55,6 +54,7 @@ from extproc.events import (
     ResponseBody,
     ResponseHeaders,
 )
+from extproc.frozen import replace
 from extproc.jsontext import NotJson
 from extproc.providers import Provider
 from extproc.states import (

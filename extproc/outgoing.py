@@ -5,7 +5,6 @@ Rule: every header that leaves in either direction because of us is decided here
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 
 from extproc import jsontext
 from extproc.agreed import CLIENT_HEADERS, CLUSTER_HEADER, INTERNAL_PREFIX
@@ -13,6 +12,7 @@ from extproc.call import Call
 from extproc.clients import CREDENTIALS
 from extproc.compression import READABLE
 from extproc.events import BodyMode, Forward, Reply
+from extproc.frozen import replace
 from extproc.jsontext import NotJson
 from extproc.providers import Provider
 from extproc.providers.base import UpstreamRequest
