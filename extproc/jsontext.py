@@ -99,8 +99,11 @@ def _check_utf8(text: bytes) -> None:
     """Raw values are skipped over, so the UTF-8 of a whole text is not checked by reading it. Piece by piece: a line of
     Chinese beside a megabyte of ASCII must not widen all of it."""
     if not text.isascii():
-        decoder = _utf8()
         try:
+            if len(text) <= _PIECE:
+                text.decode()
+                return
+            decoder = _utf8()
             for at in range(0, len(text), _PIECE):
                 decoder.decode(text[at : at + _PIECE], final=at + _PIECE >= len(text))
         except UnicodeDecodeError:
