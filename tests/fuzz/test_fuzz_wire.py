@@ -57,7 +57,7 @@ class Context:
         return next(self._messages, grpc.aio.EOF)
 
     async def write(self, message: pb.ProcessingResponse) -> None:
-        self.written.append(pb.ProcessingResponse.FromString(message.SerializeToString()))
+        self.written.append(pb.ProcessingResponse.FromString(message))
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -226,7 +226,7 @@ def over_the_wire(sent: bytes, reply: Forward) -> Run:
         request = pb.ProcessingRequest.FromString(sent)
         phase = wire.phase_of(request)
         assert wire.decode(request, phase) is not None
-        return bytes(wire.encode(reply, phase).SerializeToString())
+        return wire.encode(reply, phase)
 
     return run
 
@@ -245,8 +245,8 @@ class Stream:
         sent = next(self._messages, None)
         return grpc.aio.EOF if sent is None else pb.ProcessingRequest.FromString(sent)
 
-    async def write(self, answer: pb.ProcessingResponse) -> None:
-        self.written.append(answer.SerializeToString())
+    async def write(self, answer: bytes) -> None:
+        self.written.append(answer)
 
 
 def exchange(config: Config, body: bytes, kind: str, answer: list[bytes]) -> Run:
@@ -318,7 +318,11 @@ CASES = (
     ),
     Case(
         "wire-headers",
-        partial(over_the_wire, message("request_headers", head(CLIENT_HEAD)), Forward(CLIENT_HEAD, ("a", "b"))),
+        partial(
+            over_the_wire,
+            message("request_headers", head(CLIENT_HEAD)),
+            Forward(CLIENT_HEAD, ("a", "b"), metadata={"provider": "p"}),
+        ),
         lambda reply: b"x-stainless-lang" in reply,
     ),
     Case(

@@ -69,7 +69,7 @@ async def test_a_crash_is_logged_without_what_was_in_it(
         await server.Processor(lambda: Snapshot(CONFIG, {})).process(None, stream)  # type: ignore[arg-type]
     finally:
         structlog.configure(**before)
-    assert stream.written[-1].immediate_response.status.code == 500
+    assert pb.ProcessingResponse.FromString(stream.written[-1]).immediate_response.status.code == 500
     logged = capsys.readouterr().err
     assert "an exchange failed unexpectedly" in logged
     assert "builtins.KeyError" in logged
