@@ -62,18 +62,22 @@ def decode(message: pb.ProcessingRequest, phase: str) -> Event | None:
 
 
 def _headers(message: pb.HttpHeaders) -> dict[str, str]:
-    pairs = [(header.key, header.raw_value or header.value.encode()) for header in message.headers.headers]
-    headers = {key: value.decode("latin-1") for key, value in pairs}
-    if len(headers) < len(pairs):
-        headers = {key: b", ".join(v for k, v in pairs if k == key).decode("latin-1") for key in headers}
+    listed = message.headers.headers
+    headers = {header.key: _text(header) for header in listed}
+    if len(headers) < len(listed):
+        headers = {key: ", ".join(_text(header) for header in listed if header.key == key) for key in headers}
     return headers
+
+
+def _text(header: pb.HeaderValue) -> str:
+    return (header.raw_value or header.value.encode()).decode("latin-1")
 
 
 def _attributes(message: pb.ProcessingRequest) -> dict[str, str]:
     if ATTRIBUTES_KEY not in message.attributes:
         return {}
     fields = message.attributes[ATTRIBUTES_KEY].fields
-    return {name: value.string_value for name, value in fields.items()}
+    return {name: fields[name].string_value for name in fields}  # `items` is another generator
 
 
 def encode(reply: Reply | None, phase: str) -> bytes:

@@ -56,7 +56,7 @@ class Context:
     async def read(self) -> Any:
         return next(self._messages, grpc.aio.EOF)
 
-    async def write(self, message: pb.ProcessingResponse) -> None:
+    async def write(self, message: bytes) -> None:
         self.written.append(pb.ProcessingResponse.FromString(message))
 
 
