@@ -5,12 +5,12 @@ Headers and bodies hold secrets, so no `repr` shows them.
 """
 
 from collections.abc import Mapping
-from enum import Enum
+from enum import StrEnum
 
 from extproc.frozen import Frozen
 
 
-class BodyMode(Enum):
+class BodyMode(StrEnum):
     """How Envoy hands a body to us: not at all, piece by piece, or whole."""
 
     NONE = "none"

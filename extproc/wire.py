@@ -63,14 +63,16 @@ def decode(message: pb.ProcessingRequest, phase: str) -> Event | None:
 
 def _headers(message: pb.HttpHeaders) -> dict[str, str]:
     listed = message.headers.headers
-    headers = {header.key: _text(header) for header in listed}
+    headers = {header.key: header.raw_value.decode("latin-1") or _older(header) for header in listed}
     if len(headers) < len(listed):
-        headers = {key: ", ".join(_text(header) for header in listed if header.key == key) for key in headers}
+        values = [(header.key, header.raw_value.decode("latin-1") or _older(header)) for header in listed]
+        headers = {name: ", ".join(value for key, value in values if key == name) for name in headers}
     return headers
 
 
-def _text(header: pb.HeaderValue) -> str:
-    return (header.raw_value or header.value.encode()).decode("latin-1")
+def _older(header: pb.HeaderValue) -> str:
+    """As older proxies send it; empty where the header is."""
+    return header.value.encode().decode("latin-1")
 
 
 def _attributes(message: pb.ProcessingRequest) -> dict[str, str]:
