@@ -13,6 +13,7 @@ to this package, which decides provider, key and model and translates bodies and
     sse         pure  bytes → events → bytes, incremental
     bystander   pure  counts the tokens of an answer that goes past unchanged
     outgoing    pure  which headers leave, in either direction
+    account     I/O   the log line
 
 Around it: `config`, `blocks`, `patterns` (what a configuration means), `load`, `placeholders`, `files`,
 `yamlfile`, `higress`, `environment` (where it comes from), `imports`, `naming` (a Higress file in our words),

@@ -4,12 +4,13 @@ Rule: frozen data and path grammar. No vendor, no configuration.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 import itertools
 import re
+from typing import Final
 from urllib.parse import quote, unquote
 
+from extproc.frozen import Frozen
 from extproc.jsontext import Fields
 
 CHAT = "chat/completions"
@@ -31,8 +32,7 @@ _SAFE = "!$&'()*+,;=:@"
 """Characters that a path segment may have as they are (RFC 3986, 3.3)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Frozen, frozen=True):
     """What a request path names.
 
     `path`: the client's path without its query. `query`: without `?`, possibly empty.
@@ -102,8 +102,7 @@ def _parsed(raw: str) -> Target:
 _remembered = lru_cache(maxsize=256)(_parsed)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Frozen, frozen=True):
     """One request to one provider, complete and immutable: a provider may translate it any number of times.
 
     `body`: the client's JSON object, opened one level, after `customSettings`; None when there was no JSON body.
@@ -114,17 +113,19 @@ class Call:
     Headers, bodies and keys are not in its `repr`.
     """
 
+    hidden = ("headers", "body", "text", "token", "context")
+
     target: Target
     method: str
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    body: Fields | None = field(default=None, repr=False)
-    text: bytes = field(default=b"", repr=False)
+    headers: Mapping[str, str] = {}
+    body: Fields | None = None
+    text: bytes = b""
     model: str | None = None
     upstream_model: str | None = None
     settled: bool = False
     stream: bool = False
-    token: str | None = field(default=None, repr=False)
-    context: str | None = field(default=None, repr=False)
+    token: str | None = None
+    context: str | None = None
     now: int = 0
     nonce: int = 0
 
@@ -139,10 +140,12 @@ class Call:
         return self.model is not None and self.model != self.upstream_model
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Frozen, frozen=True):
     """Tokens of one exchange, as the vendor counted them; None where it did not say."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     total_tokens: int | None = None
+
+
+NOT_COUNTED: Final = Usage()

@@ -62,6 +62,8 @@ def _has_zlib_header(head: bytes) -> bool:
 
 def decode(encoding: str, body: bytes, limit: int) -> bytes:
     """A whole body, decoded. Raises `Undecodable`, also when it is longer than `limit` bytes."""
+    if not encoding and len(body) <= limit:
+        return body
     out = bytearray()
     decompressor = Decompressor(encoding)
     for piece in decompressor.feed(body):

@@ -5,11 +5,12 @@ Headers and bodies hold secrets, so no `repr` shows them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
+
+from extproc.frozen import Frozen
 
 
-class BodyMode(Enum):
+class BodyMode(StrEnum):
     """How Envoy hands a body to us: not at all, piece by piece, or whole."""
 
     NONE = "none"
@@ -17,44 +18,47 @@ class BodyMode(Enum):
     BUFFERED = "buffered"
 
 
-@dataclass(frozen=True, slots=True)
-class RequestHeaders:
+class RequestHeaders(Frozen, frozen=True):
     """The client's request head. `attributes` are the Envoy attributes that the filter was told to send."""
 
-    headers: Mapping[str, str] = field(repr=False)
+    hidden = ("headers",)
+
+    headers: Mapping[str, str]
     end_of_stream: bool
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class RequestBody:
+class RequestBody(Frozen, frozen=True):
     """The client's whole body: request bodies are only ever asked for BUFFERED."""
 
-    body: bytes = field(repr=False)
+    hidden = ("body",)
+
+    body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseHeaders:
+class ResponseHeaders(Frozen, frozen=True):
     """The answer's head: a vendor's, or one that Envoy made itself (`attributes["response.code_details"]`)."""
 
-    headers: Mapping[str, str] = field(repr=False)
+    hidden = ("headers",)
+
+    headers: Mapping[str, str]
     end_of_stream: bool
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseBody:
+class ResponseBody(Frozen, frozen=True):
     """A piece of the answer (STREAMED) or all of it (BUFFERED, `end_of_stream` set)."""
 
-    body: bytes = field(repr=False)
+    hidden = ("body",)
+
+    body: bytes
     end_of_stream: bool
 
 
 Event = RequestHeaders | RequestBody | ResponseHeaders | ResponseBody
 
 
-@dataclass(frozen=True, slots=True)
-class Forward:
+class Forward(Frozen, frozen=True):
     """Let the message go on, changed as told.
 
     `body`: the new body or chunk (empty bytes remove it), None leaves it as it is.
@@ -68,26 +72,29 @@ class Forward:
     request's body, to choose a route by.
     """
 
-    set_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    hidden = ("set_headers", "body")
+
+    set_headers: Mapping[str, str] = {}
     remove_headers: tuple[str, ...] = ()
-    body: bytes | None = field(default=None, repr=False)
+    body: bytes | None = None
     request_mode: BodyMode | None = None
     response_mode: BodyMode | None = None
     reroute: bool = False
     replaces: bool = False
     final: bool = False
-    metadata: Mapping[str, str | int | float] = field(default_factory=dict)
-    told: Mapping[str, str | bool] = field(default_factory=dict)
+    metadata: Mapping[str, str | int | float] = {}
+    told: Mapping[str, str | bool] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Frozen, frozen=True):
     """Answer the client ourselves and forward nothing. `body` is JSON."""
 
+    hidden = ("body", "headers")
+
     status: int
-    body: bytes = field(repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    metadata: Mapping[str, str | int | float] = field(default_factory=dict)
+    body: bytes
+    headers: Mapping[str, str] = {}
+    metadata: Mapping[str, str | int | float] = {}
 
 
 Reply = Forward | Answer

@@ -8,7 +8,6 @@ answer's head is out an `Answer` with the right status, afterwards an error even
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import assert_never
 import zlib
 
@@ -55,6 +54,7 @@ from extproc.events import (
     ResponseBody,
     ResponseHeaders,
 )
+from extproc.frozen import replace
 from extproc.jsontext import NotJson
 from extproc.providers import Provider
 from extproc.states import (
@@ -80,7 +80,17 @@ class Exchange(AnswerSide):
         """The reply to one event; never raises for anything that came over the wire."""
         self._answering = isinstance(event, ResponseBody)
         try:
-            reply = self._handle(event)
+            match event:
+                case RequestHeaders():
+                    reply = self._request_headers(event)
+                case RequestBody():
+                    reply = self._request_body(event)
+                case ResponseHeaders():
+                    reply = self._response_head(event)
+                case ResponseBody():
+                    reply = self._response_body(event)
+                case _:
+                    assert_never(event)
         except ProxyError as error:
             reply = self.fail(error)
         except NotJson as error:  # inside of a value that was only skipped over at first
@@ -93,16 +103,6 @@ class Exchange(AnswerSide):
     def crash(self) -> Reply:
         """End the exchange after an exception that nobody foresaw."""
         return self.fail(InternalError("the gateway failed to process this exchange"))
-
-    def _handle(self, event: Event) -> Reply:
-        match event:
-            case RequestHeaders():
-                return self._request_headers(event)
-            case RequestBody():
-                return self._request_body(event)
-            case ResponseHeaders() | ResponseBody():
-                return self._response_phase(event)
-        assert_never(event)
 
     # Request
 

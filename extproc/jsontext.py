@@ -9,6 +9,7 @@ no others, are read by the standard library.
 
 import codecs
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 import json
 import math
 import re
@@ -55,21 +56,20 @@ _loose = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse)
 _unread = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=_refuse)
 
 
-def _decode(decoder: "msgspec.json.Decoder[T]", text: bytes | Raw, loosely: Callable[[str], T]) -> T:
-    try:
-        return decoder.decode(text)
-    except RecursionError:
+_UNREAD = (RecursionError, UnicodeDecodeError, msgspec.DecodeError)
+
+
+def _again(text: bytes | Raw, loosely: Callable[[str], T], error: Exception) -> T:
+    """What msgspec did not read, for one of the reasons of `_UNREAD`."""
+    if isinstance(error, RecursionError):
         raise NotJson("nested too deeply") from None
-    except UnicodeDecodeError:
+    if isinstance(error, UnicodeDecodeError):
         raise NotJson("not UTF-8") from None
-    except msgspec.DecodeError as error:
-        given = bytes(text)
-        if _SURROGATE.search(given):
-            try:
-                return loosely(given.decode())
-            except (ValueError, RecursionError):
-                pass
-        raise NotJson(str(error)) from None
+    given = bytes(text)
+    if _SURROGATE.search(given):
+        with suppress(ValueError, RecursionError):
+            return loosely(given.decode())
+    raise NotJson(str(error)) from None
 
 
 def _split(text: str, kind: type) -> Iterator[tuple[Any, Raw]]:
@@ -95,12 +95,15 @@ def _split_objects(text: str) -> list[Fields]:
     return [_split_object(bytes(raw).decode()) for raw in _split_array(text)]
 
 
-def _check_utf8(text: bytes | Raw) -> None:
+def _check_utf8(text: bytes) -> None:
     """Raw values are skipped over, so the UTF-8 of a whole text is not checked by reading it. Piece by piece: a line of
     Chinese beside a megabyte of ASCII must not widen all of it."""
-    if isinstance(text, bytes) and not text.isascii():
-        decoder = _utf8()
+    if not text.isascii():
         try:
+            if len(text) <= _PIECE:
+                text.decode()
+                return
+            decoder = _utf8()
             for at in range(0, len(text), _PIECE):
                 decoder.decode(text[at : at + _PIECE], final=at + _PIECE >= len(text))
         except UnicodeDecodeError:
@@ -112,30 +115,46 @@ def fields(text: bytes | Raw) -> Fields:
 
     Raises `NotJson` when the text is not one JSON object in UTF-8.
     """
-    opened = _decode(_fields, text, _split_object)
-    _check_utf8(text)
+    try:
+        opened = _fields.decode(text)
+    except _UNREAD as error:
+        opened = _again(text, _split_object, error)
+    if isinstance(text, bytes):
+        _check_utf8(text)
     return opened
 
 
 def check(text: bytes) -> None:
     """Raises `NotJson` when the text is not one JSON value in UTF-8."""
-    _decode(_one, text, _unread.decode)
+    try:
+        _one.decode(text)
+    except _UNREAD as error:
+        _again(text, _unread.decode, error)
     _check_utf8(text)
 
 
 def items(text: bytes | Raw) -> list[Raw]:
     """The elements of a JSON array, unread. Raises `NotJson`."""
-    return _decode(_list, text, _split_array)
+    try:
+        return _list.decode(text)
+    except _UNREAD as error:
+        return _again(text, _split_array, error)
 
 
 def objects(text: bytes | Raw) -> list[Fields]:
     """The elements of a JSON array of objects, each as by `fields`, in one reading. Raises `NotJson`."""
-    return _decode(_objects, text, _split_objects)
+    try:
+        return _objects.decode(text)
+    except _UNREAD as error:
+        return _again(text, _split_objects, error)
 
 
 def load(text: bytes | Raw) -> Any:
     """The whole value as Python objects. Raises `NotJson`."""
-    return _decode(_any, text, _loose.decode)
+    try:
+        return _any.decode(text)
+    except _UNREAD as error:
+        return _again(text, _loose.decode, error)
 
 
 def peek(text: bytes | Raw, *names: str) -> Any:
@@ -150,9 +169,9 @@ def peek(text: bytes | Raw, *names: str) -> Any:
 
 def whole(value: Any) -> int | None:
     """A number without a fraction, also where it is written with one (`1.0`); None for everything else."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    if type(value) is int:
+        return value
+    return int(value) if isinstance(value, float) and value.is_integer() else None
 
 
 def dump(value: Any) -> bytes:

@@ -5,6 +5,7 @@ exception is logged by its type and where it happened. Its message may quote a b
 variables, which structlog's console shows of its own accord where rich is installed.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 import logging
 import sys
@@ -81,6 +82,22 @@ def _json(event: structlog.typing.EventDict, **_: object) -> str:
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
 
+Write = Callable[[str, structlog.typing.EventDict], None]
+
+
+def _by_structlog(event: str, values: structlog.typing.EventDict) -> None:
+    structlog.get_logger("extproc").info(event, **values)
+
+
+_often: Write = _by_structlog
+
+
+def often(event: str, values: structlog.typing.EventDict) -> None:
+    """A line of level info about what happens with every exchange. For machines it takes half of structlog's time: what
+    copies the values and looks for an exception is left out, the line is the same."""
+    _often(event, values)
+
+
 def configure(format: Format, level: str = "info", worker: int | None = None) -> None:
     """Set up structlog. `level`: debug, info, warning or error. `worker`: the process, on every line."""
 
@@ -103,9 +120,19 @@ def configure(format: Format, level: str = "info", worker: int | None = None) ->
             )
         ]
     )
+
+    def write(event: str, values: structlog.typing.EventDict) -> None:
+        line = {**values, "event": event}
+        for add in shared:
+            add(None, "info", line)
+        _output.write(_json(line) + "\n")
+
+    global _often
+    least = logging.getLevelNamesMapping()[level.upper()]
+    _often = write if format == "json" and least <= logging.INFO else _by_structlog
     structlog.configure(
         processors=[*shared, *last],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        wrapper_class=structlog.make_filtering_bound_logger(least),
         logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _output)),
         cache_logger_on_first_use=True,
     )

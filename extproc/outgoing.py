@@ -5,7 +5,7 @@ Rule: every header that leaves in either direction because of us is decided here
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
+from functools import lru_cache
 
 from extproc import jsontext
 from extproc.agreed import CLIENT_HEADERS, CLUSTER_HEADER, INTERNAL_PREFIX
@@ -13,6 +13,7 @@ from extproc.call import Call
 from extproc.clients import CREDENTIALS
 from extproc.compression import READABLE
 from extproc.events import BodyMode, Forward, Reply
+from extproc.frozen import replace
 from extproc.jsontext import NotJson
 from extproc.providers import Provider
 from extproc.providers.base import UpstreamRequest
@@ -94,23 +95,28 @@ def request(
         sets["content-length"] = str(len(call.text if upstream.body is None else upstream.body))
         if not call.headers.get("content-type", "").startswith("application/json"):
             sets["content-type"] = "application/json"
-    drop = [name for name in call.headers if name in _NEVER or name.startswith(_INTERNAL)]
-    drop.extend(upstream.remove)
-    # With a key of ours none of the client's leaves, and none that the call was not given: it was shown to us.
-    drop.extend(name for name in CREDENTIALS if call.token is not None or name not in call.headers)
-    if call.token is None and "authorization" in sets:  # the client's own key, in another header than it came in
-        drop.extend(("x-api-key", "api-key"))
     if accepted := _accept_encoding(call.headers.get("accept-encoding", ""), read=read):
         sets["accept-encoding"] = accepted
-    else:
-        drop.append("accept-encoding")
     return Forward(
         set_headers=sets,
-        remove_headers=tuple(name for name in dict.fromkeys(drop) if name not in sets),
+        remove_headers=_dropped(tuple(call.headers), tuple(sets), upstream.remove, ours=call.token is not None),
         body=upstream.body,
         request_mode=request_mode,
         metadata=metadata,
     )
+
+
+@lru_cache(maxsize=64)  # few kinds of clients, and a head may have 60 KiB of names
+def _dropped(given: tuple[str, ...], sets: tuple[str, ...], also: tuple[str, ...], *, ours: bool) -> tuple[str, ...]:
+    """The headers of a request that must not leave. `ours`: its key is one of ours."""
+    drop = [name for name in given if name in _NEVER or name.startswith(_INTERNAL)]
+    drop.extend(also)
+    # With a key of ours none of the client's leaves, and none that the call was not given: it was shown to us.
+    drop.extend(name for name in CREDENTIALS if ours or name not in given)
+    if not ours and "authorization" in sets:  # the client's own key, in another header than it came in
+        drop.extend(("x-api-key", "api-key"))
+    drop.append("accept-encoding")
+    return tuple(name for name in dict.fromkeys(drop) if name not in sets)
 
 
 _OF_THE_GATEWAY = ("x-forwarded-host", "x-forwarded-port", "x-forwarded-proto")

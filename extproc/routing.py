@@ -154,11 +154,13 @@ def requested_model(fields: Fields) -> str | None:
         model = load(fields.get("model", NULL))
     except NotJson as error:
         raise InvalidParameter(f"model cannot be read: {error}", param="model") from None
-    if not isinstance(model, str | None):
+    if model is None:
+        return None
+    if not isinstance(model, str):
         raise InvalidParameter("model must be a string", param="model")
-    if model is not None and len(model) > _LONGEST_NAME:
+    if len(model) > _LONGEST_NAME:
         raise InvalidParameter(f"model is longer than {_LONGEST_NAME} characters", param="model")
-    if model is not None and _SURROGATE.search(model):
+    if _SURROGATE.search(model):
         raise InvalidParameter("model has half of a surrogate pair", param="model")
     return model or None
 

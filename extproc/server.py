@@ -1,4 +1,4 @@
-"""The gRPC server: one stream per HTTP exchange. Shell only: clock, randomness, sockets, the log line.
+"""The gRPC server: one stream per HTTP exchange. Shell only: clock, randomness, sockets.
 
 Rule: no path through `Talk` ends a stream cleanly before Envoy does. Envoy takes a clean end for "let the
 rest through" and would forward the client's raw request, or the vendor's raw bytes.
@@ -17,8 +17,9 @@ import structlog
 
 from extproc import streams, wire
 from extproc._pb import extproc_pb2 as pb
-from extproc.agreed import MOST_BODY_BYTES, PROBE_PATH, envoy_buffer
-from extproc.events import Event, Forward, Reply, ResponseBody, ResponseHeaders
+from extproc.account import Clock, account
+from extproc.agreed import MOST_BODY_BYTES, envoy_buffer
+from extproc.events import ResponseHeaders
 from extproc.exchange import Exchange, Moment, Record, Snapshot
 from extproc.listening import bind
 from extproc.places import OWNER_ONLY, Tls
@@ -54,7 +55,7 @@ class Talk:
         self._processor = processor
         self._snapshot = snapshot
         self._exchange = Exchange(snapshot, Moment(time.time(), secrets.randbits(96)))
-        self._clock = _Clock()
+        self._clock = Clock()
 
     def answer(self, message: bytes) -> bytes:
         """Raises what must end the stream with an error: a message that is none, or of an unknown kind."""
@@ -73,69 +74,18 @@ class Talk:
         if isinstance(event, ResponseHeaders):  # a retry may follow at once, and must know
             _report_key(self._snapshot, record)
         self._clock.note(event, reply, stream=record.stream and record.status == 200)
-        return bytes(answer.SerializeToString())
+        return answer
 
     def end(self) -> None:
         self._processor.open -= 1
         self._exchange.close()
-        _account(self._exchange.record, self._clock)
+        account(self._exchange.record, self._clock)
 
 
 def _report_key(snapshot: Snapshot, record: Record) -> None:
     provider = snapshot.config.by_id.get(record.provider or "")
     if provider is not None and record.token is not None and record.details in (None, "via_upstream"):
         snapshot.keys.report(provider, record.token, record.status or 0, record.retry_after, time.time())
-
-
-class _Clock:
-    """When an exchange began, its answer's head came, and its first chunk went out; `time.monotonic` seconds."""
-
-    def __init__(self) -> None:
-        self._started = time.monotonic()
-        self._first_byte: float | None = None
-        self._first_chunk: float | None = None
-
-    def note(self, event: Event | None, reply: Reply | None, *, stream: bool) -> None:
-        if self._first_byte is None and isinstance(event, ResponseHeaders):
-            self._first_byte = time.monotonic()
-        elif stream and self._first_chunk is None and isinstance(event, ResponseBody):
-            self._first_chunk = time.monotonic() if isinstance(reply, Forward) and reply.body else None
-
-    def fields(self) -> dict[str, float]:
-        """Milliseconds since the beginning, of what happened."""
-        ends = {
-            "duration_ms": time.monotonic(),
-            "first_byte_ms": self._first_byte,
-            "first_chunk_ms": self._first_chunk,
-        }
-        return {name: round((end - self._started) * 1000, 1) for name, end in ends.items() if end is not None}
-
-
-def _account(record: Record, clock: _Clock) -> None:
-    # No path: an answer of Envoy's own to a request that we never saw.
-    if record.path == PROBE_PATH or (not record.path and record.error is None):
-        return
-    fields = {
-        "method": record.method,
-        "path": record.path,
-        "client": record.client,
-        "route": record.route,
-        "provider": record.provider,
-        "attempt": record.attempt if record.attempt > 1 else None,
-        "model": record.model,
-        "upstream_model": record.upstream_model,
-        "stream": record.stream or None,
-        "status": record.status,
-        "error": record.error if record.complete else record.error or "cut",
-        "details": record.details if record.details != "via_upstream" else None,
-        "prompt_tokens": record.usage.prompt_tokens,
-        "completion_tokens": record.usage.completion_tokens,
-        "total_tokens": record.usage.total_tokens,
-        **clock.fields(),
-        "request_id": record.request_id,
-        "upstream_request_id": record.upstream_request_id,
-    }
-    log.info("exchange", **{name: value for name, value in fields.items() if value is not None})
 
 
 class Health:

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 from extproc import sse
 from extproc.bystander import Watch
-from extproc.call import Call, Target, Usage
+from extproc.call import NOT_COUNTED, Call, Target, Usage
 from extproc.compression import Decompressor
 from extproc.config import Config, Route
 from extproc.errors import ProxyError
+from extproc.frozen import Frozen
 from extproc.keys import Keys
 from extproc.providers import Provider
 from extproc.providers.translator import Translator
@@ -30,8 +31,7 @@ class Snapshot:
     full: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(Frozen, frozen=True):
     """What the shell adds to an exchange. `now`: seconds since 1970, with their fraction. `nonce`: 96 random bits."""
 
     now: float
@@ -58,39 +58,37 @@ class Record:
     status: int | None = None
     error: str | None = None
     details: str | None = None
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = NOT_COUNTED
     complete: bool = False
     attempt: int = 1
     token: str | None = field(default=None, repr=False)
     retry_after: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Frozen, frozen=True):
     """Nothing is known yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Frozen, frozen=True):
     """Which provider takes an exchange. `model`: what it is asked for whatever the client said."""
 
     provider: Provider
     model: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Headed:
+class Headed(Frozen, frozen=True):
     """The head is judged, the body is awaited. `place`: where Envoy has sent this attempt already, so that `routes`
     is the one route that it took; None where the choice is ours."""
 
-    headers: Mapping[str, str] = field(repr=False)
+    hidden = ("headers",)
+
+    headers: Mapping[str, str]
     target: Target
     routes: list[Route]
     place: Place | None
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(Frozen, frozen=True):
     """The vendor has the request."""
 
     provider: Provider
@@ -98,17 +96,17 @@ class Sent:
     translator: Translator | None
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(Frozen, frozen=True):
     """A 200 answer is awaited whole. `streams`: it is an event stream, to be gathered."""
 
+    hidden = ("headers",)
+
     translator: Translator
-    headers: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str]
     streams: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Streaming:
+class Streaming(Frozen, frozen=True):
     """A 200 event stream is being translated."""
 
     translator: Translator
@@ -116,31 +114,29 @@ class Streaming:
     decompressor: Decompressor
 
 
-@dataclass(frozen=True, slots=True)
-class Watching:
+class Watching(Frozen, frozen=True):
     """A 200 answer goes past us, its tokens are counted."""
 
     watch: Watch
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Frozen, frozen=True):
     """An error answer is awaited whole."""
+
+    hidden = ("headers",)
 
     sent: Sent | None
     status: int
-    headers: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(Frozen, frozen=True):
     """The head says that the answer is of no use; its end is awaited so that the status can still change."""
 
     error: ProxyError
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Frozen, frozen=True):
     """Nothing more to do. `mute`: later bytes of the vendor are swallowed."""
 
     mute: bool = False

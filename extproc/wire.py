@@ -1,10 +1,10 @@
-"""ext_proc messages ⇄ events and replies. The only file that touches protobuf.
+"""ext_proc messages → events, replies → their bytes. The only file that touches protobuf.
 
 Rule: what Envoy would silently misread is impossible to write here: headers go out as `raw_value`, every answer
 sets its oneof, a mode override is always complete, an immediate answer is always JSON.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 
 from extproc._pb import extproc_pb2 as pb
@@ -62,68 +62,97 @@ def decode(message: pb.ProcessingRequest, phase: str) -> Event | None:
 
 
 def _headers(message: pb.HttpHeaders) -> dict[str, str]:
-    pairs = [(header.key, header.raw_value or header.value.encode()) for header in message.headers.headers]
-    headers = {key: value.decode("latin-1") for key, value in pairs}
-    if len(headers) < len(pairs):
-        headers = {key: b", ".join(v for k, v in pairs if k == key).decode("latin-1") for key in headers}
+    listed = message.headers.headers
+    headers = {header.key: header.raw_value.decode("latin-1") or _older(header) for header in listed}
+    if len(headers) < len(listed):
+        values = [(header.key, header.raw_value.decode("latin-1") or _older(header)) for header in listed]
+        headers = {name: ", ".join(value for key, value in values if key == name) for name in headers}
     return headers
+
+
+def _older(header: pb.HeaderValue) -> str:
+    """As older proxies send it; empty where the header is."""
+    return header.value.encode().decode("latin-1")
 
 
 def _attributes(message: pb.ProcessingRequest) -> dict[str, str]:
     if ATTRIBUTES_KEY not in message.attributes:
         return {}
     fields = message.attributes[ATTRIBUTES_KEY].fields
-    return {name: value.string_value for name, value in fields.items()}
+    return {name: fields[name].string_value for name in fields}  # `items` is another generator
 
 
-def encode(reply: Reply | None, phase: str) -> pb.ProcessingResponse:
-    """The answer to the message of `phase`; None stands for "go on". Not to be changed: it may be given again."""
-    if (
-        isinstance(reply, Forward)
-        and reply.body is None
-        and not (reply.set_headers or reply.metadata or reply.told or reply.reroute or reply.replaces)
-    ):
-        return _going_on(phase, reply.remove_headers, reply.request_mode, reply.response_mode, reply.final)
-    return _encoded(reply, phase)
+def encode(reply: Reply | None, phase: str) -> bytes:
+    """The answer to the message of `phase`; None stands for "go on"."""
+    if isinstance(reply, Answer):
+        return _immediate(reply)
+    if reply is None:
+        reply = _GO_ON
+    about = reply.remove_headers, reply.request_mode, reply.response_mode, reply.reroute, reply.replaces, reply.final
+    if reply.body is None and not reply.metadata:  # nothing for a vendor, so no key: all of it may be kept
+        return _made(phase, tuple(reply.set_headers.items()), (), tuple(reply.told.items()), *about)
+    texts: list[tuple[str, str]] = []
+    numbers: list[tuple[str, int | float]] = []
+    for name, value in reply.metadata.items():
+        if isinstance(value, str):
+            texts.append((name, value))
+        else:
+            numbers.append((name, value))
+    names = tuple([(name, "") for name in reply.set_headers])
+    response = pb.ProcessingResponse.FromString(_made(phase, names, tuple(texts), tuple(reply.told.items()), *about))
+    common = getattr(response, phase).response
+    if names:
+        for option, text in zip(common.header_mutation.set_headers, reply.set_headers.values(), strict=True):
+            option.header.raw_value = text.encode("latin-1")
+    if reply.body is not None:
+        common.body_mutation.body = reply.body
+    if numbers:
+        _tell(response, NAMESPACE, numbers)
+    return bytes(response.SerializeToString())
 
 
-@lru_cache(maxsize=64)
-def _going_on(
+_GO_ON = Forward(final=True)
+
+
+@lru_cache(maxsize=256)
+def _made(
     phase: str,
+    set_headers: tuple[tuple[str, str], ...],
+    metadata: tuple[tuple[str, str], ...],
+    told: tuple[tuple[str, str | bool], ...],
     remove_headers: tuple[str, ...],
     request_mode: BodyMode | None,
     response_mode: BodyMode | None,
+    reroute: bool,
+    replaces: bool,
     final: bool,
-) -> pb.ProcessingResponse:
-    """What most heads are answered, made once."""
-    forward = Forward(
-        remove_headers=remove_headers, request_mode=request_mode, response_mode=response_mode, final=final
-    )
-    return _encoded(forward, phase)
-
-
-def _encoded(reply: Reply | None, phase: str) -> pb.ProcessingResponse:
+) -> bytes:
+    """What is the same in many exchanges, made once: to read it again takes a tenth of the time."""
     response = pb.ProcessingResponse()
-    if isinstance(reply, Answer):
-        _immediate(response.immediate_response, reply)
-    elif phase.endswith("trailers"):
-        getattr(response, phase).SetInParent()
-    else:
-        _common(getattr(response, phase).response, reply or Forward())
-        getattr(response, phase).SetInParent()
-    if reply is not None and reply.metadata:
-        _tell(response, NAMESPACE, reply.metadata)
-    if isinstance(reply, Forward) and reply.told:
-        _tell(response, BODY, reply.told)
-    if isinstance(reply, Forward) and phase.endswith("headers") and not reply.final:
-        _override(response.mode_override, reply)
-    return response
+    getattr(response, phase).SetInParent()
+    if phase.endswith("trailers"):
+        return bytes(response.SerializeToString())
+    common = getattr(response, phase).response
+    common.clear_route_cache = reroute
+    if replaces:
+        common.status = pb.CommonResponse.CONTINUE_AND_REPLACE
+    _set_headers(common.header_mutation, dict(set_headers))
+    common.header_mutation.remove_headers.extend(remove_headers)
+    _tell(response, NAMESPACE, metadata)
+    _tell(response, BODY, told)
+    if phase.endswith("headers") and not final:
+        _override(response.mode_override, request_mode, response_mode)
+    return bytes(response.SerializeToString())
 
 
-def _tell(response: pb.ProcessingResponse, namespace: str, values: Mapping[str, str | int | float | bool]) -> None:
+def _tell(
+    response: pb.ProcessingResponse, namespace: str, values: Collection[tuple[str, str | int | float | bool]]
+) -> None:
     """Field by field: `Struct.update` takes three times as long."""
+    if not values:
+        return
     fields = response.dynamic_metadata.fields[namespace].struct_value.fields
-    for name, value in values.items():
+    for name, value in values:
         if isinstance(value, str):
             fields[name].string_value = value
         elif isinstance(value, bool):
@@ -132,31 +161,25 @@ def _tell(response: pb.ProcessingResponse, namespace: str, values: Mapping[str, 
             fields[name].number_value = value
 
 
-def _override(mode: pb.ProcessingMode, reply: Forward) -> None:
+def _override(mode: pb.ProcessingMode, request_mode: BodyMode | None, response_mode: BodyMode | None) -> None:
     """Said with every headers answer: what is left unset would be Envoy's default or, for bodies, NONE. The filter is
     configured to skip response headers, so that Envoy's own replies to what we never saw do not wait for us. Without
     the first mode Envoy goes by the filter's where a route's is another, and ignores a new body's `content-length`."""
     mode.request_header_mode = pb.ProcessingMode.SEND
     mode.response_header_mode = pb.ProcessingMode.SEND
-    mode.request_body_mode = _MODES[reply.request_mode or BodyMode.NONE]
-    mode.response_body_mode = _MODES[reply.response_mode or BodyMode.NONE]
+    mode.request_body_mode = _MODES[request_mode or BodyMode.NONE]
+    mode.response_body_mode = _MODES[response_mode or BodyMode.NONE]
 
 
-def _common(common: pb.CommonResponse, reply: Forward) -> None:
-    _set_headers(common.header_mutation, reply.set_headers)
-    common.header_mutation.remove_headers.extend(reply.remove_headers)
-    if reply.body is not None:
-        common.body_mutation.body = reply.body
-    common.clear_route_cache = reply.reroute
-    if reply.replaces:
-        common.status = pb.CommonResponse.CONTINUE_AND_REPLACE
-
-
-def _immediate(immediate: pb.ImmediateResponse, answer: Answer) -> None:
+def _immediate(answer: Answer) -> bytes:
+    response = pb.ProcessingResponse()
+    immediate = response.immediate_response
     immediate.status.code = answer.status
     immediate.body = answer.body
     immediate.details = DETAILS
     _set_headers(immediate.headers, {**answer.headers, "content-type": "application/json"})
+    _tell(response, NAMESPACE, answer.metadata.items())
+    return bytes(response.SerializeToString())
 
 
 def _set_headers(mutation: pb.HeaderMutation, headers: Mapping[str, str]) -> None:

@@ -31,6 +31,7 @@ from extproc.blocks import (
 )
 from extproc.call import CHAT, RESPONSES, Call, Target
 from extproc.errors import UnsupportedApi, UpstreamError
+from extproc.frozen import Frozen
 from extproc.jsontext import NULL, Fields, NotJson
 from extproc.patterns import ModelMapping
 from extproc.providers import messages
@@ -51,13 +52,14 @@ class Upstream:
     sni: str
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamRequest:
+class UpstreamRequest(Frozen, frozen=True):
     """The vendor's request. `body` None: the client's body goes unchanged. `remove`: further headers to drop."""
 
+    hidden = ("headers", "body")
+
     path: str
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes | None = field(default=None, repr=False)
+    headers: Mapping[str, str]
+    body: bytes | None = None
     remove: tuple[str, ...] = ()
 
 

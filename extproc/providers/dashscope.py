@@ -78,7 +78,7 @@ def _open_interval(raw: Raw) -> Any:
 
 
 def _message(message: Fields, i: int, *, multimodal: bool) -> dict[str, Any]:
-    converted: dict[str, Any] = {k: message[k] for k in _MESSAGE_KEYS if message.get(k, NULL) != NULL}
+    converted: dict[str, Any] = {k: message[k] for k in _MESSAGE_KEYS if k in message and message[k] != NULL}
     param = f"messages[{i}].content"
     content = _load(message.get("content", NULL), param)
     if content is None:

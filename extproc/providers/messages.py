@@ -16,20 +16,23 @@ from extproc.jsontext import NULL, Fields, NotJson
 _SYSTEM = ("system", "developer")
 
 
-def _roles(messages: Raw) -> list[Any]:
+def _opened(messages: Raw) -> list[Fields]:
     """Raises `InvalidParameter` unless `messages` is an array of objects."""
     try:
-        opened = jsontext.objects(messages)
+        return jsontext.objects(messages)
     except NotJson:
         raise InvalidParameter("messages must be an array of objects", param="messages") from None
-    return [jsontext.peek(message.get("role", NULL)) for message in opened]
+
+
+def _role(message: Fields) -> Any:
+    return jsontext.peek(message.get("role", NULL))
 
 
 def check_messages(fields: Fields) -> None:
     """Raises `MissingParameter` or `InvalidParameter` unless `messages` is a non-empty array of objects."""
     if "messages" not in fields:
         raise MissingParameter("messages is missing", param="messages")
-    if not _roles(fields["messages"]):
+    if not _opened(fields["messages"]):
         raise InvalidParameter("messages must be a non-empty array of objects", param="messages")
 
 
@@ -40,8 +43,12 @@ def developer_to_system(fields: Fields, name: str | None) -> None:
         return
     messages = jsontext.items(found)
     for i, message in enumerate(messages):
-        if jsontext.peek(message, "role") == "developer":
-            messages[i] = jsontext.raw({**jsontext.fields(message), "role": "system"})
+        try:
+            opened = jsontext.fields(message)
+        except NotJson:  # the Responses API takes other things than objects
+            continue
+        if _role(opened) == "developer":
+            messages[i] = jsontext.raw({**opened, "role": "system"})
     fields[name or ""] = jsontext.raw(messages)
 
 
@@ -51,8 +58,8 @@ def insert_system(messages: Raw, content: object, *, preamble: str | None = None
     `preamble`: goes before it where no system message precedes it. Raises `InvalidParameter` when it is no array
     of objects.
     """
-    roles = _roles(messages)
-    at = next((i for i, role in enumerate(roles) if role not in _SYSTEM), len(roles))
+    given = _opened(messages)
+    at = next((i for i, message in enumerate(given) if _role(message) not in _SYSTEM), len(given))
     new = [content] if at or preamble is None else [preamble, content]
     opened = jsontext.items(messages)
     opened[at:at] = [jsontext.raw({"role": "system", "content": one}) for one in new]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from extproc import jsontext, sse
-from extproc.call import Usage
+from extproc.call import NOT_COUNTED, Usage
 from extproc.errors import BadUpstreamResponse
 
 
@@ -51,7 +51,7 @@ class Translator(ABC):
 def read_usage(usage: Any) -> Usage:
     """Token counts by their chat (`prompt_tokens`) or their Responses and DashScope names (`input_tokens`)."""
     if not isinstance(usage, dict):
-        return Usage()
+        return NOT_COUNTED
     prompt = _count(usage, "prompt_tokens", "input_tokens")
     completion = _count(usage, "completion_tokens", "output_tokens")
     total = jsontext.whole(usage.get("total_tokens"))

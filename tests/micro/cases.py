@@ -5,14 +5,13 @@ check sees that it measures that, and not the way to an error.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from functools import partial
 import itertools
 import json
 import os
 from typing import Any
-
-import structlog
 
 from extproc import jsontext, logs, routing, sse, wire
 from extproc._pb import extproc_pb2 as pb
@@ -40,11 +39,12 @@ class Case:
     rounds: int = 50
 
 
-def log_to_nowhere() -> None:
+@contextmanager
+def log_to_nowhere() -> Iterator[None]:
     """The log line of an exchange is written as in a worker, but to nobody."""
-    logs.configure("json")
-    nowhere = open(os.devnull, "w")  # noqa: SIM115
-    structlog.configure(logger_factory=structlog.WriteLoggerFactory(nowhere), cache_logger_on_first_use=False)
+    with open(os.devnull, "w", buffering=1) as nowhere, redirect_stderr(nowhere):
+        logs.configure("json")
+        yield
 
 
 # What clients and vendors send
@@ -224,7 +224,7 @@ def over_the_wire(sent: bytes, reply: Forward) -> Run:
         request = pb.ProcessingRequest.FromString(sent)
         phase = wire.phase_of(request)
         assert wire.decode(request, phase) is not None
-        return bytes(wire.encode(reply, phase).SerializeToString())
+        return wire.encode(reply, phase)
 
     return run
 
@@ -299,7 +299,11 @@ CASES = (
     ),
     Case(
         "wire-headers",
-        partial(over_the_wire, message("request_headers", head(CLIENT_HEAD)), Forward(CLIENT_HEAD, ("a", "b"))),
+        partial(
+            over_the_wire,
+            message("request_headers", head(CLIENT_HEAD)),
+            Forward(CLIENT_HEAD, ("a", "b"), metadata={"provider": "p"}),
+        ),
         lambda reply: b"x-stainless-lang" in reply,
     ),
     Case(

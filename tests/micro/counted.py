@@ -28,12 +28,12 @@ def count(case: Case) -> None:
 def main() -> None:
     """As many cases at a time as there are cores. Says which process is which case's."""
     gc.disable()  # what lies around would decide which round pays
-    log_to_nowhere()
     for place, case in enumerate(CASES):
         if place >= (os.cpu_count() or 1):
             ended()
         if (pid := os.fork()) == 0:
-            count(case)
+            with log_to_nowhere():
+                count(case)
             os._exit(0)
         print(pid, case.name, flush=True)
     for _ in CASES[-(os.cpu_count() or 1) :]:

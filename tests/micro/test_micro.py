@@ -11,8 +11,8 @@ from .cases import CASES, Case, log_to_nowhere
 
 @pytest.fixture(autouse=True, scope="module")
 def _nobody_reads_the_log() -> Iterator[None]:
-    log_to_nowhere()
-    yield
+    with log_to_nowhere():
+        yield
     structlog.reset_defaults()
 
 

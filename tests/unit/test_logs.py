@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+import re
 from typing import Any
 
 import pytest
@@ -108,3 +109,22 @@ def test_a_line_for_machines_is_json_whatever_is_in_it(capsys: pytest.CaptureFix
     known = {"event": "x", "level": "info", "worker": 3, "none": None}
     assert first | known | {"path": "/a", "text": "你 🐉", "n": 1.5} == first
     assert second | known | {"model": "cut \ud83d", "n": 7} == second
+
+
+@pytest.mark.parametrize("level", ["info", "warning"])
+@pytest.mark.parametrize("format", ["console", "json"])
+def test_a_line_that_is_written_often_is_as_structlog_writes_it(
+    format: logs.Format, level: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = {"path": "/v1/models", "status": 200, "duration_ms": 1.5, "model": "cut \ud83d"}
+    before = structlog.get_config()
+    logs.configure(format, level, worker=3)
+    structlog.configure(cache_logger_on_first_use=False)
+    try:
+        logs.often("exchange", values)
+        structlog.get_logger("fresh").info("exchange", **values)
+    finally:
+        structlog.configure(**before)
+    often, other = (re.sub(r"\d{4}-[^ \"]+", "TIME", line) for line in capsys.readouterr().err.splitlines() or ("", ""))
+    assert often == other
+    assert ("exchange" in often) == (level == "info")

@@ -29,6 +29,8 @@ from extproc.events import (
     ResponseHeaders,
 )
 
+from .player import config_of, exchange_of
+
 # Envoy → us
 
 
@@ -120,7 +122,7 @@ def test_fields_that_we_do_not_list_are_skipped() -> None:
 
 
 def write(reply: Reply | None, phase: str) -> official.ProcessingResponse:
-    return official.ProcessingResponse.parse(wire.encode(reply, phase).SerializeToString())
+    return official.ProcessingResponse.parse(wire.encode(reply, phase))
 
 
 def set_kind(response: official.ProcessingResponse) -> str:
@@ -226,6 +228,19 @@ def test_an_answer_of_ours_is_json(phase: str) -> None:
     assert sets(immediate.headers) == {"retry-after": b"5", "content-type": b"application/json"}
     assert immediate.grpc_status is None
     assert response.dynamic_metadata is not None
+
+
+@pytest.mark.parametrize("body", [b"x", None])
+def test_no_key_is_kept_with_what_is_made_once(body: bytes | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[Any] = []
+    make = wire._made
+    monkeypatch.setattr(wire, "_made", lambda *asked: (kept.append((asked, made := make(*asked))), made)[1])
+    exchange = exchange_of(config_of({"providers": [{"id": "p", "type": "openai", "apiTokens": ["PLANTED"]}]}))
+    head = {":method": "POST" if body else "GET", ":path": "/v1/files", "content-type": "application/octet-stream"}
+    reply = exchange.handle(RequestHeaders(head, end_of_stream=body is None))
+    assert b"PLANTED" in wire.encode(reply, "request_headers")
+    assert kept
+    assert "PLANTED" not in repr(kept)
 
 
 # Numbers and types
