@@ -14,6 +14,8 @@ LIMIT = 1 << 20
 """Bytes that one event may have, its terminator included."""
 
 _LINE = re.compile(rb"\r\n|\n|\r")
+_USUAL = re.compile(rb"(?:id:.*\n)?(?:event: ?(.*)\n)?(?:: ?(.*)\n)?data: ?(.*)\n\n")
+"""An event as vendors write it where no line ends with CR: found at once, which is a third of the work of its lines."""
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -93,14 +95,17 @@ class Decoder:
         self._returns = self._returns or b"\r" in chunk
         if self._returns or b"\n" in chunk:
             # A CR at the very end may be half of a CRLF: it waits for the next byte.
-            yield from self._lines(hold_back=self._buffer.endswith(b"\r"))
+            hold_back = self._buffer.endswith(b"\r")
+            while self._buffer and (event := self._next(hold_back=hold_back)) is not None:
+                yield event
         else:
             self._searched = len(self._buffer)
         self._check(len(self._buffer))
 
     def close(self) -> Iterator[Event]:
         """The last event, which may lack its blank line or even its newline."""
-        yield from self._lines(hold_back=False)
+        while (event := self._next(hold_back=False)) is not None:
+            yield event
         if self._scanned < len(self._buffer):
             event = self._line(bytes(self._buffer[self._scanned :]), self._scanned)
             if event is not None:
@@ -109,14 +114,21 @@ class Decoder:
         if event is not None:
             yield event
 
-    def _lines(self, *, hold_back: bool) -> Iterator[Event]:
+    def _next(self, *, hold_back: bool) -> Event | None:
+        """The next event that is complete."""
+        if not self._searched and not self._returns and (usual := _USUAL.match(self._buffer, 0, self._limit)):
+            self._first_line = False
+            raw, name, comment, data = usual.group(0, 1, 2, 3)
+            del self._buffer[: len(raw)]
+            return Event(data, name or b"", () if comment is None else (comment,), raw)
         while (found := self._line_end(len(self._buffer) - hold_back)) is not None:
             begin, (end, after) = self._scanned, found
             self._scanned = self._searched = after
             event = self._finish(after) if begin == end else self._line(bytes(self._buffer[begin:end]), begin)
             if event is not None:
-                yield event
+                return event
         self._searched = len(self._buffer) - hold_back
+        return None
 
     def _line_end(self, limit: int) -> tuple[int, int] | None:
         """Where the next line ends, and the one after it begins; None where it does not end before `limit`."""
