@@ -207,12 +207,18 @@ def error(status: int, body: bytes) -> UpstreamError:
 
 
 _STATUS = re.compile(rb"HTTP_STATUS/([1-5]\d\d)")
+_WELL = ((), (b"HTTP_STATUS/200",))
+"""What comes with nearly every event."""
+
+
+def _status(comments: tuple[bytes, ...]) -> int:
+    return next((int(found[1]) for comment in comments if (found := _STATUS.fullmatch(comment))), 200)
 
 
 def event_error(event: sse.Event) -> UpstreamError | None:
     """The error that an event of a stream is: by its name, by its `:HTTP_STATUS/…` comment, or by a `code` where an
     answer would be, or an OpenAI `error`. None for every other event."""
-    status = next((int(found[1]) for c in event.comments if (found := _STATUS.fullmatch(c))), 200)
+    status = 200 if event.comments in _WELL else _status(event.comments)
     if event.name == b"error" or status >= 400 or _is_refusal(event.data):
         return error(status if status >= 400 else 500, event.data)
     return None

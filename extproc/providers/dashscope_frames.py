@@ -71,14 +71,15 @@ def read_choices(output: Any, *, whole: bool) -> list[Choice]:
         message = choice.get("message") or {}
         finish = choice.get("finish_reason")
         index = None if whole else jsontext.whole(choice.get("index"))
+        reasoning, tools = message.get("reasoning_content"), message.get("tool_calls")
         choices.append(
             Choice(
-                index=place if index is None else index,
-                content=_text(message.get("content")),
-                reasoning=_text(message.get("reasoning_content")),
-                tools=_tools(message.get("tool_calls"), whole=whole),
-                finish=finish if isinstance(finish, str) and finish not in ("", "null") else None,
-                logprobs=choice.get("logprobs"),
+                place if index is None else index,
+                _text(message.get("content")),
+                _text(reasoning) if reasoning else "",
+                _tools(tools, whole=whole) if tools else {},
+                finish if isinstance(finish, str) and finish not in ("", "null") else None,
+                choice.get("logprobs"),
             )
         )
     return choices
@@ -146,7 +147,7 @@ class Reader:
             self._cumulative = True
             new = self.close()
         for choice in choices:
-            if (held := self._held.pop(choice.index, None)) is not None:
+            if self._held and (held := self._held.pop(choice.index, None)) is not None:
                 new.append(self._emit(held))
             if not self._cumulative and choice.finish is None and self._grown(choice):
                 self._held[choice.index] = choice
@@ -159,17 +160,22 @@ class Reader:
         held, self._held = self._held, {}
         return [self._emit(choice) for choice in held.values()]
 
-    def _grown(self, choice: Choice) -> list[str]:
-        """The fields of a choice that repeat all of their text and go on."""
+    def _grown(self, choice: Choice) -> bool:
+        """Whether a text of a choice repeats all of it and goes on."""
         seen = self._seen.get(choice.index, _NOTHING)
-        return [name for name in ("content", "reasoning") if _goes_on(getattr(seen, name).all, getattr(choice, name))]
+        return _goes_on(seen.content.all, choice.content) or _goes_on(seen.reasoning.all, choice.reasoning)
+
+    def _repeats(self, held: Choice, choice: Choice) -> bool:
+        """Whether the text for which one is held is repeated by the next."""
+        seen = self._seen.get(choice.index, _NOTHING)
+        return (_goes_on(seen.content.all, held.content) and choice.content.startswith(held.content)) or (
+            _goes_on(seen.reasoning.all, held.reasoning) and choice.reasoning.startswith(held.reasoning)
+        )
 
     def _proves(self, choice: Choice) -> bool:
         """Whether this one starts with the held one's text, or goes on from all arguments so far."""
         held = self._held.get(choice.index)
-        if held is not None and any(
-            getattr(choice, name).startswith(getattr(held, name)) for name in self._grown(held)
-        ):
+        if held is not None and self._repeats(held, choice):
             return True
         if not choice.tools:
             return False
@@ -183,12 +189,14 @@ class Reader:
     def _emit(self, choice: Choice) -> Choice:
         if (seen := self._seen.get(choice.index)) is None:
             seen = self._seen[choice.index] = _Seen()
-        if len(self._seen) > _MOST_INDEXES or len(choice.tools.keys() - seen.arguments) > _MOST_INDEXES - len(
-            seen.arguments
+        if len(self._seen) > _MOST_INDEXES or (
+            choice.tools and len(choice.tools.keys() - seen.arguments) > _MOST_INDEXES - len(seen.arguments)
         ):
             raise BadUpstreamResponse("the vendor's answer has too many choices or tool calls")
-        choice.content = self._new(seen.content, choice.content)
-        choice.reasoning = self._new(seen.reasoning, choice.reasoning)
+        if choice.content:
+            choice.content = self._new(seen.content, choice.content)
+        if choice.reasoning:
+            choice.reasoning = self._new(seen.reasoning, choice.reasoning)
         for index, tool in choice.tools.items():
             tool.arguments = self._new(seen.arguments.setdefault(index, _Text()), tool.arguments)
         return choice

@@ -161,7 +161,7 @@ def one_chunk() -> Run:
     *before, event = sse.events(frames([{"m": {"content": f"{n} {TEXT}"}} for n in range(500)]))
     for earlier in before:
         list(chat.event(earlier))
-    return lambda: b"".join(map(sse.encode, chat.event(event)))
+    return lambda: b"".join(chat.event(event))
 
 
 def whole_answer() -> Run:
