@@ -95,7 +95,7 @@ class Decoder:
         self._returns = self._returns or b"\r" in chunk
         if self._returns or b"\n" in chunk:
             # A CR at the very end may be half of a CRLF: it waits for the next byte.
-            hold_back = self._buffer.endswith(b"\r")
+            hold_back = self._returns and self._buffer.endswith(b"\r")
             while self._buffer and (event := self._next(hold_back=hold_back)) is not None:
                 yield event
         else:
