@@ -76,7 +76,7 @@ class AnswerSide:
         state, self._state = self._state, Done(mute=True)
         self._note(error)
         if isinstance(state, Streaming):
-            return Forward(body=sse.encode(sse.Event(self._body_of(error))), metadata=self._metadata())
+            return Forward(body=sse.encode(self._body_of(error)), metadata=self._metadata())
         if isinstance(state, Watching):
             self._state = Done()
             return Forward()

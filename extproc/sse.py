@@ -8,7 +8,8 @@ things differ from a browser: an unterminated last event counts, and one event i
 
 from collections.abc import Iterator
 import re
-from typing import NamedTuple
+
+from msgspec import Struct
 
 LIMIT = 1 << 20
 """Bytes that one event may have, its terminator included."""
@@ -23,19 +24,18 @@ class EventTooLong(ValueError):
     """An event is longer than the decoder's limit."""
 
 
-class Event(NamedTuple):
+class Event(Struct, frozen=True, gc=False):
     """One event.
 
     `data`: the joined data lines; empty for a block without any (a keep-alive, a blank line too many).
     `name`: the `event` field. `comments`: comment lines without their colon.
-    `raw`: the bytes it came as, all that the stream had since the event before; an event that still has them is
-    encoded as exactly these.
+    `raw`: the bytes it came as, all that the stream had since the event before.
     """
 
     data: bytes
-    name: bytes = b""
-    comments: tuple[bytes, ...] = ()
-    raw: bytes | None = None
+    name: bytes
+    comments: tuple[bytes, ...]
+    raw: bytes
 
     @property
     def is_done(self) -> bool:
@@ -43,27 +43,26 @@ class Event(NamedTuple):
         return self.data.strip() == b"[DONE]"
 
 
-def encode(event: Event) -> bytes:
-    """The bytes of one event."""
-    if event.raw is not None:
-        return event.raw
-    head = b"event: " + event.name + b"\n" if event.name else b""
-    if b"\n" not in event.data:  # ours is compact JSON: one line
-        return head + b"data: " + event.data + b"\n\n"
-    return head + b"".join(b"data: " + line + b"\n" for line in event.data.split(b"\n")) + b"\n"
+def encode(data: bytes, name: bytes = b"") -> bytes:
+    """The bytes of an event of ours."""
+    head = b"event: " + name + b"\n" if name else b""
+    if b"\n" not in data:  # ours is compact JSON: one line
+        return head + b"data: " + data + b"\n\n"
+    return head + b"".join(b"data: " + line + b"\n" for line in data.split(b"\n")) + b"\n"
 
 
-DONE = Event(b"[DONE]")
+DONE = encode(b"[DONE]")
 
 ENDS = (b"\n\n", b"\r\r", b"\n\r", b"\n\r\n", b"\r\r\n")
 """How an event ends: with an empty line."""
 
 
-def ended(event: Event) -> Event:
-    """The event with the empty line at its end, which the last one of a stream may lack: SDKs would not see it."""
-    if event.raw is None or not event.data or event.raw.endswith(ENDS):
-        return event
-    return event._replace(raw=event.raw + (b"\n" if event.raw.endswith(b"\n") else b"\n\n"))
+def ended(event: Event) -> bytes:
+    """An event as it came, with the empty line at its end that the last one of a stream may lack: SDKs would not see
+    it."""
+    if not event.data or event.raw.endswith(ENDS):
+        return event.raw
+    return event.raw + (b"\n" if event.raw.endswith(b"\n") else b"\n\n")
 
 
 class Decoder:

@@ -207,8 +207,8 @@ def error(status: int, body: bytes) -> UpstreamError:
 
 
 _STATUS = re.compile(rb"HTTP_STATUS/([1-5]\d\d)")
-_WELL = ((), (b"HTTP_STATUS/200",))
-"""What comes with nearly every event."""
+_WELL = (b"HTTP_STATUS/200",)
+"""The comments of nearly every event."""
 
 
 def _status(comments: tuple[bytes, ...]) -> int:
@@ -218,7 +218,7 @@ def _status(comments: tuple[bytes, ...]) -> int:
 def event_error(event: sse.Event) -> UpstreamError | None:
     """The error that an event of a stream is: by its name, by its `:HTTP_STATUS/…` comment, or by a `code` where an
     answer would be, or an OpenAI `error`. None for every other event."""
-    status = 200 if event.comments in _WELL else _status(event.comments)
+    status = 200 if event.comments == _WELL else _status(event.comments)
     if event.name == b"error" or status >= 400 or _is_refusal(event.data):
         return error(status if status >= 400 else 500, event.data)
     return None

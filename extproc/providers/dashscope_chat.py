@@ -123,7 +123,7 @@ class Chat(Translator):
             raise StreamTruncated("the vendor's stream ended before its answer was complete")
         if self._include_usage and self.raw_usage is not None:
             yield self._event([], self._usage_member())
-        yield sse.encode(sse.DONE)
+        yield sse.DONE
 
     def _deltas(self, event: sse.Event) -> list[Choice]:
         if (error := dashscope.event_error(event)) is not None:

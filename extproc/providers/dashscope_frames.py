@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 import itertools
 from typing import Any, Final
 
+from msgspec import Struct
+
 from extproc import jsontext
 from extproc.errors import BadUpstreamResponse
 
 
-@dataclass(slots=True)
-class Tool:
+class Tool(Struct):
     """A tool call, or a piece of one."""
 
     id: str = ""
@@ -25,8 +26,7 @@ class Tool:
         self.arguments += more.arguments
 
 
-@dataclass(slots=True)
-class Choice:
+class Choice(Struct):
     """What one frame says about one choice."""
 
     index: int
@@ -176,9 +176,7 @@ class Reader:
             return True
         waiting = held.tools if held is not None else {}
         return any(
-            _goes_on(
-                seen.arguments.get(index, _Text()).all or waiting.get(index, Tool()).arguments, tool.arguments
-            )
+            _goes_on(seen.arguments.get(index, _Text()).all or waiting.get(index, Tool()).arguments, tool.arguments)
             for index, tool in choice.tools.items()
         )
 

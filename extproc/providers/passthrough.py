@@ -50,9 +50,9 @@ class PassThrough(Translator):
             raise error
         if event.is_done:
             self._check_finished()
-        elif event.data:
-            event = self._chunk(event)
-        return (sse.encode(event if self._watches else sse.ended(event)),)
+        elif event.data and (changed := self._changed(event.data)) is not None:
+            return (sse.encode(changed, event.name),)
+        return (event.raw if self._watches else sse.ended(event),)
 
     def _refusal(self, event: sse.Event) -> UpstreamError | None:
         if self._event_error is None or (self._typed and b'"type"' in event.data):  # OpenAI's own `error` event
@@ -68,28 +68,26 @@ class PassThrough(Translator):
         if not self._finished:
             raise StreamTruncated("the vendor's stream ended before its answer was complete")
 
-    def _chunk(self, event: sse.Event) -> sse.Event:
+    def _changed(self, data: bytes) -> bytes | None:
+        """The data of an event, if anything in it changes. JSON that is no object is none of our business."""
         try:
-            fields = jsontext.fields(event.data)
+            fields = jsontext.fields(data)
         except NotJson as error:
-            return self._no_object(event, error)
+            if not _is_json(data):
+                raise BadUpstreamResponse(f"the vendor sent an event that is not readable JSON: {error}") from None
+            return None
         if "error" in fields and bytes(fields["error"]).startswith(b"{"):
-            raise UpstreamError(500, document=event.data)
+            raise UpstreamError(500, document=data)
         edited = self._edit is not None and self._edit(fields)
         changed = self._rename_and_count(fields) or edited
         self._finished = self._finished or _finishes(bytes(fields.get("choices", b"")))
-        return sse.Event(jsontext.dump(fields), event.name) if changed else event
-
-    def _no_object(self, event: sse.Event, error: NotJson) -> sse.Event:
-        """JSON that is no object is none of our business."""
-        if not _is_json(event.data):
-            raise BadUpstreamResponse(f"the vendor sent an event that is not readable JSON: {error}") from None
-        return event
+        return jsontext.dump(fields) if changed else None
 
     def _rename_and_count(self, fields: Fields) -> bool:
         """Restore the model's name in place; whether that changed anything."""
         changed = self._answer(fields)
-        if "response" in fields and bytes(fields["response"]).startswith(b"{"):  # Responses API events carry the answer inside
+        # Responses API events carry the answer inside
+        if "response" in fields and bytes(fields["response"]).startswith(b"{"):
             answer = jsontext.fields(fields["response"])
             if self._answer(answer):
                 fields["response"], changed = jsontext.raw(answer), True
@@ -114,8 +112,8 @@ def _is_json(text: bytes) -> bool:
 
 def _finishes(choices: bytes) -> bool:
     """Whether one of them has a `finish_reason`; choices of another shape have none."""
-    named = choices.count(b'"finish_reason"')  # never within a string, whose quotes are escaped
-    if named == choices.count(b'"finish_reason":null') and b"\\u00" not in choices:  # ASCII may be escaped too
+    # Nearly none has, which is seen without reading: a quote within a string is escaped, and a name may be too.
+    if b"\\" not in choices and choices.count(b'"finish_reason"') == choices.count(b'"finish_reason":null'):
         return False
     try:
         return any(jsontext.peek(one, "finish_reason") not in (None, "", "null") for one in jsontext.items(choices))

@@ -109,7 +109,7 @@ def framing(size: int) -> Run:
     def run() -> list[bytes]:
         decoder = sse.Decoder(id_starts_event=True)
         found = [event for piece in pieces for event in decoder.feed(piece)]
-        return [sse.encode(event) for event in itertools.chain(found, decoder.close())]
+        return [event.raw for event in itertools.chain(found, decoder.close())]
 
     return run
 
