@@ -225,7 +225,7 @@ def event_error(event: sse.Event) -> UpstreamError | None:
 
 
 def _is_refusal(data: bytes) -> bool:
-    if b'"code"' not in data and b'"error"' not in data:  # so nothing is read twice
+    if data.find(b'"code"') < 0 and data.find(b'"error"') < 0:  # so nothing is read twice; `in` takes longer
         return False
     try:
         document = jsontext.load(data)

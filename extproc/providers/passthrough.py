@@ -12,6 +12,8 @@ from extproc.errors import BadUpstreamResponse, StreamTruncated, UpstreamError
 from extproc.jsontext import Fields, NotJson
 from extproc.providers.translator import Translator
 
+_ESCAPE = ord("\\")
+
 
 class PassThrough(Translator):
     """`restore`: put the client's model name in place of the vendor's. `edit`: a vendor's own change to a chunk,
@@ -113,7 +115,7 @@ def _is_json(text: bytes) -> bool:
 def _finishes(choices: bytes) -> bool:
     """Whether one of them has a `finish_reason`; choices of another shape have none."""
     # Nearly none has, which is seen without reading: a quote within a string is escaped, and a name may be too.
-    if b"\\" not in choices and choices.count(b'"finish_reason"') == choices.count(b'"finish_reason":null'):
+    if _ESCAPE not in choices and choices.count(b'"finish_reason"') == choices.count(b'"finish_reason":null'):
         return False
     try:
         return any(jsontext.peek(one, "finish_reason") not in (None, "", "null") for one in jsontext.items(choices))
