@@ -76,7 +76,7 @@ class AnswerSide:
         state, self._state = self._state, Done(mute=True)
         self._note(error)
         if isinstance(state, Streaming):
-            return Forward(body=sse.encode(sse.Event(self._body_of(error))), metadata=self._metadata())
+            return Forward(body=sse.encode(self._body_of(error)), metadata=self._metadata())
         if isinstance(state, Watching):
             self._state = Done()
             return Forward()
@@ -276,12 +276,12 @@ class AnswerSide:
         try:
             for piece in state.decompressor.feed(event.body):
                 for one in state.decoder.feed(piece):
-                    out.extend(map(sse.encode, state.translator.event(one)))
+                    out.extend(state.translator.event(one))
             if event.end_of_stream:
                 state.decompressor.close()
                 for one in state.decoder.close():
-                    out.extend(map(sse.encode, state.translator.event(one)))
-                out.extend(map(sse.encode, state.translator.close()))
+                    out.extend(state.translator.event(one))
+                out.extend(state.translator.close())
         except (Undecodable, EventTooLong) as unreadable:
             return self._broken(state, out, BadUpstreamResponse(f"the vendor's stream cannot be read: {unreadable}"))
         except ProxyError as error:
@@ -295,7 +295,7 @@ class AnswerSide:
 
     def _broken(self, state: Streaming, out: list[bytes], error: ProxyError) -> Reply:
         self._count(state.translator)
-        out.extend(map(sse.encode, state.translator.release()))
+        out.extend(state.translator.release())
         if out and not out[-1].endswith(sse.ENDS):
             out.append(b"\n\n")  # the vendor's last event, passed on as it came, had no end
         reply = self.fail(error)

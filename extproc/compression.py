@@ -3,7 +3,7 @@
 Rule: decoded bytes come in bounded pieces, so that a small chunk cannot become a large allocation.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 import zlib
 
 READABLE = ("gzip", "x-gzip", "deflate")
@@ -29,11 +29,12 @@ class Decompressor:
         self._undecided = encoding == "deflate"
         self._head = b""
 
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
+    def feed(self, chunk: bytes) -> Iterable[bytes]:
         """The decoded bytes of `chunk`, in pieces of at most 1 MiB. Raises `Undecodable`."""
-        if self._zlib is None:
-            yield chunk
-            return
+        return (chunk,) if self._zlib is None else self._decoded(chunk)
+
+    def _decoded(self, chunk: bytes) -> Iterator[bytes]:
+        assert self._zlib is not None
         if self._undecided:
             self._head += chunk
             if len(self._head) < 2:

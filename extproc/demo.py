@@ -79,7 +79,7 @@ async def chat(base: str, config: Config) -> None:
 
 
 def _text(event: sse.Event) -> str:
-    if event.data in (b"", sse.DONE.data):
+    if event.data in (b"", b"[DONE]"):
         return ""
     document = msgspec.json.decode(event.data)
     if "error" in document:

@@ -81,14 +81,14 @@ class Exchange(AnswerSide):
         self._answering = isinstance(event, ResponseBody)
         try:
             match event:
+                case ResponseBody():  # by far the most
+                    reply = self._response_body(event)
                 case RequestHeaders():
                     reply = self._request_headers(event)
                 case RequestBody():
                     reply = self._request_body(event)
                 case ResponseHeaders():
                     reply = self._response_head(event)
-                case ResponseBody():
-                    reply = self._response_body(event)
                 case _:
                     assert_never(event)
         except ProxyError as error:

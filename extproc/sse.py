@@ -8,12 +8,18 @@ things differ from a browser: an unterminated last event counts, and one event i
 
 from collections.abc import Iterator
 import re
-from typing import NamedTuple
+
+from msgspec import Struct
 
 LIMIT = 1 << 20
 """Bytes that one event may have, its terminator included."""
 
 _LINE = re.compile(rb"\r\n|\n|\r")
+_USUAL = re.compile(rb"((?:id:.*+\n)?+(?:event: ?(.*+)\n)?+(?:: ?(.*+)\n)?+data: ?(.*+)\n\n)")
+"""An event as vendors write it where no line ends with CR: found at once, which is a quarter of the work of its lines.
+"""
+_CR, _LF = b"\r\n"
+"""As numbers: to look for a byte by its number takes a sixth of the time (CPython 3.11)."""
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -21,19 +27,18 @@ class EventTooLong(ValueError):
     """An event is longer than the decoder's limit."""
 
 
-class Event(NamedTuple):
+class Event(Struct, frozen=True, gc=False):
     """One event.
 
     `data`: the joined data lines; empty for a block without any (a keep-alive, a blank line too many).
     `name`: the `event` field. `comments`: comment lines without their colon.
-    `raw`: the bytes it came as, all that the stream had since the event before; an event that still has them is
-    encoded as exactly these.
+    `raw`: the bytes it came as, all that the stream had since the event before.
     """
 
     data: bytes
-    name: bytes = b""
-    comments: tuple[bytes, ...] = ()
-    raw: bytes | None = None
+    name: bytes
+    comments: tuple[bytes, ...]
+    raw: bytes
 
     @property
     def is_done(self) -> bool:
@@ -41,27 +46,26 @@ class Event(NamedTuple):
         return self.data.strip() == b"[DONE]"
 
 
-def encode(event: Event) -> bytes:
-    """The bytes of one event."""
-    if event.raw is not None:
-        return event.raw
-    head = b"event: " + event.name + b"\n" if event.name else b""
-    if b"\n" not in event.data:  # ours is compact JSON: one line
-        return head + b"data: " + event.data + b"\n\n"
-    return head + b"".join(b"data: " + line + b"\n" for line in event.data.split(b"\n")) + b"\n"
+def encode(data: bytes, name: bytes = b"") -> bytes:
+    """The bytes of an event of ours."""
+    head = b"event: " + name + b"\n" if name else b""
+    if _LF not in data:  # ours is compact JSON: one line
+        return head + b"data: " + data + b"\n\n"
+    return head + b"".join(b"data: " + line + b"\n" for line in data.split(b"\n")) + b"\n"
 
 
-DONE = Event(b"[DONE]")
+DONE = encode(b"[DONE]")
 
 ENDS = (b"\n\n", b"\r\r", b"\n\r", b"\n\r\n", b"\r\r\n")
 """How an event ends: with an empty line."""
 
 
-def ended(event: Event) -> Event:
-    """The event with the empty line at its end, which the last one of a stream may lack: SDKs would not see it."""
-    if event.raw is None or not event.data or event.raw.endswith(ENDS):
-        return event
-    return event._replace(raw=event.raw + (b"\n" if event.raw.endswith(b"\n") else b"\n\n"))
+def ended(event: Event) -> bytes:
+    """An event as it came, with the empty line at its end that the last one of a stream may lack: SDKs would not see
+    it."""
+    if not event.data or event.raw.endswith(ENDS):
+        return event.raw
+    return event.raw + (b"\n" if event.raw.endswith(b"\n") else b"\n\n")
 
 
 class Decoder:
@@ -90,17 +94,20 @@ class Decoder:
     def feed(self, chunk: bytes) -> Iterator[Event]:
         """Events completed by `chunk`. Raises `EventTooLong` after those that came before the long one."""
         self._buffer += chunk
-        self._returns = self._returns or b"\r" in chunk
-        if self._returns or b"\n" in chunk:
+        self._returns = self._returns or _CR in chunk
+        if self._returns or _LF in chunk:
             # A CR at the very end may be half of a CRLF: it waits for the next byte.
-            yield from self._lines(hold_back=self._buffer.endswith(b"\r"))
+            hold_back = self._returns and self._buffer.endswith(b"\r")
+            while self._buffer and (event := self._next(hold_back=hold_back)) is not None:
+                yield event
         else:
             self._searched = len(self._buffer)
         self._check(len(self._buffer))
 
     def close(self) -> Iterator[Event]:
         """The last event, which may lack its blank line or even its newline."""
-        yield from self._lines(hold_back=False)
+        while (event := self._next(hold_back=False)) is not None:
+            yield event
         if self._scanned < len(self._buffer):
             event = self._line(bytes(self._buffer[self._scanned :]), self._scanned)
             if event is not None:
@@ -109,14 +116,21 @@ class Decoder:
         if event is not None:
             yield event
 
-    def _lines(self, *, hold_back: bool) -> Iterator[Event]:
+    def _next(self, *, hold_back: bool) -> Event | None:
+        """The next event that is complete."""
+        if not self._searched and not self._returns and (usual := _USUAL.match(self._buffer, 0, self._limit)):
+            self._first_line = False
+            raw, name, comment, data = usual.groups()
+            del self._buffer[: len(raw)]
+            return Event(data, name or b"", () if comment is None else (comment,), raw)
         while (found := self._line_end(len(self._buffer) - hold_back)) is not None:
             begin, (end, after) = self._scanned, found
             self._scanned = self._searched = after
             event = self._finish(after) if begin == end else self._line(bytes(self._buffer[begin:end]), begin)
             if event is not None:
-                yield event
+                return event
         self._searched = len(self._buffer) - hold_back
+        return None
 
     def _line_end(self, limit: int) -> tuple[int, int] | None:
         """Where the next line ends, and the one after it begins; None where it does not end before `limit`."""

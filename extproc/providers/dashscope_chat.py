@@ -106,17 +106,17 @@ class Chat(Translator):
 
     # Streamed
 
-    def event(self, event: sse.Event) -> Iterator[sse.Event]:
+    def event(self, event: sse.Event) -> Iterator[bytes]:
         """Raises `UpstreamError` for an error frame, `BadUpstreamResponse` for one that cannot be read."""
         for delta in self._deltas(event):
             yield from self._chunks(delta)
 
-    def release(self) -> Iterator[sse.Event]:
+    def release(self) -> Iterator[bytes]:
         """A frame that was held until the next one would decide."""
         for delta in self._news(self._reader.close()):
             yield from self._chunks(delta)
 
-    def close(self) -> Iterator[sse.Event]:
+    def close(self) -> Iterator[bytes]:
         """Raises `StreamTruncated` when no choice ever finished."""
         yield from self.release()
         if not any(sent.finished for sent in self._sent.values()):
@@ -164,29 +164,27 @@ class Chat(Translator):
                 sent.thinking = False
         delta.content = before + delta.content
 
-    def _chunks(self, delta: Choice) -> Iterator[sse.Event]:
+    def _chunks(self, delta: Choice) -> Iterator[bytes]:
+        """What one frame's news make: thinking, text, tool calls, and the finish in a chunk of its own."""
         sent = self._sent[delta.index]
-        for part in self._parts(delta, sent):
-            if not sent.started:
-                part = {"role": "assistant", **part}
-                sent.started = True
-            yield self._chunk(delta, part)
+        if delta.reasoning:
+            yield self._chunk(delta, sent, {"reasoning_content": delta.reasoning})
+        if delta.content:
+            yield self._chunk(delta, sent, {"content": delta.content})
+        if delta.tools or sent.unnamed:
+            yield from self._calls(delta, sent)
         if delta.finish is not None:
             if not sent.started:
-                sent.started = True
-                yield self._chunk(delta, {"role": "assistant", "content": ""})
-            yield self._chunk(delta, {}, delta.finish)
+                yield self._chunk(delta, sent, {"content": ""})
+            yield self._chunk(delta, sent, {}, delta.finish)
 
-    def _parts(self, delta: Choice, sent: _Sent) -> Iterator[dict[str, Any]]:
-        """The `delta` objects that one frame's news make: thinking, text, then one per tool call."""
-        if delta.reasoning:
-            yield {"reasoning_content": delta.reasoning}
-        if delta.content:
-            yield {"content": delta.content}
-        unnamed = {index: Tool() for index in sent.unnamed} if delta.finish is not None else {}
+    def _calls(self, delta: Choice, sent: _Sent) -> Iterator[bytes]:
+        """A chunk per tool call. At the finish those too that still wait for a name."""
+        last = delta.finish is not None
+        unnamed = {index: Tool() for index in sent.unnamed} if last else {}
         for index, tool in sorted((unnamed | delta.tools).items()):
-            if (call := self._tool(sent, index, tool, last=delta.finish is not None)) is not None:
-                yield {"tool_calls": [call]}
+            if (call := self._tool(sent, index, tool, last=last)) is not None:
+                yield self._chunk(delta, sent, {"tool_calls": [call]})
 
     def _tool(self, sent: _Sent, index: int, tool: Tool, *, last: bool) -> dict[str, Any] | None:
         """id, type and name go with the first chunk of a call only, which waits for the name; clients take a
@@ -236,18 +234,21 @@ class Chat(Translator):
         id = f"chatcmpl-{self._request_id or format(self._call.nonce, '024x')}"
         return {"id": id, "object": object, "created": self._call.now, "model": self._model}
 
-    def _chunk(self, choice: Choice, delta: dict[str, Any], finish: str | None = None) -> sse.Event:
+    def _chunk(self, choice: Choice, sent: _Sent, delta: dict[str, Any], finish: str | None = None) -> bytes:
+        if not sent.started:
+            sent.started = True
+            delta = {"role": "assistant", **delta}
         chunk: dict[str, Any] = {"index": choice.index, "delta": delta, "finish_reason": finish}
         if choice.logprobs is not None and delta:
             chunk["logprobs"], choice.logprobs = choice.logprobs, None
         return self._event([chunk])
 
-    def _event(self, choices: list[dict[str, Any]], more: dict[str, Any] | None = None) -> sse.Event:
+    def _event(self, choices: list[dict[str, Any]], more: dict[str, Any] | None = None) -> bytes:
         """A chunk. All begin as the first one: a frame that makes none need not have brought the vendor's id."""
         if self._head is None:
-            self._head = jsontext.dump(self._envelope("chat.completion.chunk"))[:-1] + b',"choices":'
+            self._head = b"data: " + jsontext.dump(self._envelope("chat.completion.chunk"))[:-1] + b',"choices":'
         tail = b"}" if more is None else b"," + jsontext.dump(more)[1:]
-        return sse.Event(self._head + jsontext.dump(choices) + tail)
+        return self._head + jsontext.dump(choices) + tail + b"\n\n"
 
     def _mint(self) -> str:
         self._minted += 1

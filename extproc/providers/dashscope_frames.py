@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 import itertools
 from typing import Any, Final
 
+from msgspec import Struct
+
 from extproc import jsontext
 from extproc.errors import BadUpstreamResponse
 
 
-@dataclass(slots=True)
-class Tool:
+class Tool(Struct):
     """A tool call, or a piece of one."""
 
     id: str = ""
@@ -25,8 +26,7 @@ class Tool:
         self.arguments += more.arguments
 
 
-@dataclass(slots=True)
-class Choice:
+class Choice(Struct):
     """What one frame says about one choice."""
 
     index: int
@@ -69,16 +69,18 @@ def read_choices(output: Any, *, whole: bool) -> list[Choice]:
     choices = []
     for place, choice in enumerate(found or ()):
         message = choice.get("message") or {}
-        finish = choice.get("finish_reason")
-        index = None if whole else jsontext.whole(choice.get("index"))
+        content, reasoning = message.get("content"), message.get("reasoning_content")
+        tools, finish, index = message.get("tool_calls"), choice.get("finish_reason"), choice.get("index")
+        if index is not None:
+            index = None if whole else jsontext.whole(index)
         choices.append(
             Choice(
-                index=place if index is None else index,
-                content=_text(message.get("content")),
-                reasoning=_text(message.get("reasoning_content")),
-                tools=_tools(message.get("tool_calls"), whole=whole),
-                finish=finish if isinstance(finish, str) and finish not in ("", "null") else None,
-                logprobs=choice.get("logprobs"),
+                place if index is None else index,
+                content if isinstance(content, str) else _text(content),
+                _text(reasoning) if reasoning else "",
+                _tools(tools, whole=whole) if tools else {},
+                finish if isinstance(finish, str) and finish not in ("", "null") else None,
+                choice.get("logprobs"),
             )
         )
     return choices
@@ -104,8 +106,6 @@ class _Text:
     settled: bool = False
 
     def add(self, text: str) -> None:
-        if self.settled:
-            return
         self.all += text
         self.frames += 1
         if self.frames > _FRAMES_TO_SETTLE and len(self.all) > _TEXT_TO_SETTLE:
@@ -119,6 +119,10 @@ class _Seen:
     content: _Text = field(default_factory=_Text)
     reasoning: _Text = field(default_factory=_Text)
     arguments: dict[int, _Text] = field(default_factory=dict)
+
+    def grows(self, choice: Choice) -> bool:
+        """Whether a text of the choice repeats all of it and goes on."""
+        return _goes_on(self.content.all, choice.content) or _goes_on(self.reasoning.all, choice.reasoning)
 
 
 _NOTHING: Final = _Seen()
@@ -142,62 +146,58 @@ class Reader:
     def deltas(self, choices: list[Choice]) -> list[Choice]:
         """What is new in a frame, and in what was held before it."""
         new = []
-        if not self._cumulative and any(map(self._proves, choices)):
-            self._cumulative = True
-            new = self.close()
         for choice in choices:
-            if (held := self._held.pop(choice.index, None)) is not None:
-                new.append(self._emit(held))
-            if not self._cumulative and choice.finish is None and self._grown(choice):
+            if (self._held or choice.tools) and not self._cumulative and self._proves(choice):
+                self._cumulative = True
+                new = self.close()
+        for choice in choices:
+            if (seen := self._seen.get(choice.index)) is None:
+                seen = self._seen[choice.index] = _Seen()
+            if self._held and (held := self._held.pop(choice.index, None)) is not None:
+                new.append(self._emit(held, seen))
+            if not self._cumulative and choice.finish is None and seen.grows(choice):
                 self._held[choice.index] = choice
             else:
-                new.append(self._emit(choice))
+                new.append(self._emit(choice, seen))
         return new
 
     def close(self) -> list[Choice]:
         """All that is held: nothing more comes, or the verdict is there."""
         held, self._held = self._held, {}
-        return [self._emit(choice) for choice in held.values()]
-
-    def _grown(self, choice: Choice) -> list[str]:
-        """The fields of a choice that repeat all of their text and go on."""
-        seen = self._seen.get(choice.index, _NOTHING)
-        return [name for name in ("content", "reasoning") if _goes_on(getattr(seen, name).all, getattr(choice, name))]
+        return [self._emit(choice, self._seen[choice.index]) for choice in held.values()]
 
     def _proves(self, choice: Choice) -> bool:
         """Whether this one starts with the held one's text, or goes on from all arguments so far."""
-        held = self._held.get(choice.index)
-        if held is not None and any(
-            getattr(choice, name).startswith(getattr(held, name)) for name in self._grown(held)
+        seen, held = self._seen.get(choice.index, _NOTHING), self._held.get(choice.index)
+        if held is not None and (
+            (_goes_on(seen.content.all, held.content) and choice.content.startswith(held.content))
+            or (_goes_on(seen.reasoning.all, held.reasoning) and choice.reasoning.startswith(held.reasoning))
         ):
             return True
-        if not choice.tools:
-            return False
-        seen = self._seen.get(choice.index, _NOTHING).arguments
         waiting = held.tools if held is not None else {}
         return any(
-            _goes_on(seen.get(index, _Text()).all or waiting.get(index, Tool()).arguments, tool.arguments)
+            _goes_on(seen.arguments.get(index, _Text()).all or waiting.get(index, Tool()).arguments, tool.arguments)
             for index, tool in choice.tools.items()
         )
 
-    def _emit(self, choice: Choice) -> Choice:
-        if (seen := self._seen.get(choice.index)) is None:
-            seen = self._seen[choice.index] = _Seen()
-        if len(self._seen) > _MOST_INDEXES or len(choice.tools.keys() - seen.arguments) > _MOST_INDEXES - len(
-            seen.arguments
+    def _emit(self, choice: Choice, seen: _Seen) -> Choice:
+        if len(self._seen) > _MOST_INDEXES or (
+            choice.tools and len(choice.tools.keys() - seen.arguments) > _MOST_INDEXES - len(seen.arguments)
         ):
             raise BadUpstreamResponse("the vendor's answer has too many choices or tool calls")
-        choice.content = self._new(seen.content, choice.content)
-        choice.reasoning = self._new(seen.reasoning, choice.reasoning)
+        if choice.content:
+            choice.content = self._new(seen.content, choice.content)
+        if choice.reasoning:
+            choice.reasoning = self._new(seen.reasoning, choice.reasoning)
         for index, tool in choice.tools.items():
-            tool.arguments = self._new(seen.arguments.setdefault(index, _Text()), tool.arguments)
+            known = seen.arguments.setdefault(index, _Text())
+            if tool.arguments:
+                tool.arguments = self._new(known, tool.arguments)
         return choice
 
     def _new(self, seen: _Text, text: str) -> str:
         """What of a frame's text is new. In a cumulative stream that is what goes beyond all the text so far, or,
         where a repetition was taken for a delta before the verdict, beyond the last frame's."""
-        if not text:
-            return ""
         last, seen.last = seen.last, text
         if self._cumulative:
             for base in (seen.all, last):
@@ -206,7 +206,8 @@ class Reader:
                     return text[len(base) :]
             if seen.all.startswith(text):
                 return ""
-        seen.add(text)
+        if not seen.settled:
+            seen.add(text)
         return text
 
 

@@ -12,6 +12,8 @@ from extproc.errors import BadUpstreamResponse, StreamTruncated, UpstreamError
 from extproc.jsontext import Fields, NotJson
 from extproc.providers.translator import Translator
 
+_ESCAPE = ord("\\")
+
 
 class PassThrough(Translator):
     """`restore`: put the client's model name in place of the vendor's. `edit`: a vendor's own change to a chunk,
@@ -31,9 +33,8 @@ class PassThrough(Translator):
         self._event_error = event_error
         self._typed = call.api == RESPONSES
         self._watches = not restore and edit is None
-        self._needs_finish = call.api in (CHAT, COMPLETIONS)
         self._json_only = call.api in JSON_APIS
-        self._finished = False
+        self._finished = call.api not in (CHAT, COMPLETIONS)
 
     def body(self, body: bytes) -> bytes:
         """Raises `BadUpstreamResponse` for what is not JSON, or no object where an API answers nothing else."""
@@ -45,59 +46,57 @@ class PassThrough(Translator):
                 raise BadUpstreamResponse(f"the vendor's answer is not a JSON object: {error}") from None
             return body
 
-    def event(self, event: sse.Event) -> Iterable[sse.Event]:
+    def event(self, event: sse.Event) -> Iterable[bytes]:
         """Raises `UpstreamError` with the vendor's own error event, `BadUpstreamResponse` for an unreadable one."""
         if (error := self._refusal(event)) is not None:
             raise error
         if event.is_done:
             self._check_finished()
-        elif event.data:
-            event = self._chunk(event)
-        yield event if self._watches else sse.ended(event)
+        elif event.data and (changed := self._changed(event.data)) is not None:
+            return (sse.encode(changed, event.name),)
+        return (event.raw if self._watches else sse.ended(event),)
 
     def _refusal(self, event: sse.Event) -> UpstreamError | None:
         if self._event_error is None or (self._typed and b'"type"' in event.data):  # OpenAI's own `error` event
             return None
         return self._event_error(event)
 
-    def close(self) -> Iterable[sse.Event]:
+    def close(self) -> Iterable[bytes]:
         """Raises `StreamTruncated` when no choice ever finished."""
         self._check_finished()
         return ()
 
     def _check_finished(self) -> None:
-        if self._needs_finish and not self._finished:
+        if not self._finished:
             raise StreamTruncated("the vendor's stream ended before its answer was complete")
 
-    def _chunk(self, event: sse.Event) -> sse.Event:
+    def _changed(self, data: bytes) -> bytes | None:
+        """The data of an event, if anything in it changes. JSON that is no object is none of our business."""
         try:
-            fields = jsontext.fields(event.data)
+            fields = jsontext.fields(data)
         except NotJson as error:
-            return self._no_object(event, error)
-        if bytes(fields.get("error", b"")).startswith(b"{"):
-            raise UpstreamError(500, document=event.data)
+            if not _is_json(data):
+                raise BadUpstreamResponse(f"the vendor sent an event that is not readable JSON: {error}") from None
+            return None
+        if "error" in fields and bytes(fields["error"]).startswith(b"{"):
+            raise UpstreamError(500, document=data)
         edited = self._edit is not None and self._edit(fields)
         changed = self._rename_and_count(fields) or edited
-        self._finished = self._finished or _finishes(fields)
-        return sse.Event(jsontext.dump(fields), event.name) if changed else event
-
-    def _no_object(self, event: sse.Event, error: NotJson) -> sse.Event:
-        """JSON that is no object is none of our business."""
-        if not _is_json(event.data):
-            raise BadUpstreamResponse(f"the vendor sent an event that is not readable JSON: {error}") from None
-        return event
+        self._finished = self._finished or _finishes(bytes(fields.get("choices", b"")))
+        return jsontext.dump(fields) if changed else None
 
     def _rename_and_count(self, fields: Fields) -> bool:
         """Restore the model's name in place; whether that changed anything."""
         changed = self._answer(fields)
-        if bytes(fields.get("response", b"")).startswith(b"{"):  # Responses API events carry the answer inside
+        # Responses API events carry the answer inside
+        if "response" in fields and bytes(fields["response"]).startswith(b"{"):
             answer = jsontext.fields(fields["response"])
             if self._answer(answer):
                 fields["response"], changed = jsontext.raw(answer), True
         return changed
 
     def _answer(self, answer: Fields) -> bool:
-        if isinstance(usage := jsontext.peek(answer.get("usage", jsontext.NULL)), dict):
+        if "usage" in answer and isinstance(usage := jsontext.peek(answer["usage"]), dict):
             self.raw_usage = usage
         if self._model is None or "model" not in answer:
             return False
@@ -113,10 +112,12 @@ def _is_json(text: bytes) -> bool:
     return True
 
 
-def _finishes(fields: Fields) -> bool:
-    """Whether a choice has a `finish_reason`; choices of another shape have none."""
+def _finishes(choices: bytes) -> bool:
+    """Whether one of them has a `finish_reason`; choices of another shape have none."""
+    # Nearly none has, which is seen without reading: a quote within a string is escaped, and a name may be too.
+    if _ESCAPE not in choices and choices.count(b'"finish_reason"') == choices.count(b'"finish_reason":null'):
+        return False
     try:
-        choices = jsontext.items(fields.get("choices", jsontext.NULL))
+        return any(jsontext.peek(one, "finish_reason") not in (None, "", "null") for one in jsontext.items(choices))
     except NotJson:
         return False
-    return any(jsontext.peek(choice, "finish_reason") not in (None, "", "null") for choice in choices)

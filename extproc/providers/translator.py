@@ -35,15 +35,15 @@ class Translator(ABC):
         """Where `gathers` is set: the vendor's whole stream to the client's JSON."""
         raise BadUpstreamResponse("the vendor answered with an event stream")
 
-    def event(self, event: sse.Event) -> Iterable[sse.Event]:
-        """One vendor event to none, one or several of the client's."""
+    def event(self, event: sse.Event) -> Iterable[bytes]:
+        """One vendor event to none, one or several of the client's, each as it is sent."""
         raise BadUpstreamResponse("the vendor answered with an event stream")
 
-    def release(self) -> Iterable[sse.Event]:
+    def release(self) -> Iterable[bytes]:
         """What was held back, to go out before an error does."""
         return ()
 
-    def close(self) -> Iterable[sse.Event]:
+    def close(self) -> Iterable[bytes]:
         """The vendor's stream is over: what the client is still owed."""
         return ()
 

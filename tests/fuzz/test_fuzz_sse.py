@@ -35,8 +35,8 @@ def test_any_bytes_are_events_or_too_long_and_none_is_lost(
     except EventTooLong:
         assert len(stream) > limit
         return
-    assert b"".join(event.raw or b"" for event in events) == stream
-    assert all(len(event.raw or b"") <= limit for event in events)
+    assert b"".join(event.raw for event in events) == stream
+    assert all(len(event.raw) <= limit for event in events)
     assert len(decoder._buffer) == 0
     seen = [(e.data, e.name, e.comments) for e in events if e.data or e.comments]
     assert seen == [block for block in parse(stream, id_starts_event=ids) if block[0] or block[2]]
@@ -47,6 +47,6 @@ def test_any_bytes_are_events_or_too_long_and_none_is_lost(
 def test_what_is_encoded_is_read_again(data: bytes, name: bytes) -> None:
     # A line end within data is a line end of its own kind afterwards: only LF is kept as it is.
     data = data.replace(b"\r", b"")
-    written = encode(Event(data, name))
+    written = encode(data, name)
     read = [(d, n) for d, n, _ in parse(written) if d]
     assert read == ([(data, name)] if data else [])
