@@ -322,7 +322,10 @@ class Workers:
                 worker.order(self._load)  # it changed meanwhile
         except BaseException:
             worker.kill()
-            await worker.ended()
+            ending = asyncio.create_task(worker.ended())
+            while not ending.done():  # also where another one's failure cancels this start meanwhile: it ends at once
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait({ending})
             raise
         self._slots[index] = worker
         return worker
