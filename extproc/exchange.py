@@ -214,7 +214,7 @@ class Exchange(AnswerSide):
             text=event.body,
             model=model,
             # A member named twice might be another model for the vendor: what was checked is what is sent.
-            settled=body != given or self._client.limited,
+            settled=(body is not given and body != given) or self._client.limited,
             upstream_model=routing.upstream_model(provider, state.target, body, place.model),
             stream=body.get("stream") == jsontext.TRUE,
             token=self._key(provider),

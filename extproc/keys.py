@@ -57,8 +57,8 @@ class Keys:
         and `attempt` counts from 1, so that they take turns. Where all keys rest, the one that soonest may work again.
         """
         tokens = [token.get_secret_value() for token in provider.tokens]
-        if not tokens:
-            return None
+        if len(tokens) < 2:
+            return tokens[0] if tokens else None
         start = chance % len(tokens)
         order = [*tokens[start:], *tokens[:start]]
         if self._states:

@@ -31,8 +31,10 @@ class _Output:
     def write(self, text: str) -> None:
         with self._lock:
             if self._held is None:
-                with suppress(OSError):
+                try:  # noqa: SIM105  `suppress` takes as long as the write itself
                     sys.stderr.write(text)
+                except OSError:
+                    pass
             else:
                 self._held.append(text)
 

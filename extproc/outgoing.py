@@ -95,7 +95,7 @@ def request(
         sets["content-length"] = str(len(call.text if upstream.body is None else upstream.body))
         if not call.headers.get("content-type", "").startswith("application/json"):
             sets["content-type"] = "application/json"
-    if accepted := _accept_encoding(call.headers.get("accept-encoding", ""), read=read):
+    if not read and (accepted := _decodable(call.headers.get("accept-encoding", ""))):
         sets["accept-encoding"] = accepted
     return Forward(
         set_headers=sets,
@@ -146,10 +146,9 @@ def again(forward: Forward, call: Call) -> Forward:
     )
 
 
-def _accept_encoding(offered: str, *, read: bool) -> str:
-    """Of the client's offers those that we could decode: an error answer is read in any case."""
-    if read:
-        return ""
+@lru_cache(maxsize=64)
+def _decodable(offered: str) -> str:
+    """Of the encodings that a client accepts those that we could decode: an error answer is read in any case."""
     return ", ".join(o for o in map(str.strip, offered.split(",")) if o.partition(";")[0] in READABLE)
 
 

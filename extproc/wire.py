@@ -114,7 +114,7 @@ def encode(reply: Reply | None, phase: str) -> bytes:
 _GO_ON = Forward(final=True)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=512)
 def _made(
     phase: str,
     set_headers: tuple[tuple[str, str], ...],

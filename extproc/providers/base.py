@@ -181,6 +181,8 @@ class Provider(Block):
 
     def settled(self, body: Fields) -> Fields:
         """A client's body after `customSettings`, in OpenAI's terms or under `protocol: original` in the vendor's."""
+        if not self.custom_settings:
+            return body
         fields = dict(body)
         prefix = self.setting_prefix if self.protocol == "original" else ""
         for setting in self.custom_settings:

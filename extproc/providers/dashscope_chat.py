@@ -44,7 +44,7 @@ class Chat(Translator):
         self._call = call
         self._model = model
         self._mode = mode
-        self._include_usage = _wants_usage(call)
+        self._include_usage = call.stream and _wants_usage(call)
         self._reader = Reader()
         self._sent: dict[int, _Sent] = {}
         self._ended = False
@@ -79,7 +79,7 @@ class Chat(Translator):
 
     def _completion(self, choices: list[dict[str, Any]]) -> bytes:
         head = self._envelope("chat.completion")
-        return jsontext.dump(head | {"choices": choices} | self._usage_member())
+        return jsontext.dump({**head, "choices": choices, **self._usage_member()})
 
     def gathered(self, events: Iterable[sse.Event]) -> bytes:
         """A whole answer from the vendor's stream. Raises whatever `event` and `close` do."""
@@ -224,11 +224,10 @@ class Chat(Translator):
             "completion_tokens": known.completion_tokens or 0,
             "total_tokens": known.total_tokens or 0,
         }
-        details = {
-            "prompt_tokens_details": self.raw_usage.get("prompt_tokens_details"),
-            "completion_tokens_details": self.raw_usage.get("output_tokens_details"),
-        }
-        return {"usage": converted | {name: value for name, value in details.items() if isinstance(value, dict)}}
+        for ours, theirs in _DETAILS.items():
+            if isinstance(value := self.raw_usage.get(theirs), dict):
+                converted[ours] = value
+        return {"usage": converted}
 
     def _envelope(self, object: str) -> dict[str, Any]:
         id = f"chatcmpl-{self._request_id or format(self._call.nonce, '024x')}"
@@ -253,6 +252,9 @@ class Chat(Translator):
     def _mint(self) -> str:
         self._minted += 1
         return f"call_{(self._call.nonce + self._minted) % (1 << 96):024x}"
+
+
+_DETAILS = {"prompt_tokens_details": "prompt_tokens_details", "completion_tokens_details": "output_tokens_details"}
 
 
 def _tool_call(id: str, name: str, arguments: str) -> dict[str, Any]:

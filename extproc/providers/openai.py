@@ -34,7 +34,7 @@ class OpenAI(Provider):
     def _url(self) -> BaseUrl:
         return parse_base_url(self.openai_custom_url)
 
-    @property
+    @cached_property
     def _base(self) -> str:
         """A bare host keeps /v1; any other base path stands in its place."""
         return self._url.base or ("" if self._url.endpoint else "/v1")

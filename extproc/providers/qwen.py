@@ -1,6 +1,6 @@
 """Qwen on DashScope: native API (the default), compatible mode, or `protocol: original`."""
 
-from collections.abc import Mapping
+from functools import cached_property
 from typing import ClassVar, Literal, Self
 
 from pydantic import field_validator, model_validator
@@ -9,6 +9,7 @@ from extproc import jsontext, sse
 from extproc.blocks import Patterns, is_plain
 from extproc.call import CHAT, EMBEDDINGS, Call, Target
 from extproc.errors import UnsupportedApi, UpstreamError
+from extproc.frozen import replace
 from extproc.jsontext import Fields
 from extproc.patterns import NamePatterns
 from extproc.providers import dashscope, messages
@@ -64,7 +65,11 @@ class Qwen(Provider):
         return f"https://{self.qwen_domain}"
 
     def _native(self, call: Call) -> bool:
-        return self.protocol == "openai" and not self.qwen_enable_compatible and call.api in (CHAT, EMBEDDINGS)
+        return self._speaks_native and call.target.api in (CHAT, EMBEDDINGS)
+
+    @cached_property
+    def _speaks_native(self) -> bool:
+        return self.protocol == "openai" and not self.qwen_enable_compatible
 
     def _upstream_streams(self, call: Call) -> bool:
         return call.stream or (call.upstream_model or "") in self.stream_only_models
@@ -86,12 +91,10 @@ class Qwen(Provider):
         plain = super().request(call)
         if not self._native(call):
             return plain
-        stream = call.api == CHAT and self._upstream_streams(call)
-        headers: Mapping[str, str] = {"accept": "application/json"}
-        if stream:
-            headers = {"accept": "text/event-stream", "x-dashscope-sse": "enable"}
-        remove = () if stream else ("x-dashscope-sse",)
-        return UpstreamRequest(plain.path, {**plain.headers, **headers}, plain.body, remove)
+        if call.api == CHAT and self._upstream_streams(call):
+            headers = {**plain.headers, "accept": "text/event-stream", "x-dashscope-sse": "enable"}
+            return replace(plain, headers=headers)
+        return replace(plain, headers={**plain.headers, "accept": "application/json"}, remove=("x-dashscope-sse",))
 
     def body(self, call: Call) -> bytes | None:
         if not self._native(call):

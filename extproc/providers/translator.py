@@ -22,10 +22,14 @@ class Translator(ABC):
     raw_usage: Any = None
     """The last usage object that the vendor sent."""
 
+    _read: tuple[Any, Usage] = None, NOT_COUNTED
+
     @property
     def usage(self) -> Usage:
         """The tokens of the exchange so far."""
-        return read_usage(self.raw_usage)
+        if self._read[0] is not self.raw_usage:
+            self._read = self.raw_usage, read_usage(self.raw_usage)
+        return self._read[1]
 
     @abstractmethod
     def body(self, body: bytes) -> bytes:

@@ -65,6 +65,8 @@ def merge_query(target: Target, configured: str, *owned: str) -> str:
 
     `owned`: parameters that are the configuration's to say, so the client's are dropped even if it says none.
     """
+    if not configured and not owned:
+        return target.query
     names = {pair.partition("=")[0] for pair in configured.split("&") if pair} | set(owned)
     kept = [pair for pair in target.query.split("&") if unquote(pair.partition("=")[0]) not in names]
     return "&".join(filter(None, ["&".join(kept), configured]))
