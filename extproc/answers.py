@@ -121,8 +121,10 @@ class AnswerSide:
     def _buffer(self) -> int:
         return envoy_buffer(self._config.max_body_bytes)
 
-    def _response_head(self, event: ResponseHeaders) -> Reply:
-        """The reply to the answer's head. Raises `ProxyError`."""
+    def _response_phase(self, event: ResponseHeaders | ResponseBody) -> Reply:
+        """The reply to a piece of the answer. Raises `ProxyError`."""
+        if isinstance(event, ResponseBody):
+            return self._response_body(event)
         reply = self._response_headers(event)
         about = self._about()
         return replace(reply, set_headers={**reply.set_headers, **about}) if about else reply
@@ -218,7 +220,6 @@ class AnswerSide:
         return Forward(remove_headers=outgoing.VENDOR_HEADERS, response_mode=BodyMode.STREAMED)
 
     def _response_body(self, event: ResponseBody) -> Reply:
-        """The reply to a piece of the answer. Raises `ProxyError`."""
         state = self._state
         match state:
             case Streaming():

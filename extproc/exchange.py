@@ -96,14 +96,12 @@ class Exchange(AnswerSide):
 
     def _handle(self, event: Event) -> Reply:
         match event:
-            case ResponseBody():  # by far the most
-                return self._response_body(event)
             case RequestHeaders():
                 return self._request_headers(event)
             case RequestBody():
                 return self._request_body(event)
-            case ResponseHeaders():
-                return self._response_head(event)
+            case ResponseHeaders() | ResponseBody():
+                return self._response_phase(event)
         assert_never(event)
 
     # Request
