@@ -218,7 +218,6 @@ class AnswerSide:
         return Forward(remove_headers=outgoing.VENDOR_HEADERS, response_mode=BodyMode.STREAMED)
 
     def _response_body(self, event: ResponseBody) -> Reply:
-        """The reply to a piece of the answer. Raises `ProxyError`."""
         state = self._state
         match state:
             case Streaming():

@@ -55,7 +55,7 @@ def stream_is_well_formed(stream: bytes, *, ours: bool) -> None:
         if not data:
             continue
         assert not over, "something follows the end"
-        over = ours if data == b"[DONE]" else is_error(json.loads(data))
+        over = ours if data.strip() == b"[DONE]" else is_error(json.loads(data))
 
 
 def play_answer(exchange: Exchange, headers: dict[str, str], pieces: list[bytes]) -> Iterator[bytes]:

@@ -167,6 +167,21 @@ def test_a_suspicious_frame_delays_neither_other_choices_nor_a_finish() -> None:
     assert b'"ab"' in outputs[5], "the end decides"
 
 
+def test_a_call_that_is_never_named_goes_out_with_the_finish() -> None:
+    play = sent("qwen", STREAMED)
+    call = {"index": 0, "id": "c", "type": "function", "function": {"arguments": "{}"}}
+    outputs = told_by(play, [frames([{"m": {"tool_calls": [call]}}]), frames([{"m": {}, "finish": "tool_calls"}])])
+    assert outputs[0] == b"", "clients take the name from the first piece"
+    assert outputs[1].index(b'"arguments":"{}"') < outputs[1].index(b'"finish_reason":"tool_calls"')
+
+
+def test_a_long_stream_is_not_suspected_again() -> None:
+    play = sent("qwen", STREAMED)
+    texts = [*["long" * 300] * 17, "a", "ab", "abc"]
+    outputs = told_by(play, [frames([{"m": {"content": text}}]) for text in texts])
+    assert all(outputs[17:20]), "held, though the stream has settled"
+
+
 def test_an_event_that_is_not_complete_gives_nothing_yet() -> None:
     play = sent("qwen", STREAMED)
     stream = frames(FRAMES)

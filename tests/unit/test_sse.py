@@ -83,6 +83,7 @@ def places(stream: bytes, cuts: list[int]) -> list[int]:
 @settings(max_examples=300, deadline=None)
 @given(stream=st.one_of(STREAMS, NOISE, st.binary(max_size=200)), cuts=CUTS, ids=st.booleans())
 @example(stream=b"\n\xef\xbb\xbfdata: a BOM that is not at the start\n", cuts=[], ids=False)
+@example(stream=b"id: 1\nevent: x\n: y\ndata: {}\n\n", cuts=[], ids=True)
 @example(stream=b"data: {}\n\n\xef\xbb\xbfdata: nor is this one\n", cuts=[], ids=False)
 def test_the_decoder_reads_what_the_specification_says(stream: bytes, cuts: list[int], ids: bool) -> None:
     got = blocks(decode(cut(stream, places(stream, cuts)), id_starts_event=ids))
