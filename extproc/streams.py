@@ -96,7 +96,7 @@ class Server:
         while self._due:
             self._turned = time.monotonic()
             event = self._queue.poll(time.time() + _GLANCE)
-            if event.completion_type == cygrpc.CompletionType.queue_timeout:
+            if event.tag is None:  # nothing happened
                 continue
             try:
                 event.tag(event)
