@@ -103,7 +103,8 @@ class Park:
         out = self._log("vendor")
         vendor = self._stack.enter_context(started(out, [str(self._tool), "upstream"]))
         self.vendor = Server(until(lambda: out.read_text().strip(), "the vendor listens"), {"vendor": vendor.pid})
-        self._config = self._directory / "bench.yaml"
+        self._config = self._directory / "config" / "bench.yaml"  # a directory of its own: it is watched
+        self._config.parent.mkdir()
         self._config.write_text(json.dumps(configuration(f"http://{self.vendor.address}")))
         return self
 
