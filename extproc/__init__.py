@@ -15,8 +15,8 @@ to this package, which decides provider, key and model and translates bodies and
     account     I/O   the log line
 
 Around it: `frozen` (data that is made often), `config`, `blocks`, `patterns` (what a configuration means), `load`,
-`placeholders`, `files`, `yamlfile`, `higress`, `environment` (where it comes from), `imports`, `naming` (a Higress file in our words),
-`wording`, `advice`, `masking` (what is said of it),
+`placeholders`, `files`, `yamlfile`, `higress`, `environment` (where it comes from), `imports`, `naming` (a Higress
+file in our words), `wording`, `advice`, `masking` (what is said of it),
 `bootstrap/`, `envoy_process`, `xds`, `placement`, `agreed` (Envoy's side), `keys` (which key is used next),
 `kept_keys`, `health`, `shared_keys` (what happens to keys beside the exchanges), `run`, `sidecar`, `supervisor`,
 `places`, `worker`, `channel`, `listening`, `live`, `watch`, `contexts`, `admin`, `logs` (the processes) and `simulate`
