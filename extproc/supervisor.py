@@ -36,6 +36,9 @@ STEADY_SECONDS = 10.0
 """A worker that lived so long did not die of its start."""
 BACK_OFF = (0.0, 0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds before a dead worker is started again, by how often it died soon after its start."""
+POLLS_ITSELF = {"GRPC_EXPERIMENTS": "-event_engine_listener"}
+"""What gRPC's core is told by its environment: whoever waits for messages reads the sockets. Else a thread of the core's
+own does and wakes it, which takes longer than what we do meanwhile (docs/performance.md; grpcio 1.85)."""
 PING_SECONDS = 5.0
 SILENT_PINGS = 6
 """A worker whose loop does not turn is killed after so many unanswered pings."""
@@ -302,6 +305,7 @@ class Workers:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is ours to handle
+            env=POLLS_ITSELF | os.environ,
         )
         load = self._load
         worker = _Worker(index, process, load.generation, self._rested)
