@@ -37,8 +37,8 @@ STEADY_SECONDS = 10.0
 BACK_OFF = (0.0, 0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds before a dead worker is started again, by how often it died soon after its start."""
 POLLS_ITSELF = {"GRPC_EXPERIMENTS": "-event_engine_listener"}
-"""What gRPC's core is told by its environment: whoever waits for messages reads the sockets. Else a thread of the core's
-own does and wakes it, which takes longer than what we do meanwhile (docs/performance.md; grpcio 1.85)."""
+"""What a worker's environment tells gRPC's core: whoever waits for messages reads the sockets. Else a thread of the
+core's own does and wakes it, which takes longer than our answer (docs/performance.md; grpcio 1.85)."""
 PING_SECONDS = 5.0
 SILENT_PINGS = 6
 """A worker whose loop does not turn is killed after so many unanswered pings."""

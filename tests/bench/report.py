@@ -48,6 +48,7 @@ that Envoy sends its processor per request. "peak" is what each process needed a
 | `direct` | load generator to vendor |
 | `envoy` | our bootstrap without everything that is there for the sidecar |
 | `noop-…` | our bootstrap with a processor that does nothing (`tests/bench/noop.py`), on `grpc.aio`: `two` messages, `headers` (answer's head too), `whole` and `stream` (its body too), `echo` (returns the request's body) |
+| `tuned-…` | the same with the environment that our workers have: gRPC's core without the thread that reads sockets for others |
 | `bare-…` | the same on our own gRPC server (`extproc/streams.py`): what no processor on it can be better than |
 | `us`, `us-quiet`, `us-listener`, `us-two` | this sidecar, one worker: as it comes; without log lines; placement `listener`; two workers |
 | `litellm`, `portkey` | other gateways, one process, to a vendor that speaks OpenAI's API. LiteLLM does not start without a key for its clients, and checks it; Portkey holds a stream's first event back for 25 ms, in its own code |

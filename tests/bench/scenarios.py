@@ -1,7 +1,8 @@
 """What is asked, of whom, and how: the table of `make bench`.
 
 Rule: within a scenario all arms are asked the same, by turns, and must answer rightly. `noop-X` has Envoy's phases of our
-own processor in that scenario (`noop.py`), and so has `bare-X`, on our own gRPC server; what others do is the nearest that they have.
+own processor in that scenario (`noop.py`); so has `tuned-X`, with our workers' environment, and `bare-X`, on our own gRPC
+server; what others do is the nearest that they have.
 """
 
 from collections.abc import Sequence
@@ -80,7 +81,7 @@ _TOOL: Final = {
 SCENARIOS: Final = (
     # Throughput: closed loop
     Scenario("openai-whole", "openai", (*_DIRECT, "noop-headers", "noop-whole", "bare-headers", "us", "us-quiet", *_PEERS), quick=True),
-    Scenario("qwen-whole", "qwen", (*_DIRECT, "noop-two", "noop-whole", "bare-whole", "us", "us-quiet", "us-listener"), quick=True),
+    Scenario("qwen-whole", "qwen", (*_DIRECT, "noop-two", "noop-whole", "tuned-whole", "bare-whole", "us", "us-quiet", "us-listener"), quick=True),
     Scenario("compatible-whole", "compatible", (*_DIRECT, "noop-headers", "us")),
     Scenario("renamed-whole", "renamed", (*_DIRECT, "noop-whole", "us")),
     Scenario("openai-stream-20", "openai", (*_DIRECT, "noop-headers", "us", *_PEERS), 20),
@@ -106,7 +107,7 @@ SCENARIOS: Final = (
     Scenario("qwen-1m", "qwen", (*_DIRECT, "noop-whole", "us"), size=1 << 20, connections=8),
     # Latency: one connection; and an open loop, timed from when each request was due
     Scenario(
-        "latency-openai", "openai", (*_DIRECT, "noop-headers", "noop-whole", "us", *_PEERS), connections=1, quick=True
+        "latency-openai", "openai", (*_DIRECT, "noop-headers", "noop-whole", "tuned-whole", "bare-headers", "us", *_PEERS), connections=1, quick=True
     ),
     Scenario(
         "latency-openai-stream", "openai", (*_DIRECT, "noop-headers", "noop-stream", "us", *_PEERS), 20,

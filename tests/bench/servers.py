@@ -17,6 +17,7 @@ from typing import Any
 import urllib.error
 
 from extproc.envoy_process import die_with_parent, find_envoy
+from extproc.supervisor import POLLS_ITSELF
 from tests.contract.processes import ROOT, command, environment, free_port, free_ports, until, urlopen
 
 from . import peers, traffic
@@ -137,7 +138,8 @@ class Park:
             "direct": lambda _, __: self.vendor,
             "envoy": self._plain,
             "noop": self._noop,
-            "bare": lambda phases, stack: self._noop(phases, stack, "bare"),
+            "tuned": lambda phases, stack: self._noop(phases, stack, environ=environment() | POLLS_ITSELF),
+            "bare": lambda phases, stack: self._noop(phases, stack, "bare", environ=environment() | POLLS_ITSELF),
             "us": self._us,
             "litellm": self._litellm,
             "portkey": self._portkey,
@@ -150,10 +152,12 @@ class Park:
     def _plain(self, _: str, stack: contextlib.ExitStack) -> Server:
         return self._envoy(stack, (), "upstream", plain=True)
 
-    def _noop(self, phases: str, stack: contextlib.ExitStack, *how: str) -> Server:
+    def _noop(
+        self, phases: str, stack: contextlib.ExitStack, *how: str, environ: Mapping[str, str] | None = None
+    ) -> Server:
         port, log = free_port(), self._log(f"noop-{phases}")
         program = [sys.executable, "-m", "tests.bench.noop", str(port), phases, *how]
-        popen = stack.enter_context(started(log, program))
+        popen = stack.enter_context(started(log, program, environ))
         until(lambda: "serving" in log.read_text(), "the do-nothing processor serves")
         envoy = self._envoy(stack, [port], "upstream")
         return Server(envoy.address, {**envoy.roots, "processor": popen.pid}, envoy.admin)

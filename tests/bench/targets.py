@@ -158,6 +158,7 @@ TARGETS: Final = (
     Target("chunks per CPU second, qwen native stream, each chunk alone: us ÷ do-nothing, STREAMED", "qwen-paced-100", ratio(chunks_per_cpu, "us", "noop-stream"), 0.7),
     Target("chunks/s, qwen native stream, all chunks at once: us ÷ do-nothing, STREAMED", "qwen-stream-500", ratio(chunks_s, "us", "noop-stream")),
     Target("added latency p50, one connection, openai whole: us ÷ do-nothing with four messages", "latency-openai", added(p50, "us", "noop-whole"), 0.7, most=True),
+    Target("added latency p50, one connection, openai whole: us ÷ do-nothing on our own server, same phases", "latency-openai", added(p50, "us", "bare-headers")),
     Target("added time to the first chunk p50, openai stream: us ÷ do-nothing, STREAMED", "latency-openai-stream", added(first_p50, "us", "noop-stream"), 0.7, most=True),
     Target("added CPU, 1 MB request, openai pass-through: us ÷ do-nothing that returns the body", "openai-1m", added(cpu_ms, "us", "noop-echo"), 2, most=True),
     Target("memory of an open, silent stream, KiB of the sidecar", "idle-streams", _stream_kib, 40, most=True),

@@ -65,7 +65,7 @@ CASES = {
     ),
     "what is added to plain Envoy": (
         rows("latency-openai", us=[measured(p50=1.6)], noop_whole=[measured(p50=2.0)], envoy=[measured(p50=1.0)]),
-        ("added latency p50", 0.6, 0.6, 0.6, True),
+        ("added latency p50, one connection, openai whole: us ÷ do-nothing with", 0.6, 0.6, 0.6, True),
     ),
     "at most": (
         rows("openai-1m", us=[measured(cpu=5)], noop_echo=[measured(cpu=2)], envoy=[measured(cpu=1)]),
