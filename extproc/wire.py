@@ -88,6 +88,9 @@ def encode(reply: Reply | None, phase: str) -> bytes:
         return _immediate(reply)
     if reply is None:
         reply = _GO_ON
+    changes = reply.metadata or reply.set_headers or reply.remove_headers
+    if phase == "response_body" and reply.body is not None and not changes:
+        return _piece(reply.body)
     about = reply.remove_headers, reply.request_mode, reply.response_mode, reply.reroute, reply.replaces, reply.final
     if reply.body is None and not reply.metadata:  # nothing for a vendor, so no key: all of it may be kept
         return _made(phase, tuple(reply.set_headers.items()), (), tuple(reply.told.items()), *about)
@@ -112,6 +115,13 @@ def encode(reply: Reply | None, phase: str) -> bytes:
 
 
 _GO_ON = Forward(final=True)
+
+
+def _piece(body: bytes) -> bytes:
+    """Of a stream, by far the most answers. The rest of a `Forward` is for heads."""
+    response = pb.ProcessingResponse()
+    response.response_body.response.body_mutation.body = body
+    return bytes(response.SerializeToString())
 
 
 @lru_cache(maxsize=512)
