@@ -114,6 +114,20 @@ async def test_workers_serve_and_end(workers: Workers) -> None:
         assert not set(pids) & set(children())
 
 
+@pytest.mark.parametrize("own", [None, "-event_engine_dns"])
+async def test_a_worker_s_core_polls_itself_unless_it_is_told_otherwise(
+    own: str | None, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GRPC_EXPERIMENTS", raising=False)
+    if own is not None:
+        monkeypatch.setenv("GRPC_EXPERIMENTS", own)
+    with ExitStack() as stack:
+        await start(workers, stack)
+        [pid] = children()
+        environ = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    assert f"GRPC_EXPERIMENTS={own or '-event_engine_listener'}" in environ
+
+
 async def test_a_start_that_fails_says_why_and_leaves_nothing(workers: Workers) -> None:
     with ExitStack() as stack, pytest.raises(WorkerFailed, match="must be a mapping"):
         await start(workers, stack, 2, order(content="provider: []\n"))
