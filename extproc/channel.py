@@ -105,7 +105,7 @@ class Failed(Struct, tag=True, frozen=True):
 
 
 class Pong(Struct, tag=True, frozen=True):
-    """The worker's loop turns."""
+    """The worker's loop turns, and so does the thread that answers streams."""
 
 
 Report = Serving | Active | Expecting | Oldest | Failed | Rested | Pong

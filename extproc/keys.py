@@ -129,7 +129,7 @@ class Keys:
             if state.successes < provider.failover.success_threshold:
                 return False
             del self._states[known]
-        self._on_rest(Rest(*known, 0.0))
+            self._on_rest(Rest(*known, 0.0))
         return True
 
 

@@ -9,9 +9,9 @@ that were tried.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 import threading
-import time
 from typing import Any, Final, Protocol
 
 import grpc
@@ -21,8 +21,6 @@ import structlog
 log = structlog.get_logger("extproc.streams")
 
 _NO_FLAGS: Final = 0
-_GLANCE: Final = 1.0
-"""Seconds after which the thread comes round even where nothing happens."""
 
 
 class Talk(Protocol):
@@ -61,9 +59,10 @@ class Server:
         self._server = cygrpc.Server(tuple(options), False)
         self._server.register_completion_queue(self._queue)
         self._thread = threading.Thread(target=self._turn, name="streams", daemon=True)
-        self._turned = time.monotonic()
         self._due = 0
         """How much there is that the core will still report: open streams, the next stream, the end."""
+        self._rounds = self._seen = 0
+        self._busy = False
 
     def listen(self, address: str, credentials: "grpc.ServerCredentials | None" = None) -> int:
         """The port of an address. Raises `RuntimeError` if it cannot be had."""
@@ -84,41 +83,55 @@ class Server:
         if self._thread.is_alive():
             self._server.cancel_all_calls()
             await asyncio.to_thread(self._thread.join)
-        self._server.destroy()
+        if not self._due:  # else the thread died, and nobody would see the core's end
+            self._server.destroy()
 
     def turns(self) -> bool:
-        """Whether the thread has come round lately: it is neither gone nor held up."""
-        return time.monotonic() - self._turned < 3 * _GLANCE
+        """Whether the thread waits for something to do, or has done something since this was last asked."""
+        seen, self._seen = self._seen, self._rounds
+        return self._thread.is_alive() and (not self._busy or seen != self._seen)
 
     def _turn(self) -> None:
         self._due = 1  # the end, some day
         self._expect()
         while self._due:
-            self._turned = time.monotonic()
-            event = self._queue.poll(time.time() + _GLANCE)
-            if event.tag is None:  # nothing happened
-                continue
+            event = self._queue.poll()
+            self._busy = True
             try:
                 event.tag(event)
             except Exception:
                 log.exception("a stream failed unexpectedly")
             event = None  # the last reference to a stream that is over, which nobody may hold while we wait
+            self._busy = False
+            self._rounds += 1
 
     def _expect(self) -> None:
-        self._due += 1
-        self._server.request_call(self._queue, self._queue, self._begun)
+        with suppress(ValueError):  # we are to stop
+            self._server.request_call(self._queue, self._queue, self._begun)
+            self._due += 1
 
     def _begun(self, event: Any) -> None:
         self._due -= 1
         if not event.success:  # we are to stop
             return
         self._expect()
-        method = self._methods.get(event.call_details.method, _UNKNOWN)
-        _Stream(event.call, method.begin(), self._reported, unary=method.unary)
+        if (method := self._methods.get(event.call_details.method)) is None:
+            unknown = _status(cygrpc.StatusCode.unimplemented, "there is no such method here")
+            event.call.start_server_batch((_head(), unknown), self._reported)
+        else:
+            _Stream(event.call, method.begin(), self._reported, unary=method.unary)
         self._due += 1
 
     def _reported(self, _: Any) -> None:
         self._due -= 1
+
+
+def _head() -> Any:
+    return cygrpc.SendInitialMetadataOperation((), _NO_FLAGS)
+
+
+def _status(code: int, details: str) -> Any:
+    return cygrpc.SendStatusFromServerOperation((), code, details.encode(errors="replace"), _NO_FLAGS)
 
 
 class _Stream:
@@ -131,7 +144,7 @@ class _Stream:
         self._talk = talk
         self._over = over
         self._unary = unary
-        self._head: tuple[Any, ...] = (cygrpc.SendInitialMetadataOperation((), _NO_FLAGS),)
+        self._head: tuple[Any, ...] = (_head(),)
         call.start_server_batch((cygrpc.ReceiveMessageOperation(_NO_FLAGS),), self._received)
 
     def _received(self, event: Any) -> None:
@@ -155,19 +168,5 @@ class _Stream:
             self._call.start_server_batch(operations, self._received)
 
     def _end(self, code: int, details: str = "", *last: Any) -> None:
-        status = cygrpc.SendStatusFromServerOperation((), code, details.encode(), _NO_FLAGS)
-        self._call.start_server_batch((*self._head, *last, status), self._over)
+        self._call.start_server_batch((*self._head, *last, _status(code, details)), self._over)
         self._talk.end()
-
-
-class _Unknown:
-    """A method that is not served."""
-
-    def answer(self, message: bytes) -> bytes:
-        raise Refused(grpc.StatusCode.UNIMPLEMENTED, "there is no such method here")
-
-    def end(self) -> None:
-        pass
-
-
-_UNKNOWN = Method(_Unknown)

@@ -41,7 +41,7 @@ POLLS_ITSELF = {"GRPC_EXPERIMENTS": "-event_engine_listener"}
 core's own does and wakes it, which takes longer than our answer (docs/performance.md; grpcio 1.85)."""
 PING_SECONDS = 5.0
 SILENT_PINGS = 6
-"""A worker whose loop does not turn is killed after so many unanswered pings."""
+"""A worker that answers neither us nor Envoy is killed after so many unanswered pings."""
 LEAST_AGE = 30.0
 """No worker is recycled before, whatever it holds: a limit below what one needs must not become a loop."""
 
@@ -147,7 +147,6 @@ class _Worker:
     async def _listen(self) -> None:
         assert self.process.stdout is not None
         while (report := await channel.report(self.process.stdout)) is not None:
-            self._unanswered = 0
             match report:
                 case channel.Serving(port):
                     self.port = port
@@ -161,6 +160,8 @@ class _Worker:
                     self.failure = reason
                 case channel.Rested():
                     self._on_rest(self, report)
+                case channel.Pong():
+                    self._unanswered = 0
             await self._tell()
         await self.process.wait()
         await self._tell()

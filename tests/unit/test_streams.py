@@ -31,7 +31,7 @@ class Echo:
             case b"refuse":
                 raise Refused(grpc.StatusCode.NOT_FOUND, "not here")
             case b"sleep":
-                time.sleep(4)
+                time.sleep(0.5)
         return b"<" + message + b">"
 
     def end(self) -> None:
@@ -121,21 +121,21 @@ async def test_messages_that_come_before_an_answer_wait_in_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "message", "code", "details"),
+    ("path", "messages", "code", "details"),
     [
-        (PATH, b"raise", grpc.StatusCode.INTERNAL, "the stream failed unexpectedly"),
-        (PATH, b"refuse", grpc.StatusCode.NOT_FOUND, "not here"),
-        ("/a.Service/Once", b"raise", grpc.StatusCode.INTERNAL, "the stream failed unexpectedly"),
-        ("/a.Service/Other", b"", grpc.StatusCode.UNIMPLEMENTED, "there is no such method here"),
+        (PATH, [b"raise"], grpc.StatusCode.INTERNAL, "the stream failed unexpectedly"),
+        (PATH, [b"refuse"], grpc.StatusCode.NOT_FOUND, "not here"),
+        ("/a.Service/Once", [b"raise"], grpc.StatusCode.INTERNAL, "the stream failed unexpectedly"),
+        ("/a.Service/Other", [], grpc.StatusCode.UNIMPLEMENTED, "there is no such method here"),
     ],
 )
 async def test_what_goes_wrong_ends_the_stream_with_an_error(
-    path: str, message: bytes, code: grpc.StatusCode, details: str
+    path: str, messages: list[bytes], code: grpc.StatusCode, details: str
 ) -> None:
     async with serving() as (_, channel):
 
         def talk() -> None:
-            call = channel.stream_stream(path)(iter([message]))
+            call = channel.stream_stream(path)(iter(messages))
             with pytest.raises(grpc.RpcError):
                 list(call)
             assert (call.code(), call.details()) == (code, details)
@@ -208,6 +208,15 @@ async def test_a_stream_that_outlives_the_grace_ends_with_an_error() -> None:
     assert ENDED == [1]
 
 
+async def test_a_stream_that_waits_behind_a_busy_one_at_the_stop_is_served() -> None:
+    async with serving(stopped=False) as (server, channel):
+        calls = [channel.stream_stream(PATH)(iter([b"sleep"])) for _ in range(2)]
+        await asyncio.sleep(0.2)
+        await asyncio.wait_for(server.stop(30), 5)
+        assert [await told(lambda call=call: list(call)) for call in calls] == [[b"<sleep>"], [b"<sleep>"]]
+    assert ENDED == [1, 1]
+
+
 async def test_it_is_seen_that_the_thread_is_held_up() -> None:
     async with serving() as (server, channel):
         assert server.turns()
@@ -215,6 +224,7 @@ async def test_it_is_seen_that_the_thread_is_held_up() -> None:
         await told(lambda: until(lambda: not server.turns()))
         assert await told(lambda: next(call)) == b"<sleep>"
         await told(lambda: until(server.turns))
+        assert server.turns(), "nothing has happened since, for there is nothing to do"
 
 
 async def test_an_address_that_cannot_be_had_is_an_error() -> None:

@@ -53,6 +53,10 @@ def children() -> list[int]:
     return [int(pid) for pid in pids if b"extproc.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
+def environment_of(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/environ").read_text().split("\0")
+
+
 def connects(place: Place) -> bool:
     assert isinstance(place, Address)
     with socket.socket() as probe:
@@ -123,8 +127,7 @@ async def test_a_worker_s_core_polls_itself_unless_it_is_told_otherwise(
         monkeypatch.setenv("GRPC_EXPERIMENTS", own)
     with ExitStack() as stack:
         await start(workers, stack)
-        [pid] = children()
-        environ = Path(f"/proc/{pid}/environ").read_text().split("\0")
+        environ = environment_of(*children())
     assert f"GRPC_EXPERIMENTS={own or '-event_engine_listener'}" in environ
 
 
