@@ -378,3 +378,25 @@ def test_without_the_sidecar_nothing_goes_out(plane: str, tmp_path: Path) -> Non
     assert asked.status_code in (500, 503, 504)
     assert web.text == "others"
     assert [path for path, _ in seen] == ["/web/"]
+
+
+def test_a_route_that_leads_to_several_vendors_later_reaches_none(tmp_path: Path) -> None:
+    """`extproc attach` refuses such a configuration; this one was changed after it was attached."""
+    changed = YAML(typ="safe", pure=True).load(config_of("envoy"))
+    other = {"name": "other", "match": {"ingress": ["qwen"], "models": ["x"]}, "provider": "openai"}
+    changed["routes"].insert(0, other)
+    config, port = tmp_path / "changed.yaml", processes.free_port()
+    config.write_text(json.dumps(changed))
+    listen = ("--listen", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0", "--workers", "1")
+    with (
+        others() as (vendors, seen),
+        processes.command(tmp_path / "sidecar", "serve", "--config", str(config), *listen) as sidecar,
+        httpx.Client(trust_env=False, timeout=30) as http,
+    ):
+        until(lambda: "serving" in sidecar.errors, "the sidecar serves")
+        attached = bootstrap(tmp_path, "envoy", f"127.0.0.1:{port}", vendors, vendors)
+        with running(tmp_path, find_envoy(), attached) as (_, listens):
+            url = f"http://127.0.0.1:{listens}/qwen/v1/chat/completions"
+            refused = [http.post(url, json={"model": model, "messages": user("x")}) for model in ("x", "qwen-max")]
+    assert [(r.status_code, r.json()["error"]["code"]) for r in refused] == [(500, "several_vendors")] * 2
+    assert seen == []
