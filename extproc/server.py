@@ -29,6 +29,20 @@ log = structlog.get_logger("extproc")
 _OVERHEAD = 1 << 20
 """Bytes that a message may have beside a body of the longest kind: headers and framing."""
 
+OPTIONS = (
+    # `maxBodyBytes` may change while we live; Envoy's buffers follow it, and are the real limit.
+    ("grpc.max_receive_message_length", envoy_buffer(MOST_BODY_BYTES) + _OVERHEAD),
+    ("grpc.max_send_message_length", -1),
+    # `maxConcurrentRequests` refuses, and in our words. The core would, from a thousand on, reset some of the streams
+    # that come in one moment (measured: 1,437 of 4,000).
+    ("grpc.server.max_pending_requests", 100_000),
+    ("grpc.server.max_pending_requests_hard_limit", 200_000),
+    ("grpc.so_reuseport", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+"""gRPC's."""
+
 
 class Processor:
     """Answers ext_proc streams. `snapshot`: gives the configuration that a new exchange works under."""
@@ -145,14 +159,7 @@ async def serving(
             f"/{service}/{method}": streams.Method(Processor(snapshot).begin),
             "/grpc.health.v1.Health/Check": streams.Method(lambda: served, unary=True),
         },
-        [
-            # `maxBodyBytes` may change while we live; Envoy's buffers follow it, and are the real limit.
-            ("grpc.max_receive_message_length", envoy_buffer(MOST_BODY_BYTES) + _OVERHEAD),
-            ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", 1),
-            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-            ("grpc.keepalive_permit_without_calls", 1),
-        ],
+        OPTIONS,
     )
     port = bind(server, address, tls=tls, socket_mode=socket_mode)
     server.start()

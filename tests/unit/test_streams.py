@@ -12,6 +12,7 @@ import weakref
 import grpc
 import pytest
 
+from extproc.server import OPTIONS
 from extproc.streams import Method, Refused, Server
 
 PATH = "/a.Service/Talk"
@@ -215,6 +216,23 @@ async def test_a_stream_that_waits_behind_a_busy_one_at_the_stop_is_served() -> 
         await asyncio.wait_for(server.stop(30), 5)
         assert [await told(lambda call=call: list(call)) for call in calls] == [[b"<sleep>"], [b"<sleep>"]]
     assert ENDED == [1, 1]
+
+
+async def test_no_stream_is_lost_of_thousands_that_come_while_one_is_busy() -> None:
+    server = Server({PATH: Method(Echo)}, OPTIONS)
+    address = f"127.0.0.1:{server.listen('127.0.0.1:0')}"
+    server.start()
+
+    async def answers(channel: Any, message: bytes) -> list[bytes]:
+        return [answer async for answer in channel.stream_stream(PATH)(iter([message]))]
+
+    async with grpc.aio.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        busy = asyncio.create_task(answers(channel, b"sleep"))
+        await asyncio.sleep(0.1)
+        many = await asyncio.gather(*(answers(channel, b"m") for _ in range(4000)))
+        assert await busy == [b"<sleep>"]
+    await server.stop(0)
+    assert many == [[b"<m>"]] * 4000
 
 
 async def test_it_is_seen_that_the_thread_is_held_up() -> None:
