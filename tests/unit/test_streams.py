@@ -235,6 +235,30 @@ async def test_no_stream_is_lost_of_thousands_that_come_while_one_is_busy() -> N
     assert many == [[b"<m>"]] * 4000
 
 
+@pytest.mark.parametrize(
+    ("message", "more", "code"),
+    [
+        (b"x" * 5000, {}, grpc.StatusCode.RESOURCE_EXHAUSTED),
+        (b"sleep", {"timeout": 0.2}, grpc.StatusCode.DEADLINE_EXCEEDED),
+    ],
+    ids=["too long", "too late"],
+)
+async def test_what_the_core_breaks_off_does_not_end_cleanly(
+    message: bytes, more: dict[str, float], code: grpc.StatusCode
+) -> None:
+    """A clean end would have Envoy let everything through."""
+    server = Server({PATH: Method(Echo)}, [("grpc.max_receive_message_length", 4000)])
+    port = server.listen("127.0.0.1:0")
+    server.start()
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
+        call = channel.stream_stream(PATH)(iter(Said(b"m", message)), **more)
+        with pytest.raises(grpc.RpcError):
+            await told(lambda: list(call))
+        assert call.code() == code
+    await server.stop(0)
+    assert ENDED == [1]
+
+
 async def test_it_is_seen_that_the_thread_is_held_up() -> None:
     async with serving() as (server, channel):
         assert server.turns()
