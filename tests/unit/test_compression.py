@@ -55,6 +55,12 @@ def test_a_small_body_cannot_become_a_large_one() -> None:
     assert max(map(len, Decompressor("gzip").feed(bomb))) <= 1 << 20
 
 
+def test_a_body_that_is_not_compressed_has_the_limit_too() -> None:
+    assert decode("", b"12345", 5) == b"12345"
+    with pytest.raises(Undecodable):
+        decode("", b"123456", 5)
+
+
 def test_a_body_of_exactly_the_limit_is_taken() -> None:
     body = b"x" * 1000
     assert decode("gzip", gzip.compress(body), 1000) == body
