@@ -56,6 +56,7 @@ $(BENCH): $(INSTALLED)
 check: install ## format, lint, types, fresh stubs and bootstrap
 	@$(BIN)/ruff format --check
 	@$(BIN)/ruff check
+	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/mypy
 	@$(BIN)/python tools/stubs.py --check
 	@$(BIN)/python tools/bootstrap.py --check

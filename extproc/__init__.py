@@ -1,27 +1,23 @@
 """ai-proxy for Envoy: an ext_proc sidecar that lets any OpenAI client use any model vendor.
 
 Envoy stays the data plane (sockets, TLS, pools, timeouts, limits). For every HTTP exchange it opens one gRPC stream
-to this package, which decides provider, key and model and translates bodies and stream chunks. In flow order:
+to this package, which decides provider, key and model and translates bodies and stream chunks.
 
-    streams     I/O   gRPC streams: a message in, an answer out
-    server      I/O   one stream per exchange, its clock, its log line
-    wire        pure  protobuf ⇄ events and replies; the only file that touches messages
-    exchange    pure  typed state (`states`) + event → reply; `answers` is its second half
-    clients     pure  who may come in, and what for
-    routing     pure  request → route, model
-    providers/  pure  one vendor per file: configuration, paths, translator
-    sse         pure  bytes → events → bytes, incremental
-    bystander   pure  counts the tokens of an answer that goes past unchanged
-    outgoing    pure  which headers leave, in either direction
-    account     I/O   the log line
+Folders are floors; each imports only what stands below it (`make check` holds that). From the top down:
 
-Around it: `frozen` (data that is made often), `config`, `blocks`, `patterns` (what a configuration means), `load`,
-`placeholders`, `files`, `yamlfile`, `higress`, `environment` (where it comes from), `imports`, `naming` (a Higress
-file in our words), `wording`, `advice`, `masking` (what is said of it),
-`bootstrap/`, `envoy_process`, `xds`, `placement`, `agreed` (Envoy's side), `keys` (which key is used next),
-`kept_keys`, `health`, `shared_keys` (what happens to keys beside the exchanges), `run`, `sidecar`, `supervisor`,
-`places`, `worker`, `channel`, `listening`, `live`, `watch`, `contexts`, `admin`, `logs` (the processes) and `simulate`
-(stand-in vendors, which share no code with the rest).
+    cli         commands and options
+    supervisor  the processes: start, watch, change, replace, admin
+    worker      the gRPC server of one process, the wire, the log line
+    envoy       Envoy's side: bootstrap, resources, process
+    exchange    the pure core: typed state + event → reply
+    keys        which key is used next, and what happens to keys beside
+    imports     another gateway's file in our words
+    config      a file or the environment → frozen models
+    providers   one vendor per file: configuration, paths, translator
+    terms       the vocabulary: call, events, errors, names shared with Envoy
+    text        JSON, SSE, compression, patterns
+
+Beside them stands `simulate`: stand-in vendors, which share no code with the rest.
 """
 
 from importlib.metadata import version

@@ -3,7 +3,7 @@
 from pathlib import Path
 import sys
 
-from extproc.bootstrap import sample
+from extproc.envoy.bootstrap import sample
 
 TARGET = Path(__file__).parent.parent / "envoy" / "envoy.yaml"
 

@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 from pydantic import AfterValidator
 
-from extproc.blocks import Filled
-from extproc.call import Call
-from extproc.errors import InvalidParameter, MissingParameter, UnsupportedApi
 from extproc.providers.base import Provider, with_query
+from extproc.providers.blocks import Filled
 from extproc.providers.urls import BaseUrl, merge_query, parse_base_url
+from extproc.terms.call import Call
+from extproc.terms.errors import InvalidParameter, MissingParameter, UnsupportedApi
 
 _DEPLOYMENT = re.compile(r".*/openai/deployments/[^/]+")
 _NOT_PER_MODEL = frozenset(

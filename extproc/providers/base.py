@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 
-from extproc import jsontext, sse
-from extproc.blocks import (
+from extproc.providers import messages
+from extproc.providers.blocks import (
     ID,
     Block,
     CircuitBreakers,
@@ -29,14 +29,14 @@ from extproc.blocks import (
     Tls,
     Tokens,
 )
-from extproc.call import CHAT, RESPONSES, Call, Target
-from extproc.errors import UnsupportedApi, UpstreamError
-from extproc.frozen import Frozen
-from extproc.jsontext import NULL, Fields, NotJson
-from extproc.patterns import ModelMapping
-from extproc.providers import messages
 from extproc.providers.passthrough import PassThrough
 from extproc.providers.translator import Translator
+from extproc.terms.call import CHAT, RESPONSES, Call, Target
+from extproc.terms.errors import UnsupportedApi, UpstreamError
+from extproc.terms.frozen import Frozen
+from extproc.text import jsontext, sse
+from extproc.text.jsontext import NULL, Fields, NotJson
+from extproc.text.patterns import ModelMapping
 
 __all__ = ["ContextSource", "Provider", "Upstream", "UpstreamRequest", "vendor_error", "with_query"]
 

@@ -13,12 +13,12 @@ from typing import Any
 
 from msgspec import Raw
 
-from extproc import jsontext, sse
-from extproc.call import Call, Usage
-from extproc.errors import BadUpstreamResponse, InvalidParameter, MissingParameter, UpstreamError, type_of
-from extproc.jsontext import NULL, Fields, NotJson
 from extproc.providers.base import vendor_error
 from extproc.providers.translator import Translator
+from extproc.terms.call import Call, Usage
+from extproc.terms.errors import BadUpstreamResponse, InvalidParameter, MissingParameter, UpstreamError, type_of
+from extproc.text import jsontext, sse
+from extproc.text.jsontext import NULL, Fields, NotJson
 
 # Requests
 

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from extproc import jsontext, sse
-from extproc.call import Call
-from extproc.errors import BadUpstreamResponse, StreamTruncated
-from extproc.jsontext import NotJson
 from extproc.providers import dashscope
 from extproc.providers.dashscope_frames import Choice, Reader, Tool, read_choices
 from extproc.providers.translator import Translator
+from extproc.terms.call import Call
+from extproc.terms.errors import BadUpstreamResponse, StreamTruncated
+from extproc.text import jsontext, sse
+from extproc.text.jsontext import NotJson
 
 Mode = Literal["passthrough", "ignore", "concat"]
 

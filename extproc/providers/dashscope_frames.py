@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from extproc import jsontext
-from extproc.errors import BadUpstreamResponse
+from extproc.terms.errors import BadUpstreamResponse
+from extproc.text import jsontext
 
 
 class Tool(Struct):

@@ -8,10 +8,10 @@ from typing import Any
 
 from msgspec import Raw
 
-from extproc import jsontext
-from extproc.blocks import CustomSetting
-from extproc.errors import InvalidParameter, MissingParameter
-from extproc.jsontext import NULL, Fields, NotJson
+from extproc.providers.blocks import CustomSetting
+from extproc.terms.errors import InvalidParameter, MissingParameter
+from extproc.text import jsontext
+from extproc.text.jsontext import NULL, Fields, NotJson
 
 _SYSTEM = ("system", "developer")
 

@@ -5,15 +5,15 @@ from urllib.parse import quote
 
 from pydantic import Field, model_validator
 
-from extproc import jsontext
-from extproc.blocks import Patterns
-from extproc.call import CHAT, Call, first_segment
-from extproc.errors import UnsupportedApi
-from extproc.jsontext import NULL, Fields, NotJson
-from extproc.patterns import NamePatterns
 from extproc.providers.base import ContextSource, Provider, with_query
+from extproc.providers.blocks import Patterns
 from extproc.providers.passthrough import PassThrough
 from extproc.providers.translator import Translator
+from extproc.terms.call import CHAT, Call, first_segment
+from extproc.terms.errors import UnsupportedApi
+from extproc.text import jsontext
+from extproc.text.jsontext import NULL, Fields, NotJson
+from extproc.text.patterns import NamePatterns
 
 _ROOTS = frozenset({"chat", "models", "files", "embeddings"})
 

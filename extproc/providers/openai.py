@@ -6,13 +6,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator
 
-from extproc import jsontext
-from extproc.blocks import Filled
-from extproc.call import CHAT, ROOTS, Call, first_segment
-from extproc.errors import UnsupportedApi
-from extproc.jsontext import Fields
 from extproc.providers.base import Provider, with_query
+from extproc.providers.blocks import Filled
 from extproc.providers.urls import BaseUrl, merge_query, parse_base_url
+from extproc.terms.call import CHAT, ROOTS, Call, first_segment
+from extproc.terms.errors import UnsupportedApi
+from extproc.text import jsontext
+from extproc.text.jsontext import Fields
 
 
 def _base_url(text: str) -> str:

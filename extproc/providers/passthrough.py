@@ -6,11 +6,11 @@ A stream that may be changed is put right at its end too: the last event gets th
 
 from collections.abc import Callable, Iterable
 
-from extproc import jsontext, sse
-from extproc.call import CHAT, COMPLETIONS, JSON_APIS, RESPONSES, Call
-from extproc.errors import BadUpstreamResponse, StreamTruncated, UpstreamError
-from extproc.jsontext import Fields, NotJson
 from extproc.providers.translator import Translator
+from extproc.terms.call import CHAT, COMPLETIONS, JSON_APIS, RESPONSES, Call
+from extproc.terms.errors import BadUpstreamResponse, StreamTruncated, UpstreamError
+from extproc.text import jsontext, sse
+from extproc.text.jsontext import Fields, NotJson
 
 _ESCAPE = ord("\\")
 

@@ -5,17 +5,17 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import field_validator, model_validator
 
-from extproc import jsontext, sse
-from extproc.blocks import Patterns, is_plain
-from extproc.call import CHAT, EMBEDDINGS, Call, Target
-from extproc.errors import UnsupportedApi, UpstreamError
-from extproc.frozen import replace
-from extproc.jsontext import Fields
-from extproc.patterns import NamePatterns
 from extproc.providers import dashscope, messages
 from extproc.providers.base import Provider, UpstreamRequest, with_query
+from extproc.providers.blocks import Patterns, is_plain
 from extproc.providers.dashscope_chat import Chat
 from extproc.providers.translator import Translator
+from extproc.terms.call import CHAT, EMBEDDINGS, Call, Target
+from extproc.terms.errors import UnsupportedApi, UpstreamError
+from extproc.terms.frozen import replace
+from extproc.text import jsontext, sse
+from extproc.text.jsontext import Fields
+from extproc.text.patterns import NamePatterns
 
 _SERVICES = "/api/v1/services/"
 _TEXT = f"{_SERVICES}aigc/text-generation/generation"

@@ -4,9 +4,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from extproc import jsontext, sse
-from extproc.call import NOT_COUNTED, Usage
-from extproc.errors import BadUpstreamResponse
+from extproc.terms.call import NOT_COUNTED, Usage
+from extproc.terms.errors import BadUpstreamResponse
+from extproc.text import jsontext, sse
 
 
 class Translator(ABC):

@@ -6,8 +6,8 @@ Rule: grammar only; what a form means is said by the vendor that accepts it.
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from extproc.blocks import http_parts, is_plain
-from extproc.call import Target
+from extproc.providers.blocks import http_parts, is_plain
+from extproc.terms.call import Target
 
 _ENDPOINTS = (
     "chat/completions",

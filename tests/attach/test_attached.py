@@ -21,7 +21,7 @@ import openai
 import pytest
 from ruamel.yaml import YAML
 
-from extproc.envoy_process import find_envoy
+from extproc.envoy.process import find_envoy
 from tests.attach import gateways, online
 from tests.contract import processes
 from tests.contract.processes import Process, until

@@ -14,7 +14,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 import pytest
 
-from extproc.envoy_process import validate_text
+from extproc.envoy.process import validate_text
 from tests.attach import gateways, online
 from tests.attach.test_attached import PLANES, config_of, printed
 
@@ -123,7 +123,7 @@ def test_envoy_takes_what_is_in_deploy(plane: str, tmp_path: Path) -> None:
 
 def test_where_an_attachment_differs_from_our_own_gateway() -> None:
     """The filter is that of our own listener placement but for the three lines that make it somebody else's."""
-    from extproc.bootstrap import Options, bootstrap, example_config
+    from extproc.envoy.bootstrap import Options, bootstrap, example_config
 
     own = json.loads(bootstrap(example_config(), Options(placement="listener")))
     [ours] = [f for f in gateways.manager(own)["http_filters"] if "ext_proc" in f["name"]]

@@ -19,7 +19,7 @@ from typing import Any
 
 import grpc
 
-from extproc import envoy_process
+from extproc.envoy import process as envoy_process
 from tests.contract.processes import ROOT
 
 from . import measure, peers, plots, profiles, report, targets

@@ -2,7 +2,7 @@
 our own server (`bare`). `python -m tests.bench.noop PORT PHASES [bare]`.
 
 Rule: no handicap. Raw bytes in, answers serialised beforehand out, the phase read off the first byte (a message begins
-with the field that says its kind); uvloop, which grpc.aio gains by; server options as in `extproc/server.py`.
+with the field that says its kind); uvloop, which grpc.aio gains by; server options as in `extproc/worker/server.py`.
 
 PHASES: which messages Envoy is asked for, beside the request's head and body: `headers` (the answer's head), `whole`
 (and its body, BUFFERED), `stream` (and its body, STREAMED), `two` (nothing more), `echo` (like `headers`, and the
@@ -16,9 +16,9 @@ from typing import Any, Final, NamedTuple
 
 import grpc
 
-from extproc import streams, wire
 from extproc._pb import extproc_pb2 as pb
-from extproc.loop import on_loop
+from extproc.worker import streams, wire
+from extproc.worker.loop import on_loop
 
 _SEND, _SKIP = pb.ProcessingMode.SEND, pb.ProcessingMode.SKIP
 _BODY_MODES: Final = {"whole": pb.ProcessingMode.BUFFERED, "stream": pb.ProcessingMode.STREAMED}

@@ -8,7 +8,7 @@ from pathlib import Path
 import platform
 from typing import Any
 
-from extproc import envoy_process
+from extproc.envoy import process as envoy_process
 from tests.contract import stores
 from tests.contract.processes import ROOT
 

@@ -15,7 +15,7 @@ import time
 from typing import Any
 import urllib.request
 
-from extproc.envoy_process import find_envoy
+from extproc.envoy.process import find_envoy
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 40.0

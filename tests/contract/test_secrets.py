@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from extproc.describe import describe
-from extproc.load import ConfigError, load
+from extproc.config.describe import describe
+from extproc.config.load import ConfigError, load
 
 from . import processes
 from .processes import Process, until

@@ -14,10 +14,10 @@ import pytest
 import redis
 import structlog
 
-from extproc import shared_keys
-from extproc.config import Config
-from extproc.kept_keys import keys_kept
-from extproc.keys import Keys, Rest, fingerprint
+from extproc.config.config import Config
+from extproc.keys import shared as shared_keys
+from extproc.keys.choice import Keys, Rest, fingerprint
+from extproc.keys.kept import keys_kept
 
 from . import processes
 from .raw import ask, chat
@@ -36,7 +36,7 @@ def server(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_keys, "_PAUSE", 0.05)
-    monkeypatch.setattr("extproc.kept_keys._GLANCE", 0.05)
+    monkeypatch.setattr("extproc.keys.kept._GLANCE", 0.05)
 
 
 def config(url: str | None, **more: Any) -> Config:

@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 import httpx
 import pytest
 
-from extproc import health
+from extproc.keys import health
 from extproc.providers import Qwen
 from extproc.simulate import Options, serve
 

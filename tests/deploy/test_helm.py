@@ -13,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from extproc import __version__
-from extproc.agreed import LAME_SECONDS
+from extproc.terms.agreed import LAME_SECONDS
 from tools import manifests
 
 from .chart import CHART, COMBINATIONS, ROOT, Manifests, fields, mounted, program, render, service_monitor, template

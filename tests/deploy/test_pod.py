@@ -20,7 +20,7 @@ from contract.raw import Connection, ask, chat, head
 from contract.test_tls import Authority
 import pytest
 
-from extproc.envoy_process import find_envoy
+from extproc.envoy.process import find_envoy
 
 from .chart import Manifests, mounted, render
 

@@ -15,15 +15,15 @@ from pydantic import BaseModel
 import pytest
 from ruamel.yaml import YAML
 
-from extproc.__main__ import cli
-from extproc.blocks import Block
-from extproc.config import Config
-from extproc.describe import schema
-from extproc.events import Answer, Forward, RequestBody, RequestHeaders
-from extproc.exchange import Exchange, Moment, Snapshot
-from extproc.load import load
-from extproc.patterns import NamePatterns
+from extproc.cli.commands import cli
+from extproc.config.config import Config
+from extproc.config.describe import schema
+from extproc.config.load import load
+from extproc.exchange.exchange import Exchange, Moment, Snapshot
 from extproc.providers import AnyProvider, Provider
+from extproc.providers.blocks import Block
+from extproc.terms.events import Answer, Forward, RequestBody, RequestHeaders
+from extproc.text.patterns import NamePatterns
 
 ROOT = Path(__file__).parents[2]
 READMES = ("README.md", "README.zh.md")
@@ -147,7 +147,7 @@ def test_defaults_are_the_codes(name: str) -> None:
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_keys_in_prose_exist(name: str) -> None:
     """A word in camelCase between backticks is a key of ours, of Higress, or stands in deploy/."""
-    from extproc import higress
+    from extproc.config import higress
 
     ours = {key for block in BLOCKS.values() for key in keys(block)}
     theirs = higress.UNSUPPORTED_KEYS | {
@@ -298,8 +298,8 @@ def test_files_named_between_backticks_exist(name: str) -> None:
 
 @pytest.mark.parametrize("name", TROUBLESHOOTING)
 def test_every_error_is_in_the_table_with_status_and_words(name: str) -> None:
-    from extproc import errors
-    from extproc.bootstrap import replies
+    from extproc.envoy import replies
+    from extproc.terms import errors
 
     ours = {(c.code, str(c.status)) for c in vars(errors).values() if isinstance(c, type) and getattr(c, "code", None)}
     envoys = {(code, str(status)) for status, (code, _) in replies.OWN_REPLIES.items()}
@@ -317,7 +317,7 @@ def test_every_error_is_in_the_table_with_status_and_words(name: str) -> None:
 
 @pytest.mark.parametrize("name", READMES)
 def test_every_field_of_the_log_line_is_in_the_table(name: str) -> None:
-    fields = set(re.findall(r'"(\w+)":', text("extproc/account.py")))
+    fields = set(re.findall(r'"(\w+)":', text("extproc/worker/account.py")))
     assert {"method", "error", "duration_ms", "request_id"} <= fields
     table = " ".join(row.split(" | ")[0] for row in re.findall(r"^\|.*$", text(name), re.M))
     for field in sorted(fields):

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from extproc.bootstrap import Options, bootstrap
-from extproc.config import Config
+from extproc.config.config import Config
+from extproc.envoy.bootstrap import Options, bootstrap
 from tests.contract.processes import free_port
 from tests.envoy.scripted import (
     MAX_BODY,
@@ -55,8 +55,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         placement="listener",
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("extproc.agreed._LEAST_BUFFER", 0)  # so that a body too large for Envoy is a small one
-        patch.setattr("extproc.agreed._MARGIN", 64 << 10)
+        patch.setattr("extproc.terms.agreed._LEAST_BUFFER", 0)  # so that a body too large for Envoy is a small one
+        patch.setattr("extproc.terms.agreed._MARGIN", 64 << 10)
         text = bootstrap(config, options)
     with serving(text, directory) as envoy:
         yield Gateway(sidecar, vendor, secure, envoy.listener_port, log)

@@ -28,7 +28,7 @@ from envoy_data_plane.envoy.service.ext_proc import v3 as service
 from envoy_data_plane.envoy.type import v3 as envoy_type
 import grpc
 
-from extproc.envoy_process import EnvoyProcess
+from extproc.envoy.process import EnvoyProcess
 
 MAX_BODY = 100_000
 Mode = ext_proc.ProcessingModeBodySendMode

@@ -12,8 +12,8 @@ import threading
 from envoy_data_plane.envoy.service.ext_proc import v3 as service
 import pytest
 
-from extproc.bootstrap import Options, bootstrap
-from extproc.config import Config
+from extproc.config.config import Config
+from extproc.envoy.bootstrap import Options, bootstrap
 from tests.contract.processes import free_port
 from tests.envoy.scripted import (
     JSON,

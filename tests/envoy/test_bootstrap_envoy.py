@@ -17,11 +17,11 @@ from envoy_data_plane.envoy.service.ext_proc import v3 as service
 from envoy_data_plane.google import protobuf
 import pytest
 
-from extproc.bootstrap import Options, bootstrap
-from extproc.config import Config
-from extproc.envoy_process import EnvoyError, EnvoyProcess, validate
-from extproc.placement import Placement
-from extproc.places import Address, reserved_address
+from extproc.config.config import Config
+from extproc.envoy.bootstrap import Options, bootstrap
+from extproc.envoy.placement import Placement
+from extproc.envoy.process import EnvoyError, EnvoyProcess, validate
+from extproc.worker.places import Address, reserved_address
 from tests.envoy.scripted import (
     JSON,
     OK,

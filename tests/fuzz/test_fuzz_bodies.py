@@ -10,8 +10,17 @@ from hypothesis import strategies as st
 import msgspec
 import pytest
 
-from extproc.events import Answer, BodyMode, Forward, Reply, RequestBody, RequestHeaders, ResponseBody, ResponseHeaders
-from extproc.exchange import Exchange
+from extproc.exchange.exchange import Exchange
+from extproc.terms.events import (
+    Answer,
+    BodyMode,
+    Forward,
+    Reply,
+    RequestBody,
+    RequestHeaders,
+    ResponseBody,
+    ResponseHeaders,
+)
 from tests.unit.player import Play, config_of, cut, exchange_of
 from tests.unit.sse_reference import parse
 from tests.unit.vectors import Vector, answer_bytes, ask, dump

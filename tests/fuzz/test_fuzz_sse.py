@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.sse import Decoder, Event, EventTooLong, encode
+from extproc.text.sse import Decoder, Event, EventTooLong, encode
 from tests.unit.player import cut
 from tests.unit.sse_reference import parse
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 import pytest
 import structlog
 
-from extproc import wire
 from extproc._pb import extproc_pb2 as pb
-from extproc.config import Config
-from extproc.exchange import Snapshot
-from extproc.server import Processor
+from extproc.config.config import Config
+from extproc.exchange.exchange import Snapshot
+from extproc.worker import wire
+from extproc.worker.server import Processor
 from tests.unit.player import config_of
 from tests.unit.vectors import answer_bytes, dump
 

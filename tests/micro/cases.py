@@ -13,16 +13,18 @@ import json
 import os
 from typing import Any
 
-from extproc import jsontext, logs, routing, sse, wire
 from extproc._pb import extproc_pb2 as pb
-from extproc.agreed import CLIENT_ATTRIBUTE, PLACE_ATTRIBUTE, PROVIDER_ATTRIBUTE, ROUTE_ATTRIBUTE
-from extproc.call import Call, parse_path
-from extproc.config import Config
-from extproc.events import Forward
-from extproc.exchange import Snapshot
-from extproc.patterns import ModelMapping
+from extproc.config.config import Config
+from extproc.exchange import routing
+from extproc.exchange.exchange import Snapshot
 from extproc.providers import Provider
-from extproc.server import Processor
+from extproc.terms.agreed import CLIENT_ATTRIBUTE, PLACE_ATTRIBUTE, PROVIDER_ATTRIBUTE, ROUTE_ATTRIBUTE
+from extproc.terms.call import Call, parse_path
+from extproc.terms.events import Forward
+from extproc.text import jsontext, sse
+from extproc.text.patterns import ModelMapping
+from extproc.worker import logs, wire
+from extproc.worker.server import Processor
 from tests.unit.vectors import dump, frames
 
 Run = Callable[[], Any]

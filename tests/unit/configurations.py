@@ -6,7 +6,7 @@ from textwrap import dedent
 
 import pytest
 
-from extproc.load import ConfigError, Loaded, StandIn, load
+from extproc.config.load import ConfigError, Loaded, StandIn, load
 
 TYPES = "qwen, openai, azure, moonshot"
 

@@ -8,17 +8,9 @@ from dataclasses import dataclass, field
 import itertools
 from typing import Any
 
-from extproc.config import Config, Route
-from extproc.events import (
-    Answer,
-    BodyMode,
-    Forward,
-    RequestBody,
-    RequestHeaders,
-    ResponseBody,
-    ResponseHeaders,
-)
-from extproc.exchange import Exchange, Moment, Record, Snapshot
+from extproc.config.config import Config, Route
+from extproc.exchange.exchange import Exchange, Moment, Record, Snapshot
+from extproc.terms.events import Answer, BodyMode, Forward, RequestBody, RequestHeaders, ResponseBody, ResponseHeaders
 
 NOW = 1_700_000_000
 NONCE = 0xC0FFEE_0123456789ABCDEF

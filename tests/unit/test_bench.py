@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from extproc import bootstrap
 from extproc._pb import extproc_pb2 as pb
+from extproc.envoy import bootstrap
 from tests.bench import noop, profiles, report, targets
 from tests.bench.__main__ import DOCS
 from tests.bench.scenarios import SCENARIOS, SPECIAL

@@ -1,0 +1,41 @@
+"""Advice about a configuration that is correct, but perhaps not what was meant.
+
+Rule: pure, and in words; nothing here refuses anything.
+"""
+
+from collections.abc import Callable, Iterator
+
+from extproc.config.config import Config, Match
+from extproc.providers import Qwen
+
+
+def _takes_everything(match: Match) -> bool:
+    """Whether no request can fail to match."""
+    hosts = match.hosts and "*" not in match.hosts
+    conditions = (match.headers, hosts, match.models is not None, match.ingress, match.services)
+    return not any(conditions) and match.path_prefix in ("", "/")
+
+
+_NATIVE_ONLY: dict[str, Callable[[Qwen], bool]] = {
+    "qwenFileIds": lambda p: bool(p.qwen_file_ids),
+    "qwenEnableSearch": lambda p: p.qwen_enable_search,
+    "reasoningContentMode": lambda p: p.reasoning_content_mode != "passthrough",
+}
+
+
+def advice(config: Config) -> Iterator[str]:
+    """What to tell whoever wrote it."""
+    for provider in config.providers:
+        if isinstance(provider, Qwen) and (provider.qwen_enable_compatible or provider.protocol == "original"):
+            mode = "protocol: original" if provider.protocol == "original" else "qwenEnableCompatible: true"
+            for key, is_set in _NATIVE_ONLY.items():
+                if is_set(provider):
+                    yield f"provider {provider.id}: {key} has no effect with {mode}"
+    first = None
+    for route in config.effective_routes:
+        if first is not None:
+            yield f"route {route.name}: never reached, since route {first} before it takes everything"
+        elif _takes_everything(route.match):
+            first = route.name
+    if first is None:
+        yield "no default route: requests that no route takes are answered with 404"

@@ -1,0 +1,81 @@
+"""What Envoy reads while it runs: clusters, listener and routes as files that it watches.
+
+Rule: pure; a document's version is made of its content, so what did not change is no update. Routes are a document of
+their own: a listener that changes makes Envoy drain connections, routes that change do not.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+import hashlib
+import json
+from typing import Final
+
+from betterproto2 import Message
+from envoy_data_plane.envoy.config.bootstrap import v3 as bootstrap_v3
+from envoy_data_plane.envoy.config.cluster import v3 as cluster_v3
+from envoy_data_plane.envoy.config.core import v3 as core
+from envoy_data_plane.envoy.service.discovery import v3 as discovery
+from envoy_data_plane.google import protobuf
+
+from extproc.config.config import Config
+from extproc.envoy.chains import provider_of
+from extproc.envoy.clusters import provider_clusters
+from extproc.envoy.listener import gateway_listener
+from extproc.envoy.options import Options
+from extproc.envoy.parts import LISTENERS_FILE, ROUTES_FILE, as_json, packed, watched_file
+from extproc.envoy.routes import route_configuration
+from extproc.terms.agreed import NAMESPACE, envoy_buffer
+
+CLUSTERS_FILE: Final = "clusters.json"
+
+VERSIONS: Final = {
+    CLUSTERS_FILE: "cluster_manager.cds.version_text",
+    LISTENERS_FILE: "listener_manager.lds.version_text",
+    ROUTES_FILE: "http.ai_proxy.rds.ai_proxy.version_text",
+}
+"""File → the statistic in which Envoy says which version of it is at work."""
+
+
+def dynamic_resources(directory: str) -> bootstrap_v3.BootstrapDynamicResources:
+    """For the bootstrap: where the documents are."""
+    return bootstrap_v3.BootstrapDynamicResources(
+        cds_config=watched_file(directory, CLUSTERS_FILE), lds_config=watched_file(directory, LISTENERS_FILE)
+    )
+
+
+def clusters(config: Config, former: Sequence[Config], options: Options, files: Mapping[str, bytes]) -> str:
+    """The providers of a configuration, and those that only former ones have. `files`: contents by path; a CA bundle
+    that changed makes its cluster another, which is how Envoy comes to read it again."""
+    found: dict[str, cluster_v3.Cluster] = {}
+    for each in (config, *former):
+        ca_files = {provider.id: provider.tls.ca_file or "" for provider in each.providers}
+        for cluster in provider_clusters(each, options, envoy_buffer(each.max_body_bytes)):
+            if cluster.name not in found:
+                if (content := files.get(ca_files.get(provider_of(cluster.name), ""))) is not None:
+                    cluster.metadata = _digest(content)
+                found[cluster.name] = cluster
+    return _document(found.values())
+
+
+def _digest(content: bytes) -> core.Metadata:
+    digest = protobuf.Struct.from_dict({"ca": hashlib.sha256(content).hexdigest()})
+    return core.Metadata(filter_metadata={f"{NAMESPACE}.files": digest})
+
+
+def listeners(config: Config, options: Options) -> str:
+    return _document([gateway_listener(config, options, envoy_buffer(config.max_body_bytes))])
+
+
+def routes(config: Config, options: Options) -> str:
+    return _document([route_configuration(config, options)])
+
+
+def version(document: str) -> str:
+    """The version that Envoy will say it works with."""
+    return str(json.loads(document)["version_info"])
+
+
+def _document(resources: Iterable[Message]) -> str:
+    response = discovery.DiscoveryResponse(resources=[packed(resource) for resource in resources])
+    content = as_json(response)
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    return json.dumps({"version_info": digest, **content}, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,348 @@
+"""The half of an exchange that begins when the vendor answers, and every way in which an exchange can fail.
+
+Rule: before the answer's head is out a failure is an `Answer` with the right status (or the vendor's status changed, so
+that Envoy may try another), afterwards an error event and then silence. What a vendor said untranslated goes nowhere.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final
+
+from extproc.config.clients import ANYONE
+from extproc.exchange import outgoing
+from extproc.exchange.bystander import Watch
+from extproc.exchange.states import (
+    Done,
+    Failed,
+    Moment,
+    Record,
+    Sent,
+    Snapshot,
+    Start,
+    State,
+    Streaming,
+    Unreadable,
+    Watching,
+    Whole,
+)
+from extproc.providers.base import vendor_error
+from extproc.providers.translator import Translator
+from extproc.terms.agreed import envoy_buffer
+from extproc.terms.call import JSON_APIS
+from extproc.terms.errors import BadUpstreamResponse, Changing, Overloaded, ProxyError
+from extproc.terms.events import Answer, BodyMode, Forward, Reply, ResponseBody, ResponseHeaders
+from extproc.terms.frozen import replace
+from extproc.text import compression, jsontext, sse
+from extproc.text.compression import Decompressor, Undecodable
+from extproc.text.jsontext import NotJson
+from extproc.text.sse import EventTooLong
+
+_UNASKED: Final = "the vendor's answer is to a request that was not translated here"
+"""Whoever sent it sent the client's own words, perhaps with its key: nothing of the answer is for the client."""
+
+
+class AnswerSide:
+    """What both halves share, and the phases of the answer. `exchange.Exchange` is the whole."""
+
+    def __init__(self, snapshot: Snapshot, moment: Moment) -> None:
+        self._config = snapshot.config
+        self._others = snapshot.others
+        self._full = snapshot.full
+        self._contexts = snapshot.contexts
+        self._keys = snapshot.keys
+        self._moment = moment
+        self._state: State = Start()
+        self._answer_headers: Mapping[str, str] = {}
+        self._chance = moment.nonce
+        self._token: str | None = None
+        self._client = ANYONE
+        self._counts = True
+        self._may_forward = True
+        self._reads_for_envoy = False
+        self._placed_by_envoy = False
+        self._attached = False
+        self._answering = False
+        self._bodiless = False
+        self.record = Record()
+
+    def fail(self, error: ProxyError) -> Reply:
+        """End the exchange with an error, in the form that still fits."""
+        state, self._state = self._state, Done(mute=True)
+        self._note(error)
+        if isinstance(state, Streaming):
+            return Forward(body=sse.encode(self._body_of(error)), metadata=self._metadata())
+        if isinstance(state, Watching):
+            self._state = Done()
+            return Forward()
+        if isinstance(state, Done) and self._answering:  # the answer's head is out, and nothing of it is ours
+            return Forward(body=b"" if state.mute else None)
+        status = self.record.status = error.status if error.status < 600 else BadUpstreamResponse.status
+        if self._placed_by_envoy and isinstance(state, Whole | Unreadable):
+            # As if the vendor had said so: Envoy may try the next one. An answer of ours would be the last word.
+            return outgoing.whole(self._body_of(error), self._answer_headers, self._metadata(), status=status)
+        if self._placed_by_envoy and self._bodiless:
+            reply = outgoing.whole(self._body_of(error), self._answer_headers, self._metadata(), status=status)
+            remove = (*outgoing.VENDOR_HEADERS, *reply.remove_headers)
+            sets = {**reply.set_headers, **self._about()}
+            return replace(reply, set_headers=sets, remove_headers=remove, replaces=True)
+        headers = self._request_id() | outgoing.error_headers(self._answer_headers) | self._about()
+        if isinstance(error, Overloaded | Changing):
+            headers["retry-after"] = "1"
+        return Answer(status, self._body_of(error), headers, self._metadata())
+
+    def _request_id(self) -> dict[str, str]:
+        """What a client can quote and the log can find; a vendor's own id wins."""
+        return {"x-request-id": self.record.request_id} if self.record.request_id else {}
+
+    def _body_of(self, error: ProxyError) -> bytes:
+        """Vendors quote the key that they refuse."""
+        return outgoing.redact(error.body(), self._token)
+
+    def _note(self, error: ProxyError) -> None:
+        """A vendor's code may be anything, our key too."""
+        self.record.error = outgoing.redact_text(error.code or error.type, self._token)
+        self.record.complete = True
+
+    def _metadata(self) -> outgoing.Metadata:
+        return outgoing.metadata(self.record)
+
+    def close(self) -> None:
+        """The stream is over, complete or not: count what a cut answer cost."""
+        if isinstance(self._state, Streaming):
+            self._count(self._state.translator)
+
+    @property
+    def _buffer(self) -> int:
+        return envoy_buffer(self._config.max_body_bytes)
+
+    def _response_head(self, event: ResponseHeaders) -> Forward:
+        """The reply to the answer's head. Raises `ProxyError`."""
+        reply = self._response_headers(event)
+        about = self._about()
+        return replace(reply, set_headers={**reply.set_headers, **about}) if about else reply
+
+    def _response_headers(self, event: ResponseHeaders) -> Forward:
+        status = number(event.headers.get(":status", ""))
+        self.record.status, self.record.details = status, event.attributes.get("response.code_details")
+        self._answer_headers = event.headers
+        self.record.retry_after = event.headers.get("retry-after")
+        self.record.upstream_request_id = event.headers.get("x-request-id")
+        self._bodiless = event.end_of_stream
+        sent = self._state if isinstance(self._state, Sent) else None
+        if isinstance(self._state, Done):
+            return Forward()
+        if sent is None and self._from_vendor() and (isinstance(self._state, Start) or status < 400):
+            raise BadUpstreamResponse(_UNASKED)
+        if isinstance(self._state, Start):  # a filter before ours answered, as those of Envoy Gateway tell us
+            self._state, self.record.complete = Done(), True
+            return Forward()
+        if status >= 400:
+            return self._failed(Failed(sent, status, event.headers), event)
+        if sent is None:
+            return self._untouched()
+        try:
+            return self._answered(sent, event, status)
+        except BadUpstreamResponse as error:
+            if event.end_of_stream or not self._placed_by_envoy:
+                raise
+            self._state = Unreadable(error)
+            return Forward(remove_headers=outgoing.VENDOR_HEADERS, response_mode=BodyMode.BUFFERED)
+
+    def _about(self) -> dict[str, str]:
+        """Who gave the answer, and at which attempt."""
+        if not self._config.answer_headers or self.record.provider is None:
+            return {}
+        return {"x-ai-provider": self.record.provider, "x-ai-attempts": str(self.record.attempt)}
+
+    def _untouched(self) -> Forward:
+        self._state = Done()
+        self.record.complete = True
+        return Forward(remove_headers=outgoing.VENDOR_HEADERS)
+
+    def _failed(self, failed: Failed, event: ResponseHeaders) -> Forward:
+        self._state = failed
+        if event.end_of_stream:
+            raise self._error(failed, b"")
+        return Forward(remove_headers=outgoing.VENDOR_HEADERS, response_mode=BodyMode.BUFFERED)
+
+    def _answered(self, sent: Sent, event: ResponseHeaders, status: int) -> Forward:
+        """A status below 400."""
+        if sent.provider.protocol == "original":
+            return self._past(sent, event, status)
+        json_only = sent.call.api in JSON_APIS and sent.call.body is not None
+        if json_only and not (status == 200 or (200 < status < 300 and not sent.call.stream)):
+            raise BadUpstreamResponse(f"the vendor answered with status {status}")
+        translator = sent.translator
+        kind = event.headers.get("content-type", "").lower()
+        if (
+            translator is None
+            or status >= 300
+            or not (json_only or kind.startswith(("application/json", "text/event-stream")))
+        ):
+            return self._untouched()
+        encoding = event.headers.get("content-encoding", "")
+        try:
+            decompressor = Decompressor(encoding)
+        except Undecodable as error:
+            raise BadUpstreamResponse(str(error)) from None
+        streams = kind.startswith("text/event-stream")
+        if translator.expects_stream and not streams:
+            raise BadUpstreamResponse("the vendor did not answer with an event stream")
+        if event.end_of_stream:
+            raise BadUpstreamResponse("the vendor's answer is empty")
+        if not streams or translator.gathers:
+            if number(event.headers.get("content-length", "")) > self._buffer:
+                raise BadUpstreamResponse("the vendor's answer is too long")  # Envoy would wait for ever
+            self._state = Whole(translator, event.headers, streams)
+            return Forward(remove_headers=outgoing.VENDOR_HEADERS, response_mode=BodyMode.BUFFERED)
+        self._state = Streaming(translator, sse.Decoder(id_starts_event=translator.id_starts_event), decompressor)
+        remove = (*outgoing.VENDOR_HEADERS, "content-length", "content-encoding")
+        return Forward(remove_headers=remove, response_mode=BodyMode.STREAMED)
+
+    def _past(self, sent: Sent, event: ResponseHeaders, status: int) -> Forward:
+        """An answer in the vendor's own dialect is not ours to judge; with `recordUsage` we see it pass."""
+        kind = event.headers.get("content-type", "").lower()
+        counted = sent.provider.watches(sent.call) and status == 200
+        if not counted or event.end_of_stream or not kind.startswith(("application/json", "text/event-stream")):
+            return self._untouched()
+        try:
+            self._state = Watching(Watch(event.headers, self._buffer))
+        except Undecodable:
+            return self._untouched()
+        return Forward(remove_headers=outgoing.VENDOR_HEADERS, response_mode=BodyMode.STREAMED)
+
+    def _response_body(self, event: ResponseBody) -> Reply:
+        state = self._state
+        match state:
+            case Streaming():
+                return self._chunk(state, event)
+            case Whole():
+                return self._whole(state, event.body)
+            case Watching():
+                return self._watched(state, event)
+            case Failed():
+                return self._refused(state, event.body)
+            case Unreadable():
+                raise state.error
+            case Done(mute=True):
+                return Forward(body=b"")
+            case Done():
+                return Forward()
+            case _:
+                raise BadUpstreamResponse(_UNASKED)
+
+    def _whole(self, state: Whole, sent: bytes) -> Reply:
+        try:
+            body = compression.decode(state.headers.get("content-encoding", ""), sent, self._buffer)
+            if state.streams and state.translator.gathers:
+                translated = state.translator.gathered(
+                    sse.events(body, id_starts_event=state.translator.id_starts_event)
+                )
+            else:
+                translated = state.translator.body(body)
+        except (Undecodable, EventTooLong) as error:
+            raise BadUpstreamResponse(f"the vendor's answer cannot be read: {error}") from None
+        self._count(state.translator)
+        if translated == sent:
+            return self._ended(Forward(metadata=self._metadata()))
+        return self._ended(outgoing.whole(translated, state.headers, self._metadata()))
+
+    def _ended(self, reply: Forward) -> Forward:
+        """`reply` replaces the vendor's body. Only now, when it is made: whatever fails before must not let that
+        body through, whatever fails after it finds it swallowed."""
+        self._state = Done(mute=True)
+        self.record.complete = True
+        return reply
+
+    def _watched(self, state: Watching, event: ResponseBody) -> Reply:
+        state.watch.feed(event.body, end=event.end_of_stream)
+        self.record.usage = state.watch.usage
+        if not event.end_of_stream:
+            return Forward()
+        self._state = Done()
+        self.record.complete = True
+        return Forward(metadata=self._metadata())
+
+    def _chunk(self, state: Streaming, event: ResponseBody) -> Reply:
+        """Translate what the chunk completes. What was made before a failure still goes out, before the error."""
+        out: list[bytes] = []
+        try:
+            for piece in state.decompressor.feed(event.body):
+                for one in state.decoder.feed(piece):
+                    out.extend(state.translator.event(one))
+            if event.end_of_stream:
+                state.decompressor.close()
+                for one in state.decoder.close():
+                    out.extend(state.translator.event(one))
+                out.extend(state.translator.close())
+        except (Undecodable, EventTooLong) as unreadable:
+            return self._broken(state, out, BadUpstreamResponse(f"the vendor's stream cannot be read: {unreadable}"))
+        except ProxyError as error:
+            return self._broken(state, out, error)
+        if not event.end_of_stream:
+            return Forward(body=b"".join(out))
+        self._count(state.translator)
+        self._state = Done(mute=True)
+        self.record.complete = True
+        return Forward(body=b"".join(out), metadata=self._metadata())
+
+    def _broken(self, state: Streaming, out: list[bytes], error: ProxyError) -> Reply:
+        self._count(state.translator)
+        out.extend(state.translator.release())
+        if out and not out[-1].endswith(sse.ENDS):
+            out.append(b"\n\n")  # the vendor's last event, passed on as it came, had no end
+        reply = self.fail(error)
+        assert isinstance(reply, Forward)
+        return Forward(body=b"".join(out) + (reply.body or b""), metadata=reply.metadata)
+
+    def _count(self, translator: Translator) -> None:
+        if self._counts:
+            self.record.usage = translator.usage
+
+    def _refused(self, state: Failed, body: bytes) -> Forward:
+        if state.sent is not None and state.sent.provider.protocol == "original" and self._from_vendor():
+            return self._ended(self._original_refusal(state, body))
+        error = self._error(state, body)
+        self._note(error)
+        return self._ended(outgoing.whole(self._body_of(error), state.headers, self._metadata()))
+
+    def _original_refusal(self, state: Failed, body: bytes) -> Forward:
+        """A client that speaks the vendor's dialect gets its errors as they are, but for our key."""
+        self.record.error = "vendor_error"
+        plain = self._decoded(state, body)
+        clean = outgoing.redact(plain, self._token)
+        if clean == plain:
+            return Forward(metadata=self._metadata())
+        return outgoing.whole(clean, state.headers, self._metadata())
+
+    def _from_vendor(self) -> bool:
+        return self.record.details in (None, "via_upstream")
+
+    def _error(self, failed: Failed, body: bytes) -> ProxyError:
+        """A refusal in OpenAI form: the vendor's, or Envoy's own."""
+        body = _error_document(self._decoded(failed, body))
+        if failed.sent is None:
+            return vendor_error(failed.status, body)
+        return failed.sent.provider.error(failed.status, body)
+
+    def _decoded(self, failed: Failed, body: bytes) -> bytes:
+        try:
+            return compression.decode(failed.headers.get("content-encoding", ""), body, self._buffer)
+        except Undecodable:
+            return b""
+
+
+def _error_document(body: bytes) -> bytes:
+    """The JSON of a refusal, empty when there is none. DashScope answers what it refuses of an SSE request as one
+    `event:error` frame, and content-type does not always say which of both it is."""
+    body = body.removeprefix(b"\xef\xbb\xbf")
+    with suppress(NotJson):
+        jsontext.check(body)
+        return body
+    with suppress(EventTooLong):
+        return next((event.data for event in sse.events(body, id_starts_event=True) if event.data), b"")
+    return b""
+
+
+def number(text: str) -> int:
+    return int(text) if text.isdecimal() and text.isascii() else 0

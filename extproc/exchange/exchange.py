@@ -1,0 +1,298 @@
+"""One HTTP exchange: where it stands, plus what Envoy says next, gives what we answer.
+
+    Start ──▶ Headed ──▶ Sent ──▶ Whole | Streaming | Watching | Failed ──▶ Done
+      (headers)  (body)    (response headers)            (response body)
+
+Rule: no clock, no randomness, no I/O; the shell passes them in. Every failure ends in a reply: before the
+answer's head is out an `Answer` with the right status, afterwards an error event and then silence.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import assert_never
+import zlib
+
+from extproc.config.clients import admit, without_keys
+from extproc.config.config import Route
+from extproc.exchange import outgoing, routing
+from extproc.exchange.answers import AnswerSide, number
+from extproc.exchange.states import Done, Headed, Moment, Place, Record, Sent, Snapshot
+from extproc.providers import Provider
+from extproc.terms.agreed import (
+    CLIENT_ATTRIBUTE,
+    CLIENT_HEADERS,
+    CLUSTER_HEADER,
+    DOOR_ATTRIBUTE,
+    LOCAL_ROUTE,
+    MODEL_ATTRIBUTE,
+    PLACE_ATTRIBUTE,
+    PROVIDER_ATTRIBUTE,
+    ROUTE_ATTRIBUTE,
+    UNREAD_ROUTE,
+)
+from extproc.terms.call import JSON_APIS, Call, Target, parse_path
+from extproc.terms.errors import (
+    BadJson,
+    BadUpstreamResponse,
+    Changing,
+    ContextUnavailable,
+    InternalError,
+    MethodNotAllowed,
+    NoRoute,
+    Overloaded,
+    ProxyError,
+    SeveralVendors,
+    TooLarge,
+    UnknownPath,
+    UnsupportedEncoding,
+)
+from extproc.terms.events import (
+    Answer,
+    BodyMode,
+    Event,
+    Forward,
+    Reply,
+    RequestBody,
+    RequestHeaders,
+    ResponseBody,
+    ResponseHeaders,
+)
+from extproc.terms.frozen import replace
+from extproc.text import jsontext
+from extproc.text.jsontext import NotJson
+
+__all__ = ["Exchange", "Moment", "Record", "Snapshot"]
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+
+
+class Exchange(AnswerSide):
+    """Feed it Envoy's events in order, send what it replies."""
+
+    def handle(self, event: Event) -> Reply:
+        """The reply to one event; never raises for anything that came over the wire."""
+        self._answering = isinstance(event, ResponseBody)
+        try:
+            match event:
+                case ResponseBody():  # by far the most
+                    reply = self._response_body(event)
+                case RequestHeaders():
+                    reply = self._request_headers(event)
+                case RequestBody():
+                    reply = self._request_body(event)
+                case ResponseHeaders():
+                    reply = self._response_head(event)
+                case _:
+                    assert_never(event)
+        except ProxyError as error:
+            reply = self.fail(error)
+        except NotJson as error:  # inside of a value that was only skipped over at first
+            if isinstance(event, RequestHeaders | RequestBody):
+                reply = self.fail(BadJson(f"the request cannot be read: {error}"))
+            else:
+                reply = self.fail(BadUpstreamResponse(f"the vendor's answer cannot be read: {error}"))
+        return outgoing.without_key(reply, self._token) if self._answering else reply
+
+    def crash(self) -> Reply:
+        """End the exchange after an exception that nobody foresaw."""
+        return self.fail(InternalError("the gateway failed to process this exchange"))
+
+    # Request
+
+    def _request_headers(self, event: RequestHeaders) -> Reply:
+        placed = self._placed_by_envoy = PROVIDER_ATTRIBUTE in event.attributes
+        headers = self._client_headers(event) if placed else event.headers
+        target = parse_path(headers.get(":path", ""))
+        self.record.method, self.record.path = headers.get(":method", ""), target.path
+        self.record.request_id = headers.get("x-request-id")
+        self._client = admit(self._config.client_keys, headers)
+        if DOOR_ATTRIBUTE in event.attributes:  # asked again further on, where there is more to decide and to log
+            self._state, self.record.path = Done(), ""
+            return Forward(final=True)
+        self.record.client = self._client.name or None
+        if self._full:
+            raise Overloaded("too many requests at a time; try again")
+        if self.record.method not in _METHODS:
+            raise MethodNotAllowed(f"the method {self.record.method[:20]!r} is not supported")
+        state = self._placed(event, headers, target) if placed else self._routed(event, headers, target)
+        self._state = state
+        if event.end_of_stream:
+            return self._without_body(state)
+        if not _reads_body(target, headers):
+            self._client.check_unread()
+            return self._without_body(state, streamed=True)
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            raise UnsupportedEncoding("compressed request bodies are not supported")
+        # A client that is still sending would see a reset, not the 413: refuse early only what Envoy cannot hold.
+        if number(headers.get("content-length", "")) > self._buffer:
+            raise self._too_large()
+        return Forward(request_mode=BodyMode.BUFFERED)
+
+    def _client_headers(self, event: RequestHeaders) -> Mapping[str, str]:
+        """The head as the client sent it. A later attempt sees it as the one before left it."""
+        state = event.attributes.get(CLIENT_ATTRIBUTE, "")
+        self._chance = zlib.crc32(state.encode())  # the same for all attempts of a request, so that they take turns
+        self.record.attempt = number(event.headers.get("x-envoy-attempt-count", "")) or 1
+        if self.record.attempt == 1:
+            return event.headers
+        sent = jsontext.load(state.encode())
+        kept = {name: value for name, value in event.headers.items() if name not in CLIENT_HEADERS}
+        return kept | {name: sent[name].encode().decode("latin-1") for name in CLIENT_HEADERS if sent.get(name)}
+
+    def _placed(self, event: RequestHeaders, headers: Mapping[str, str], target: Target) -> Headed:
+        """Envoy chose route and provider."""
+        id, name = event.attributes[PROVIDER_ATTRIBUTE], event.attributes.get(ROUTE_ATTRIBUTE, "")
+        for config in (self._config, *self._others):
+            provider, route = config.by_id.get(id), config.by_name.get(name)
+            if provider is not None and route is not None and provider.place == event.attributes.get(PLACE_ATTRIBUTE):
+                self._config = config
+                if not self._client.may_use(name):
+                    raise NoRoute("no route takes this request")
+                _check_path(target, [provider])
+                place = Place(provider, event.attributes.get(MODEL_ATTRIBUTE) or None)
+                return Headed(without_keys(config.clients, headers), target, [route], place)
+        raise Changing
+
+    def _routed(self, event: RequestHeaders, headers: Mapping[str, str], target: Target) -> Headed:
+        """The choice is ours, as far as it can be made without the body."""
+        self._may_forward = event.attributes.get(ROUTE_ATTRIBUTE) not in (LOCAL_ROUTE, UNREAD_ROUTE)
+        self._reads_for_envoy = event.attributes.get(ROUTE_ATTRIBUTE) == UNREAD_ROUTE
+        self._attached = routing.is_attached(event.attributes)
+        if self._attached and len(routing.gateways_vendors(self._config, event.attributes)) > 1:
+            raise SeveralVendors
+        routes = self._candidates(headers, event.attributes)
+        _check_path(target, [self._config.by_id[step.provider] for route in routes for step in route.first])
+        return Headed(without_keys(self._config.clients, headers), target, routes, None)
+
+    def _candidates(self, headers: Mapping[str, str], attributes: Mapping[str, str]) -> list[Route]:
+        """The routes that may take a request with this head, and that its client may use."""
+        found = routing.candidates(self._config, headers, attributes)
+        return [route for route in found if self._client.may_use(route.name)]
+
+    def _place(self, state: Headed, route: Route) -> Place:
+        if state.place is not None:
+            return state.place
+        step = routing.first_step(route, self._chance >> 48)
+        return Place(self._config.by_id[step.provider], step.model)
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"the request body is longer than {self._config.max_body_bytes} bytes")
+
+    def _request_body(self, event: RequestBody) -> Reply:
+        state = self._state
+        if not isinstance(state, Headed):  # a body that was not asked for is none of our business
+            return Forward()
+        if not event.body and (state.target.api not in JSON_APIS or state.headers.get(":method") != "POST"):
+            return self._without_body(state)
+        if len(event.body) > self._config.max_body_bytes:
+            raise self._too_large()
+        try:
+            given = jsontext.fields(event.body)
+        except NotJson as error:
+            raise BadJson(f"the request body is not a JSON object: {error}") from None
+        model = routing.requested_model(given)
+        self._client.check_model(state.target, given, model)
+        route = state.routes[0] if state.place is not None else routing.choose(state.routes, model)
+        place = self._place(state, route)
+        if self._reads_for_envoy:
+            return self._read(model, given.get("stream") == jsontext.TRUE)
+        provider = place.provider
+        body = provider.settled(given)
+        self.record.route, self.record.provider, self.record.model = route.name, provider.id, model
+        call = Call(
+            state.target,
+            state.headers.get(":method", ""),
+            state.headers,
+            body=body,
+            text=event.body,
+            model=model,
+            # A member named twice might be another model for the vendor: what was checked is what is sent.
+            settled=(body is not given and body != given) or self._client.limited,
+            upstream_model=routing.upstream_model(provider, state.target, body, place.model),
+            stream=body.get("stream") == jsontext.TRUE,
+            token=self._key(provider),
+            now=int(self._moment.now),
+            nonce=self._moment.nonce,
+        )
+        return self._send(provider, self._with_context(provider, call))
+
+    def _read(self, model: str | None, stream: bool) -> Forward:
+        """Tell Envoy what it could not read, for it to choose again; the exchange begins anew where it then goes."""
+        self._state, self.record.path = Done(), ""
+        told: dict[str, str | bool] = {"unread": False, "stream": stream}
+        if model is not None:
+            told["model"] = model
+        return Forward({CLUSTER_HEADER: UNREAD_ROUTE}, reroute=True, told=told)
+
+    def _without_body(self, state: Headed, *, streamed: bool = False) -> Reply:
+        """Settle a request whose body is absent, or `streamed` past us unread."""
+        method = state.headers.get(":method", "")
+        if method == "POST" and state.target.api in JSON_APIS:
+            raise BadJson("the request has no body")
+        routes = [r for r in state.routes if r.match.models is None or state.place is not None]
+        if state.routes and routing.is_model_list(state.target, method):
+            every = self._candidates(state.headers, {}) if state.place is not None else state.routes
+            names = self._client.listed(routing.listed_models(self._config, every))
+            if names is not None:
+                return self._answer(routing.models_answer(names, state.target, int(self._moment.now)))
+            routes = routes or state.routes[:1]
+        if not routes:
+            raise NoRoute("no route takes this request")
+        route = routes[0]
+        provider = self._place(state, route).provider
+        self.record.route, self.record.provider = route.name, provider.id
+        call = Call(
+            state.target,
+            method,
+            state.headers,
+            token=self._key(provider),
+            now=int(self._moment.now),
+            nonce=self._moment.nonce,
+        )
+        return self._send(provider, call, BodyMode.NONE if streamed else None)
+
+    def _key(self, provider: Provider) -> str | None:
+        token = self._keys.choose(provider, self._chance, self.record.attempt, self._moment.now)
+        self.record.token = token
+        return token
+
+    def _answer(self, body: bytes) -> Answer:
+        self._state = Done()
+        self.record.status, self.record.complete = 200, True
+        return Answer(200, body, self._request_id(), self._metadata())
+
+    def _with_context(self, provider: Provider, call: Call) -> Call:
+        if provider.context_source is None or not provider.takes_context(call):
+            return call
+        text = self._contexts.get(provider.id)
+        if text is None:
+            raise ContextUnavailable(f"the context text of provider {provider.id!r} is not available")
+        return replace(call, context=text)
+
+    def _send(self, provider: Provider, call: Call, request_mode: BodyMode | None = None) -> Forward:
+        if not self._may_forward:  # Envoy does not have our routes yet: nothing goes out from here
+            raise Changing
+        upstream = provider.request(call)
+        self._token, self._counts = call.token, provider.record_usage is not False
+        translator = provider.translator(call)
+        self._state = Sent(provider, call, translator)
+        self.record.upstream_model, self.record.stream = call.upstream_model, call.stream
+        read = translator is not None or provider.watches(call)
+        forward = outgoing.request(provider, call, upstream, self._metadata(), read=read, request_mode=request_mode)
+        if self._attached:
+            return outgoing.attached(forward, call)
+        if not self._placed_by_envoy:
+            return outgoing.rerouted(forward, provider)
+        return outgoing.again(forward, call) if self.record.attempt > 1 else forward
+
+
+def _check_path(target: Target, providers: Sequence[Provider]) -> None:
+    """Raises `UnknownPath` for a path that is neither OpenAI's nor possibly a vendor's own."""
+    if target.api is None and not any(p.protocol == "original" for p in providers):
+        raise UnknownPath("there is no API at this path; the OpenAI API is under /v1/")
+
+
+def _reads_body(target: Target, headers: Mapping[str, str]) -> bool:
+    """JSON bodies are read; uploads and other kinds stream past, except where an API takes JSON only."""
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return target.api in JSON_APIS or kind in ("", "application/json") or kind.endswith("+json")

@@ -1,0 +1,145 @@
+"""What an exchange is given, what it is in the middle of, and what it leaves behind. Frozen data, but for the record.
+
+Rule: a state holds exactly what is known in it, so nothing is optional that must be there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from extproc.config.config import Config, Route
+from extproc.exchange.bystander import Watch
+from extproc.keys.choice import Keys
+from extproc.providers import Provider
+from extproc.providers.translator import Translator
+from extproc.terms.call import NOT_COUNTED, Call, Target, Usage
+from extproc.terms.errors import ProxyError
+from extproc.terms.frozen import Frozen
+from extproc.text import sse
+from extproc.text.compression import Decompressor
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What an exchange may know, unchanged for its life. `contexts`: context texts by provider id. `keys`: which of
+    the providers' keys may be used. `others`: further configurations, by which Envoy may still choose, or already.
+    `full`: as many exchanges are open as may be."""
+
+    config: Config
+    contexts: Mapping[str, str] = field(repr=False)
+    keys: Keys = field(default_factory=Keys)
+    others: tuple[Config, ...] = ()
+    full: bool = False
+
+
+class Moment(Frozen, frozen=True):
+    """What the shell adds to an exchange. `now`: seconds since 1970, with their fraction. `nonce`: 96 random bits."""
+
+    now: float
+    nonce: int
+
+
+@dataclass(slots=True)
+class Record:
+    """What is known about an exchange, for one line in the log. `error`: the code of the error that ended it.
+    `request_id`: Envoy's or the client's; `upstream_request_id`: the vendor's. `attempt`: which one of the request's.
+    `token`: the key that was used, never to be shown. `retry_after`: as the vendor said it.
+    `client`: the name of the client whose key was shown."""
+
+    method: str = ""
+    path: str = ""
+    request_id: str | None = None
+    upstream_request_id: str | None = None
+    client: str | None = None
+    route: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    upstream_model: str | None = None
+    stream: bool = False
+    status: int | None = None
+    error: str | None = None
+    details: str | None = None
+    usage: Usage = NOT_COUNTED
+    complete: bool = False
+    attempt: int = 1
+    token: str | None = field(default=None, repr=False)
+    retry_after: str | None = None
+
+
+class Start(Frozen, frozen=True):
+    """Nothing is known yet."""
+
+
+class Place(Frozen, frozen=True):
+    """Which provider takes an exchange. `model`: what it is asked for whatever the client said."""
+
+    provider: Provider
+    model: str | None
+
+
+class Headed(Frozen, frozen=True):
+    """The head is judged, the body is awaited. `place`: where Envoy has sent this attempt already, so that `routes`
+    is the one route that it took; None where the choice is ours."""
+
+    hidden = ("headers",)
+
+    headers: Mapping[str, str]
+    target: Target
+    routes: list[Route]
+    place: Place | None
+
+
+class Sent(Frozen, frozen=True):
+    """The vendor has the request."""
+
+    provider: Provider
+    call: Call
+    translator: Translator | None
+
+
+class Whole(Frozen, frozen=True):
+    """A 200 answer is awaited whole. `streams`: it is an event stream, to be gathered."""
+
+    hidden = ("headers",)
+
+    translator: Translator
+    headers: Mapping[str, str]
+    streams: bool
+
+
+class Streaming(Frozen, frozen=True):
+    """A 200 event stream is being translated."""
+
+    translator: Translator
+    decoder: sse.Decoder
+    decompressor: Decompressor
+
+
+class Watching(Frozen, frozen=True):
+    """A 200 answer goes past us, its tokens are counted."""
+
+    watch: Watch
+
+
+class Failed(Frozen, frozen=True):
+    """An error answer is awaited whole."""
+
+    hidden = ("headers",)
+
+    sent: Sent | None
+    status: int
+    headers: Mapping[str, str]
+
+
+class Unreadable(Frozen, frozen=True):
+    """The head says that the answer is of no use; its end is awaited so that the status can still change."""
+
+    error: ProxyError
+
+
+class Done(Frozen, frozen=True):
+    """Nothing more to do. `mute`: later bytes of the vendor are swallowed."""
+
+    mute: bool = False
+
+
+State = Start | Headed | Sent | Whole | Streaming | Watching | Failed | Unreadable | Done

@@ -1,0 +1,317 @@
+"""The processes: the sidecar alone (`serve`), or with Envoy and simulated vendors beside it (`run`).
+
+Rule: everything started here is stopped here, in the order in which requests flow; when one part dies, all stop and
+the message says which. Workers are no such part: they are started again.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+import os
+from pathlib import Path
+import signal
+import sys
+import tempfile
+
+import aiohttp
+import structlog
+
+from extproc.config.config import ConfigError, Problem
+from extproc.config.load import Loaded, StandIn
+from extproc.envoy import process as envoy_process
+from extproc.envoy.placement import Placement, objection
+from extproc.envoy.process import EnvoyError, EnvoyProcess, die_with_parent
+from extproc.supervisor import admin, demo
+from extproc.supervisor.live import EnvoySide, Live, NoEnvoy, Source
+from extproc.supervisor.sidecar import Options as SidecarOptions
+from extproc.supervisor.sidecar import sidecar
+from extproc.supervisor.supervisor import Logging, WorkerFailed
+from extproc.terms.agreed import LAME_SECONDS, PROBE_PATH
+from extproc.worker.places import Address, Door, Place, reserved_address
+
+__all__ = [
+    "Address",
+    "Door",
+    "EnvoyError",
+    "Logging",
+    "PartDied",
+    "RunOptions",
+    "ServeOptions",
+    "Source",
+    "WorkerFailed",
+    "check_free",
+    "run",
+    "serve",
+    "until_stopped",
+]
+
+log = structlog.get_logger("extproc.run")
+
+DRAIN_SECONDS = 30.0
+"""How long open exchanges may go on after a stop was asked for."""
+
+SIMULATED_KEY = "sk-sim-stand-in"
+
+
+class PartDied(Exception):
+    """A supervised process ended by itself."""
+
+
+class _Life:
+    """Where a program stands, as `/readyz` tells it. SIGTERM and SIGINT set `stop`; a start they break
+    off, and the second one a stop."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self.not_ready: Callable[[], str | None] = lambda: "starting"
+        self._started = False
+        self._task = asyncio.current_task()
+
+    def reason(self) -> str | None:
+        """Why requests would not be served; None if they are."""
+        return "stopping" if self.stop.is_set() else self.not_ready()
+
+    def started(self, not_ready: Callable[[], str | None]) -> None:
+        """From now on a signal means: finish what is under way."""
+        self.not_ready, self._started = not_ready, True
+
+    def on_signal(self) -> None:
+        if self._task is not None and (self.stop.is_set() or not self._started):
+            self._task.cancel()
+        self.stop.set()
+
+    def broken_off(self) -> bool:
+        """Whether a cancellation was ours."""
+        if not self.stop.is_set() or self._task is None:
+            return False
+        self._task.uncancel()
+        return True
+
+
+@asynccontextmanager
+async def _living() -> AsyncIterator[_Life]:
+    life = _Life()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, life.on_signal)
+    try:
+        yield life
+    except asyncio.CancelledError:
+        if not life.broken_off():
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """`xds`: the directory through which an Envoy follows, see `extproc envoy --xds-dir`."""
+
+    door: Door
+    admin: Address
+    grace: float
+    workers: int | None
+    logging: Logging
+    xds: Path | None
+
+
+async def serve(source: Source, options: ServeOptions) -> None:
+    """The sidecar alone, until SIGTERM or SIGINT. Raises what loading raises, `OSError`, `WorkerFailed`."""
+    live = Live(source)
+    if isinstance(options.door.first, Address):
+        check_free(options.door.first, options.admin)
+    envoy = NoEnvoy(live.loaded) if options.xds is None else _kept_fresh(options.xds, live.loaded)
+    given = SidecarOptions(options.door, options.workers, options.logging, LAME_SECONDS, options.grace)
+    async with (
+        _living() as life,
+        admin.serving(options.admin.host, options.admin.port, life.reason, live.description) as admin_port,
+        sidecar(live, given) as running,
+        running.following(envoy),
+    ):
+        life.started(running.not_ready)
+        grpc = ", ".join(map(str, running.addresses))
+        tls = options.door.tls is not None
+        log.info("serving", grpc=grpc, tls=tls, admin=_url(Address(options.admin.host, admin_port)))
+        await life.stop.wait()
+        log.info("stopping: open exchanges may finish (again to stop now)", seconds=options.grace)
+
+
+def _kept_fresh(path: Path, loaded: Loaded) -> EnvoySide:
+    """What `extproc envoy --xds-dir` wrote. Raises `OSError` where it did not."""
+    from extproc.envoy import directory as xds  # half a second that only who keeps an Envoy's files pays
+
+    directory = xds.opened(path)
+    directory.write_all(loaded)
+    return directory
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """`listen`: where Envoy takes requests. `demo`: show one streamed chat once it routes."""
+
+    listen: Address
+    admin: Address
+    grace: float
+    workers: int | None
+    logging: Logging
+    demo: bool
+    access_log: str | None
+    concurrency: int
+    placement: Placement
+
+
+async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
+    """Sidecar, Envoy and perhaps the simulated vendors, until SIGTERM, SIGINT or the death of one of them.
+
+    Raises `PartDied`, `EnvoyError`, `WorkerFailed`, `OSError`, and what loading raises.
+    """
+    if simulate:
+        source = replace(source, stand_in=StandIn("http://127.0.0.1:1", SIMULATED_KEY))
+    live = Live(source, partial(check_placement, options.placement, envoy_process.version()))
+    check_free(options.listen, options.admin)
+    door = Door(Address("127.0.0.1", 0))
+    given = SidecarOptions(door, options.workers, options.logging, 0.0, options.grace)
+    async with _living() as life, AsyncExitStack() as stack:
+        # Held until the end: a port that the system chose would else be anybody's while everything starts.
+        options = replace(options, listen=stack.enter_context(reserved_address(options.listen)))
+        admin_port = await stack.enter_async_context(
+            admin.serving(options.admin.host, options.admin.port, life.reason, lambda: live.description())
+        )
+        parts: dict[str, Awaitable[int]] = {}
+        if simulate:
+            url, parts["the simulated vendors"] = await _simulator(stack)
+            live = live.with_stand_in(StandIn(url, SIMULATED_KEY))
+        running = await stack.enter_async_context(sidecar(live, given))
+        envoy, side = await _envoy(stack, live.loaded, running.addresses, options)
+        parts["Envoy"] = envoy.exited
+        base = _url(Address(_reachable(options.listen.host), envoy.listener_port))
+        await _until_routing(base)
+        await stack.enter_async_context(running.following(side))
+        life.started(running.not_ready)
+        log.info("ready", base_url=f"{base}/v1", admin=_url(Address(options.admin.host, admin_port)))
+        if options.demo:
+            with running.quiet():
+                await demo.chat(base, live.loaded.config)
+        print(demo.banner(base, live.loaded.config), flush=True)
+        died = await _first(life.stop, parts)
+        life.stop.set()
+        if died is not None:
+            raise PartDied(f"{died} stopped unexpectedly, so everything stops")
+        log.info("stopping: open exchanges may finish (again to stop now)", seconds=options.grace)
+
+
+def check_placement(placement: Placement, envoy: tuple[int, ...], loaded: Loaded) -> None:
+    """Raises `ConfigError` where the configuration cannot be served with the filter in this place of this Envoy."""
+    if (problem := objection(placement, envoy, loaded.config)) is not None:
+        raise ConfigError([Problem(loaded.source, 0, "", problem)])
+
+
+def _url(address: Address) -> str:
+    return f"http://{address}"
+
+
+async def _simulator(stack: AsyncExitStack) -> tuple[str, Awaitable[int]]:
+    """Start `extproc simulate` on a free port, to end with the stack; gives its URL and what resolves at its end."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "extproc", "simulate", "--listen", "127.0.0.1:0"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is ours to handle
+        preexec_fn=die_with_parent(),
+    )
+
+    async def end() -> None:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+    stack.push_async_callback(end)
+    assert process.stdout is not None
+    url = (await process.stdout.readline()).decode().strip()
+    if not url.startswith("http://"):
+        raise PartDied("the simulated vendors did not start (pip install 'ai-proxy-envoy[simulate]')")
+    return url, process.wait()
+
+
+async def _envoy(
+    stack: AsyncExitStack, loaded: Loaded, sidecars: Sequence[Place], options: RunOptions
+) -> tuple[EnvoyProcess, EnvoySide]:
+    """Start Envoy with a bootstrap and files that it follows; it is drained and stopped with the stack."""
+    from extproc.envoy import bootstrap  # half a second that only who runs Envoy pays
+    from extproc.envoy import directory as xds
+
+    directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="extproc-")))
+    given = bootstrap.Options(
+        host=options.listen.host,
+        port=options.listen.port,
+        admin_port=0,
+        sidecars=tuple(map(str, sidecars)),
+        access_log=options.access_log,
+        ca_file=system_ca_file(bootstrap.SYSTEM_CA_FILES),
+        placement=options.placement,
+        xds_directory=str(directory),
+    )
+    side = xds.Directory(given)
+    await side.check(loaded)
+    side.write_all(loaded)
+    path = directory / "envoy.json"
+    path.write_text(bootstrap.bootstrap(loaded.config, given))
+    envoy = EnvoyProcess(path, concurrency=options.concurrency, on_line=_log_envoy)
+    await envoy.start()
+    stack.push_async_callback(envoy.drain_and_stop, options.grace)
+    side.confirm = envoy.works_with
+    return envoy, side
+
+
+def _log_envoy(line: str) -> None:
+    write = log.debug if "caught ENVOY_SIGTERM" in line else log.warning  # we sent it
+    write("envoy", line=line)
+
+
+def check_free(address: Address, admin_address: Address | None = None) -> None:
+    """Raises `OSError` in one line where Envoy or gRPC would say it in ten."""
+    if admin_address and address.port == admin_address.port != 0:
+        hosts = {address.host, admin_address.host}
+        if len(hosts) == 1 or hosts & {"0.0.0.0", "::"}:
+            raise OSError(f"--listen {address} and --admin {admin_address}: each needs a port of its own")
+    with reserved_address(address):
+        pass
+
+
+def system_ca_file(candidates: Sequence[str]) -> str:
+    """The system's CA bundle: `SSL_CERT_FILE`, or the first candidate that exists."""
+    return next(filter(os.path.exists, filter(None, (os.environ.get("SSL_CERT_FILE"), *candidates))), candidates[0])
+
+
+async def _first(stop: asyncio.Event, parts: dict[str, Awaitable[int]]) -> str | None:
+    """Wait for the stop signal or the first part to end; its name."""
+    tasks = {asyncio.ensure_future(ended): name for name, ended in parts.items()}
+    stopped = asyncio.create_task(stop.wait())
+    done, pending = await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    return next((tasks[task] for task in done if task in tasks), None)
+
+
+def _reachable(host: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
+async def _until_routing(base: str) -> None:
+    """A request must come back from the sidecar through Envoy: its own error for a path that is no API."""
+    async with aiohttp.ClientSession() as session:
+        for _ in range(200):
+            try:
+                async with session.get(f"{base}{PROBE_PATH}") as answer:
+                    text = await answer.text()
+                    if "unknown_url" in text or "invalid_api_key" in text:  # the latter where clients are configured
+                        return
+            except aiohttp.ClientError:
+                pass
+            await asyncio.sleep(0.05)
+    raise PartDied("Envoy does not reach the sidecar")
+
+
+async def until_stopped(work: Coroutine[None, None, None]) -> None:
+    """Do `work` until it ends or SIGTERM or SIGINT breaks it off."""
+    async with _living():
+        await work

@@ -1,0 +1,121 @@
+"""The sidecar as one thing: workers under a configuration, with context texts, following the files that say it.
+
+Rule: parts are put together here and started in the order in which they are needed; each does its own work.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+import signal
+import sys
+
+import structlog
+
+from extproc.envoy.process import EnvoyError
+from extproc.supervisor import contexts, watch
+from extproc.supervisor.live import EnvoySide, Live, sources
+from extproc.supervisor.supervisor import Logging, Workers, cores
+from extproc.worker import logs
+from extproc.worker.places import Door, Place, places, reserved
+
+log = structlog.get_logger("extproc.sidecar")
+
+TIDY_SECONDS = 1.0
+"""How often it is looked at whether an exchange is still served under a former configuration, and whether a change that
+the disk did not take can be finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`door`: where and how the workers serve. `workers`: how many, None for what the configuration says. `grace`: how
+    long open exchanges may go on after a stop was asked for, `pause`: how long new ones are taken."""
+
+    door: Door
+    workers: int | None
+    logging: Logging
+    pause: float
+    grace: float
+
+
+class Sidecar:
+    """`addresses`: where the workers serve."""
+
+    def __init__(self, live: Live, texts: contexts.Contexts, workers: Workers, serving_at: Sequence[Place]) -> None:
+        self.addresses = serving_at
+        self._live = live
+        self._texts = texts
+        self._workers = workers
+
+    def not_ready(self) -> str | None:
+        """Why requests would not be served; None if they are."""
+        return self._live.not_ready(self._texts.texts) if self._workers.serving else "no worker serves"
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Log lines of all processes wait until the end of the block."""
+        for hold in (logs.hold, self._workers.hold_logs):
+            hold(True)
+        try:
+            yield
+        finally:
+            for hold in (logs.hold, self._workers.hold_logs):
+                hold(False)
+
+    @asynccontextmanager
+    async def following(self, envoy: EnvoySide) -> AsyncIterator[None]:
+        """Follow changes of the files, and replace all workers at SIGHUP, until the end of the block."""
+        tasks = {asyncio.create_task(self._follow(envoy)), asyncio.create_task(self._tidy(envoy))}
+
+        def roll() -> None:
+            tasks.add(task := asyncio.create_task(self._workers.roll()))
+            task.add_done_callback(tasks.discard)
+
+        if sys.stdin is None or not sys.stdin.isatty():  # else it means that the terminal is gone: then we go too
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, roll)
+        try:
+            yield
+        finally:
+            ending = list(tasks)
+            for task in ending:
+                task.cancel()
+            await asyncio.gather(*ending, return_exceptions=True)
+
+    async def _follow(self, envoy: EnvoySide) -> None:
+        async for changed in watch.changes(self._live.paths):
+            await self._change(changed, envoy)
+
+    async def _change(self, changed: set[Path], envoy: EnvoySide) -> None:
+        try:
+            await self._live.change(changed, self._texts, self._workers, envoy)
+        except Exception:  # a fault of ours; what is served goes on, and the next change is followed again
+            log.exception("a change could not be followed")
+
+    async def _tidy(self, envoy: EnvoySide) -> None:
+        while True:
+            await asyncio.sleep(TIDY_SECONDS)
+            if self._live.unfinished:
+                await self._change(set(), envoy)
+            try:
+                await self._live.forget(self._workers, envoy)
+            except (OSError, EnvoyError) as error:
+                log.warning("Envoy could not be told to forget providers", reason=str(error))
+
+
+@asynccontextmanager
+async def sidecar(live: Live, options: Options) -> AsyncIterator[Sidecar]:
+    """The workers with their context texts, serving. Raises `OSError`, `WorkerFailed`."""
+    config = live.loaded.config
+    for note in live.loaded.notes:
+        log.info(note)
+    count = options.workers or config.workers or cores()
+    async with AsyncExitStack() as stack:
+        serving_at = [stack.enter_context(reserved(place)) for place in places(options.door.first, count)]
+        workers = Workers(options.logging, options.door)
+        texts = await stack.enter_async_context(contexts.keeping(workers.texts))
+        await texts.follow(sources(config))
+        workers.recycle = config.recycle
+        stack.push_async_callback(workers.stop, options.pause, options.grace)
+        await workers.start(serving_at, live.order(texts.texts))
+        yield Sidecar(live, texts, workers, serving_at)

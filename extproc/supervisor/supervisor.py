@@ -1,0 +1,394 @@
+"""The worker processes: started, told what to serve, restarted, replaced, ended.
+
+Rule: knows processes and ports, nothing of what they serve. Workers are spawned, never forked, and this process has
+no gRPC. A worker has one port for life, which its successor shares before it leaves: Envoy's endpoints never change.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+import math
+import os
+from pathlib import Path
+import signal
+import sys
+import time
+from typing import Literal
+
+import msgspec
+import structlog
+
+from extproc.providers.blocks import Recycle
+from extproc.terms.agreed import LAME_SECONDS
+from extproc.worker import channel
+from extproc.worker.places import Door, Place
+
+log = structlog.get_logger("extproc.supervisor")
+
+START_SECONDS = 60.0
+"""How long a new worker may take until it serves."""
+APPLY_SECONDS = 10.0
+"""How long a worker may take to serve under a new configuration."""
+LINGER_SECONDS = 600.0
+"""How long the exchanges of a worker that was replaced may go on: nobody waits for them."""
+STEADY_SECONDS = 10.0
+"""A worker that lived so long did not die of its start."""
+BACK_OFF = (0.0, 0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
+"""Seconds before a dead worker is started again, by how often it died soon after its start."""
+POLLS_ITSELF = {"GRPC_EXPERIMENTS": "-event_engine_listener"}
+"""What a worker's environment tells gRPC's core: whoever waits for messages reads the sockets. Else a thread of the
+core's own does and wakes it, which takes longer than our answer (docs/performance.md; grpcio 1.85)."""
+PING_SECONDS = 5.0
+SILENT_PINGS = 6
+"""A worker that answers neither us nor Envoy is killed after so many unanswered pings."""
+LEAST_AGE = 30.0
+"""No worker is recycled before, whatever it holds: a limit below what one needs must not become a loop."""
+
+
+class WorkerFailed(Exception):
+    """A worker does not start. The message says why."""
+
+
+def cores() -> int:
+    """How many processors this process may use, by affinity and by cgroup."""
+    count = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    with suppress(OSError, ValueError):  # no cgroup v2, or no limit ("max")
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        count = min(count, math.ceil(int(quota) / int(period)))
+    return max(count, 1)
+
+
+def due(recycle: Recycle | None, age: float, memory: int) -> str | None:
+    """Why a worker of that age (seconds) and memory (bytes) is to be replaced."""
+    if recycle is None or age < min(LEAST_AGE, recycle.max_age or LEAST_AGE):
+        return None
+    if recycle.max_age is not None and age >= recycle.max_age:
+        return f"it is {age:.0f} s old"
+    if recycle.max_memory is not None and age >= LEAST_AGE and memory > recycle.max_memory:
+        return f"it holds {memory >> 20} MiB"
+    return None
+
+
+def memory_of(pid: int) -> int:
+    """Resident bytes of a process; 0 where the system does not tell."""
+    with suppress(OSError, ValueError, IndexError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Logging:
+    format: Literal["console", "json"]
+    level: str
+
+
+class _Worker:
+    """One process. `oldest`: the first generation that it may still serve exchanges under. `on_rest`: hears what it
+    learns about keys."""
+
+    def __init__(
+        self,
+        index: int,
+        process: asyncio.subprocess.Process,
+        generation: int,
+        on_rest: Callable[["_Worker", channel.Rested], None],
+    ) -> None:
+        self._on_rest = on_rest
+        self.index = index
+        self.process = process
+        self.born = time.monotonic()
+        self.oldest = generation
+        self.active = -1
+        self.expecting = -1
+        self.port = 0
+        self.failure: str | None = None
+        self.leaving = False
+        self.told = asyncio.Condition()
+        self._unanswered = 0
+        self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._ping())]
+
+    @property
+    def age(self) -> float:
+        return time.monotonic() - self.born
+
+    def order(self, message: channel.Order) -> None:
+        assert self.process.stdin is not None
+        if not self.process.stdin.is_closing():
+            channel.send(self.process.stdin, message)
+
+    def leave(self, pause: float, grace: float) -> None:
+        """Ask it to end, once."""
+        if not self.leaving:
+            self.leaving = True
+            self.order(channel.Leave(pause, grace))
+
+    async def until(self, condition: Callable[[], bool], patience: float) -> bool:
+        """Whether the condition came true before the process ended, and in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience), self.told:
+                await self.told.wait_for(lambda: condition() or self.process.returncode is not None)
+        return condition()
+
+    async def ended(self) -> int:
+        """Its exit code."""
+        code = await self.process.wait()
+        for task in self._tasks:
+            task.cancel()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        await self._tell()
+        return code
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            self.process.kill()
+
+    async def _listen(self) -> None:
+        assert self.process.stdout is not None
+        while (report := await channel.report(self.process.stdout)) is not None:
+            match report:
+                case channel.Serving(port):
+                    self.port = port
+                case channel.Active(generation):
+                    self.active = generation
+                case channel.Expecting(generation):
+                    self.expecting = generation
+                case channel.Oldest(generation):
+                    self.oldest = generation
+                case channel.Failed(reason):
+                    self.failure = reason
+                case channel.Rested():
+                    self._on_rest(self, report)
+                case channel.Pong():
+                    self._unanswered = 0
+            await self._tell()
+        await self.process.wait()
+        await self._tell()
+
+    async def _tell(self) -> None:
+        async with self.told:
+            self.told.notify_all()
+
+    async def _ping(self) -> None:
+        while True:
+            await asyncio.sleep(PING_SECONDS)
+            if self.active < 0:
+                continue  # it starts, which has a limit of its own
+            self.order(channel.Ping())
+            self._unanswered += 1
+            if self._unanswered > SILENT_PINGS and not self.leaving:
+                log.error("a worker does not answer: it is killed", worker=self.index, pid=self.process.pid)
+                self.kill()
+
+
+class Workers:
+    """All worker processes, each in a place with an address for life. `recycle`: when one is replaced by itself."""
+
+    def __init__(self, logging: Logging, door: Door) -> None:
+        self._logging = logging
+        self._door = door
+        self._load = channel.Load(0, None, {}, None, {})
+        self._slots: dict[int, _Worker] = {}
+        self._lingering: set[_Worker] = set()
+        self._reserved: list[Place] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._places: list[asyncio.Lock] = []
+        self._one_at_a_time = asyncio.Lock()
+        self._rests: dict[tuple[str, str], channel.Rested] = {}
+        self.recycle: Recycle | None = None
+
+    def _rested(self, origin: _Worker, rest: channel.Rested) -> None:
+        """What one worker learns about a key is told to the others, and to those that come later."""
+        now = time.time()
+        self._rests = {known: old for known, old in self._rests.items() if old.until > now}
+        if rest.until:
+            self._rests[rest.provider, rest.fingerprint] = rest
+        else:
+            self._rests.pop((rest.provider, rest.fingerprint), None)
+        for worker in (*self._slots.values(), *self._lingering):
+            if worker is not origin:
+                worker.order(rest)
+
+    @property
+    def serving(self) -> int:
+        """How many workers take streams now."""
+        return sum(w.port != 0 and w.process.returncode is None for w in self._slots.values())
+
+    @property
+    def oldest(self) -> int:
+        """The first generation of the configuration that some exchange may still be served under."""
+        alive = (w for w in (*self._slots.values(), *self._lingering) if w.process.returncode is None)
+        return min((w.oldest for w in alive), default=self._load.generation)
+
+    async def start(self, reserved: Sequence[Place], load: channel.Load) -> None:
+        """Start one worker per reserved address and wait until all serve. Raises `WorkerFailed`."""
+        self._load = load
+        self._reserved = list(reserved)
+        self._places = [asyncio.Lock() for _ in reserved]
+        starts = [asyncio.create_task(self._spawn(index)) for index in range(len(reserved))]
+        try:
+            await asyncio.gather(*starts)
+        finally:  # one that fails, fails all
+            for start in starts:
+                start.cancel()
+            await asyncio.gather(*starts, return_exceptions=True)
+        for index in self._slots:
+            self._keep(self._supervise(index))
+        self._keep(self._recycle())
+
+    async def expect(self, load: channel.Load) -> None:
+        """Have the workers know a configuration that Envoy is about to learn of; back when they do, or cannot."""
+        await asyncio.gather(*(self._expecting(worker, load) for worker in list(self._slots.values())))
+
+    async def _expecting(self, worker: _Worker, load: channel.Load) -> None:
+        worker.failure, worker.expecting = None, -1
+        worker.order(channel.Expect(load))
+        await worker.until(lambda: worker.expecting >= load.generation or worker.failure is not None, APPLY_SECONDS)
+
+    async def apply(self, load: channel.Load) -> None:
+        """Have new exchanges served under another configuration; back when they are."""
+        self._load = load
+        for worker in self._slots.values():
+            worker.order(load)
+        await asyncio.gather(*(self._applied(worker, load.generation) for worker in list(self._slots.values())))
+
+    async def _applied(self, worker: _Worker, generation: int) -> None:
+        worker.failure = None
+        if await worker.until(lambda: worker.active >= generation or worker.failure is not None, APPLY_SECONDS):
+            if worker.failure is not None:
+                log.error("a worker keeps the former configuration", worker=worker.index, reason=worker.failure)
+        elif worker.process.returncode is None:  # its successor begins with the new one
+            log.error("a worker does not take the new configuration: it is killed", worker=worker.index)
+            worker.kill()
+
+    def texts(self, texts: Mapping[str, str]) -> None:
+        """Have new exchanges served with these context texts."""
+        self._load = msgspec.structs.replace(self._load, texts=texts)
+        for worker in self._slots.values():
+            worker.order(channel.Texts(texts))
+
+    def hold_logs(self, on: bool) -> None:
+        """Have the workers' log lines wait, or be written."""
+        for worker in self._slots.values():
+            worker.order(channel.Hold(on))
+
+    async def roll(self) -> None:
+        """Replace every worker, one at a time."""
+        for index in list(self._slots):
+            await self._replace(index, "rolling restart")
+        log.info("all workers were replaced")
+
+    async def stop(self, pause: float, grace: float) -> None:
+        """End all: streams are refused after `pause` seconds, and those that are open get `grace` seconds."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        workers = [*self._slots.values(), *self._lingering]
+        for worker in workers:
+            worker.leave(pause, grace)
+        waiting = [asyncio.create_task(worker.ended()) for worker in workers]
+        if waiting:
+            _, late = await asyncio.wait(waiting, timeout=pause + grace + 2.0)
+            for worker in workers if late else ():
+                worker.kill()
+            await asyncio.gather(*waiting)
+
+    def _keep(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _spawn(self, index: int) -> _Worker:
+        """A new worker in its place, serving. Raises `WorkerFailed`."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "extproc.worker"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is ours to handle
+            env=POLLS_ITSELF | os.environ,
+        )
+        load = self._load
+        worker = _Worker(index, process, load.generation, self._rested)
+        tls = self._door.tls
+        files = None if tls is None else (str(tls.certificate), str(tls.key), str(tls.client_ca))
+        place = str(self._reserved[index])
+        worker.order(
+            channel.Begin(index, place, files, self._door.socket_mode, self._logging.format, self._logging.level)
+        )
+        worker.order(load)
+        for rest in self._rests.values():
+            worker.order(rest)
+        try:
+            await worker.until(lambda: worker.active >= 0 or worker.failure is not None, START_SECONDS)
+            if worker.active < 0 or process.returncode is not None:
+                raise WorkerFailed(worker.failure or _why(process.returncode))
+            if load is not self._load:
+                worker.order(self._load)  # it changed meanwhile
+        except BaseException:
+            worker.kill()
+            ending = asyncio.create_task(worker.ended())
+            while not ending.done():  # also where another one's failure cancels this start meanwhile: it ends at once
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait({ending})
+            raise
+        self._slots[index] = worker
+        return worker
+
+    async def _supervise(self, index: int) -> None:
+        """Have a worker in a place for ever."""
+        failures = 0
+        while True:
+            worker = self._slots[index]
+            code = await worker.ended()
+            async with self._places[index]:
+                if self._slots[index] is worker:  # else it was replaced
+                    failures = 0 if worker.age > STEADY_SECONDS else failures + 1
+                    await self._restart(index, _why(code), failures)
+
+    async def _restart(self, index: int, reason: str, failures: int) -> None:
+        while True:
+            pause = BACK_OFF[min(failures, len(BACK_OFF) - 1)]
+            write = log.warning if failures < 3 else log.error
+            write("a worker ended: it is started again", worker=index, reason=reason, in_seconds=pause)
+            await asyncio.sleep(pause)
+            try:
+                await self._spawn(index)
+            except WorkerFailed as error:
+                reason, failures = str(error), failures + 1
+            else:
+                return
+
+    async def _replace(self, index: int, reason: str) -> None:
+        """Put a successor into a place: it serves before the former one leaves."""
+        async with self._one_at_a_time:
+            async with self._places[index]:
+                former = self._slots[index]
+                try:
+                    successor = await self._spawn(index)
+                except WorkerFailed as error:
+                    log.error("a worker is not replaced: its successor does not start", worker=index, reason=str(error))
+                    return
+            pids = {"former": former.process.pid, "successor": successor.process.pid}
+            log.info("a worker is replaced", worker=index, reason=reason, **pids)
+            self._lingering.add(former)
+            former.leave(LAME_SECONDS, LINGER_SECONDS)
+            self._keep(self._see_off(former))
+            await asyncio.sleep(LAME_SECONDS + 0.5)
+
+    async def _see_off(self, former: _Worker) -> None:
+        await former.ended()
+        self._lingering.discard(former)
+
+    async def _recycle(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            for index, worker in list(self._slots.items()):
+                if reason := due(self.recycle, worker.age, memory_of(worker.process.pid)):
+                    await self._replace(index, reason)
+
+
+def _why(code: int | None) -> str:
+    if code is None:
+        return f"not ready after {START_SECONDS:g} s"
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

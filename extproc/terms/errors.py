@@ -1,0 +1,184 @@
+"""The error tree. Every error knows its HTTP status and its OpenAI body; nothing else writes error JSON.
+
+    ProxyError
+    ├── ClientError            4xx: the client can mend it
+    │   ├── BadJson 400 · MissingParameter 400 · InvalidParameter 400 · MethodNotAllowed 405
+    │   ├── InvalidApiKey 401 · ModelNotAllowed 403 · TooLarge 413 · UnsupportedEncoding 415
+    │   └── UnknownPath 404 · NoRoute 404 · UnsupportedApi 404 · ModelNotFound 404
+    ├── UpstreamError          the vendor said no; its status is kept
+    ├── BadUpstreamResponse    502: the vendor's answer cannot be read
+    ├── StreamTruncated        502: the vendor's stream ended too early
+    ├── ContextUnavailable     503: a configured context text is not there
+    ├── Overloaded             503: more requests at a time than are allowed
+    ├── Changing               503: Envoy and we have different configurations for a moment
+    ├── SeveralVendors         500: a route of a gateway that is not ours would be one of several vendors'
+    └── InternalError          500: our own fault
+
+Messages never quote bodies or keys.
+"""
+
+from collections.abc import Mapping
+
+from extproc.text import jsontext
+
+
+class ProxyError(Exception):
+    """An error that reaches the client as `{"error": {message, type, param, code}}` with `status`."""
+
+    status = 500
+    type = "server_error"
+    code: str | None = None
+    param: str | None = None
+
+    def __init__(self, message: str, *, code: str | None = None, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or self.code
+        self.param = param or self.param
+
+    def body(self) -> bytes:
+        """The OpenAI error document, JSON."""
+        error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        return jsontext.dump({"error": error})
+
+
+class ClientError(ProxyError):
+    status = 400
+    type = "invalid_request_error"
+
+
+class BadJson(ClientError):
+    code = "invalid_json"
+
+
+class MissingParameter(ClientError):
+    code = "missing_required_parameter"
+
+
+class InvalidParameter(ClientError):
+    code = "invalid_parameter"
+
+
+class InvalidApiKey(ClientError):
+    status = 401
+    type = "authentication_error"
+    code = "invalid_api_key"
+
+
+class ModelNotAllowed(ClientError):
+    status = 403
+    type = "permission_error"
+    code = "model_not_allowed"
+    param = "model"
+
+
+class TooLarge(ClientError):
+    status = 413
+    code = "request_too_large"
+
+
+class MethodNotAllowed(ClientError):
+    status = 405
+    code = "method_not_allowed"
+
+
+class UnsupportedEncoding(ClientError):
+    status = 415
+    code = "unsupported_content_encoding"
+
+
+class UnknownPath(ClientError):
+    status = 404
+    code = "unknown_url"
+
+
+class NoRoute(ClientError):
+    status = 404
+    code = "no_route"
+
+
+class UnsupportedApi(ClientError):
+    status = 404
+    code = "unsupported_api"
+
+
+class ModelNotFound(ClientError):
+    status = 404
+    code = "model_not_found"
+    param = "model"
+
+
+class UpstreamError(ProxyError):
+    """A vendor's refusal in OpenAI form.
+
+    `document`: the vendor's own error body where it is already in OpenAI form, passed on unchanged.
+    `code` goes into logs too: what is no plain text is left out.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str = "",
+        *,
+        type: str | None = None,
+        code: str | None = None,
+        document: bytes | None = None,
+    ) -> None:
+        super().__init__(message, code=code if code and code.isprintable() else None)
+        self.status = status
+        self.type = type or type_of(status)
+        self.document = document
+
+    def body(self) -> bytes:
+        return self.document if self.document is not None else super().body()
+
+
+class BadUpstreamResponse(ProxyError):
+    status = 502
+    code = "bad_upstream_response"
+
+
+class StreamTruncated(ProxyError):
+    status = 502
+    code = "stream_truncated"
+
+
+class ContextUnavailable(ProxyError):
+    status = 503
+    code = "context_unavailable"
+
+
+class Overloaded(ProxyError):
+    status = 503
+    code = "overloaded"
+
+
+class Changing(ProxyError):
+    status = 503
+    code = "configuration_changing"
+
+    def __init__(self) -> None:
+        super().__init__("the gateway's configuration is changing; try again")
+
+
+class SeveralVendors(ProxyError):
+    code = "several_vendors"
+
+    def __init__(self) -> None:
+        super().__init__("this route of the gateway leads to several vendors: give each vendor a route of its own")
+
+
+class InternalError(ProxyError):
+    code = "internal_error"
+
+
+_TYPES: Mapping[int, str] = {
+    401: "authentication_error",
+    403: "permission_error",
+    429: "rate_limit_error",
+}
+
+
+def type_of(status: int) -> str:
+    """OpenAI's error `type` for an HTTP status."""
+    return _TYPES.get(status) or ("server_error" if status >= 500 else "invalid_request_error")

@@ -1,0 +1,100 @@
+"""The vocabulary between the shell and the core: what Envoy says (`Event`) and what we answer (`Reply`).
+
+Rule: plain frozen data, no behaviour, nothing of protobuf, JSON or any vendor. Header names are lower case.
+Headers and bodies hold secrets, so no `repr` shows them.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from extproc.terms.frozen import Frozen
+
+
+class BodyMode(StrEnum):
+    """How Envoy hands a body to us: not at all, piece by piece, or whole."""
+
+    NONE = "none"
+    STREAMED = "streamed"
+    BUFFERED = "buffered"
+
+
+class RequestHeaders(Frozen, frozen=True):
+    """The client's request head. `attributes` are the Envoy attributes that the filter was told to send."""
+
+    hidden = ("headers",)
+
+    headers: Mapping[str, str]
+    end_of_stream: bool
+    attributes: Mapping[str, str] = {}
+
+
+class RequestBody(Frozen, frozen=True):
+    """The client's whole body: request bodies are only ever asked for BUFFERED."""
+
+    hidden = ("body",)
+
+    body: bytes
+
+
+class ResponseHeaders(Frozen, frozen=True):
+    """The answer's head: a vendor's, or one that Envoy made itself (`attributes["response.code_details"]`)."""
+
+    hidden = ("headers",)
+
+    headers: Mapping[str, str]
+    end_of_stream: bool
+    attributes: Mapping[str, str] = {}
+
+
+class ResponseBody(Frozen, frozen=True):
+    """A piece of the answer (STREAMED) or all of it (BUFFERED, `end_of_stream` set)."""
+
+    hidden = ("body",)
+
+    body: bytes
+    end_of_stream: bool
+
+
+Event = RequestHeaders | RequestBody | ResponseHeaders | ResponseBody
+
+
+class Forward(Frozen, frozen=True):
+    """Let the message go on, changed as told.
+
+    `body`: the new body or chunk (empty bytes remove it), None leaves it as it is.
+    `response_mode` / `request_mode`: how the bodies that follow are wanted, None for not at all; only read on a headers
+    event.
+    `reroute`: choose the route again, since `set_headers` names the cluster.
+    `replaces`: nothing of the vendor's body is wanted, `body` is the whole one, also where there was none; only read on
+    a headers event.
+    `final`: nothing more of the exchange is wanted; only read on a headers event.
+    `metadata`: values for the access log, in our dynamic-metadata namespace. `told`: what Envoy shall know of the
+    request's body, to choose a route by.
+    """
+
+    hidden = ("set_headers", "body")
+
+    set_headers: Mapping[str, str] = {}
+    remove_headers: tuple[str, ...] = ()
+    body: bytes | None = None
+    request_mode: BodyMode | None = None
+    response_mode: BodyMode | None = None
+    reroute: bool = False
+    replaces: bool = False
+    final: bool = False
+    metadata: Mapping[str, str | int | float] = {}
+    told: Mapping[str, str | bool] = {}
+
+
+class Answer(Frozen, frozen=True):
+    """Answer the client ourselves and forward nothing. `body` is JSON."""
+
+    hidden = ("body", "headers")
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = {}
+    metadata: Mapping[str, str | int | float] = {}
+
+
+Reply = Forward | Answer

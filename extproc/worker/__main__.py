@@ -1,0 +1,5 @@
+"""`python -m extproc.worker`: one worker process."""
+
+from extproc.worker.process import run
+
+run()

@@ -1,0 +1,140 @@
+"""How logs look: lines for people on a terminal, JSON for machines; always on stderr.
+
+Rule: a line that cannot be written (the disk is full, the reader is gone) is lost, and nothing else with it. An
+exception is logged by its type and where it happened. Its message may quote a body or a key, and so may local
+variables, which structlog's console shows of its own accord where rich is installed.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+import logging
+import sys
+import threading
+import traceback
+from typing import Literal, TextIO, cast
+
+import msgspec
+import structlog
+
+from extproc.text import jsontext
+
+Format = Literal["console", "json"]
+
+
+class _Output:
+    """stderr, whose lines can be held back while something else is written piece by piece. For several threads."""
+
+    def __init__(self) -> None:
+        self._held: list[str] | None = None
+        self._lock = threading.Lock()
+
+    def write(self, text: str) -> None:
+        with self._lock:
+            if self._held is None:
+                try:  # noqa: SIM105  `suppress` takes as long as the write itself
+                    sys.stderr.write(text)
+                except OSError:
+                    pass
+            else:
+                self._held.append(text)
+
+    def flush(self) -> None:
+        """stderr writes every line at once."""
+
+    def hold(self, on: bool) -> None:
+        """Have lines wait from now on, or write those that waited."""
+        with self._lock:
+            lines, self._held = self._held or [], [] if on else None
+            with suppress(OSError):
+                sys.stderr.writelines(lines)
+
+
+_output = _Output()
+hold = _output.hold
+"""Whether log lines wait, so that they do not break a line that is being printed."""
+
+
+def _trace(exc_info: structlog.typing.ExcInfo) -> str:
+    """An exception and what caused it, the first cause first, without their messages."""
+    chain: list[BaseException] = []
+    error: BaseException | None = exc_info[1]
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\n".join(
+        f"{type(one).__module__}.{type(one).__qualname__}\n{''.join(traceback.format_tb(one.__traceback__))}"
+        for one in reversed(chain)
+    )
+
+
+def _write_trace(stream: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
+    stream.write("\n" + _trace(exc_info))
+
+
+def _json(event: structlog.typing.EventDict, **_: object) -> str:
+    """A line for machines; by msgspec, since there is one per exchange."""
+    try:
+        return _encoder.encode(event).decode()
+    except UnicodeEncodeError:  # half a surrogate pair
+        return jsontext.dump(
+            {name: value if isinstance(value, int | float | None) else str(value) for name, value in event.items()}
+        ).decode()
+
+
+_encoder = msgspec.json.Encoder(enc_hook=str)
+
+
+Write = Callable[[str, structlog.typing.EventDict], None]
+
+
+def _by_structlog(event: str, values: structlog.typing.EventDict) -> None:
+    structlog.get_logger("extproc").info(event, **values)
+
+
+_often: Write = _by_structlog
+
+
+def often(event: str, values: structlog.typing.EventDict) -> None:
+    """A line of level info about what happens with every exchange. For machines it takes half of structlog's time: what
+    copies the values and looks for an exception is left out, the line is the same."""
+    _often(event, values)
+
+
+def configure(format: Format, level: str = "info", worker: int | None = None) -> None:
+    """Set up structlog. `level`: debug, info, warning or error. `worker`: the process, on every line."""
+
+    def named(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        if worker is not None:
+            event["worker"] = worker
+        return event
+
+    shared: list[structlog.typing.Processor] = [
+        named,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=format == "json"),
+    ]
+    last: list[structlog.typing.Processor] = (
+        [structlog.processors.ExceptionRenderer(_trace), structlog.processors.JSONRenderer(_json)]
+        if format == "json"
+        else [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), pad_event_to=0, sort_keys=False, exception_formatter=_write_trace
+            )
+        ]
+    )
+
+    def write(event: str, values: structlog.typing.EventDict) -> None:
+        line = {**values, "event": event}
+        for add in shared:
+            add(None, "info", line)
+        _output.write(_json(line) + "\n")
+
+    global _often
+    least = logging.getLevelNamesMapping()[level.upper()]
+    _often = write if format == "json" and least <= logging.INFO else _by_structlog
+    structlog.configure(
+        processors=[*shared, *last],
+        wrapper_class=structlog.make_filtering_bound_logger(least),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _output)),
+        cache_logger_on_first_use=True,
+    )

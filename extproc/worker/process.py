@@ -1,0 +1,204 @@
+"""One worker process: an ext_proc server that does what its supervisor says. Started as `python -m extproc.worker`.
+
+Rule: reads no file and decides nothing. Configuration and context texts come over stdin (`channel`); the exchanges
+under way keep the ones that they began with. When the supervisor is gone, so is the worker.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+import os
+from pathlib import Path
+import signal
+from typing import BinaryIO, cast
+import weakref
+
+from extproc.config.config import Config, ConfigError
+from extproc.config.files import Files
+from extproc.config.load import StandIn, load
+from extproc.exchange.exchange import Snapshot
+from extproc.keys.choice import Keys, Rest
+from extproc.keys.kept import keys_kept
+from extproc.terms.agreed import LAME_SECONDS
+from extproc.worker import channel, logs, loop, server
+from extproc.worker.places import Tls
+
+FORMER_SECONDS = 5.0
+"""How long Envoy may still route by the configuration before."""
+GONE_SECONDS = 1.0
+"""How long open exchanges may go on when the supervisor died without a word."""
+
+
+class Current:
+    """What new exchanges are served under, and which earlier configurations are still in use by running ones."""
+
+    def __init__(self, report: channel.Writer, first: channel.Load) -> None:
+        self._report = report
+        self._loop = asyncio.get_running_loop()
+        self._generation = first.generation
+        self._in_use: Counter[int] = Counter()
+        self._former: tuple[Config, ...] = ()
+        self._coming: tuple[Config, ...] = ()
+        self.snapshot = Snapshot(self._loaded(first), first.texts)
+        """What an exchange that begins now works under. Replaced as a whole: exchanges begin in another thread."""
+
+    @property
+    def config(self) -> Config:
+        return self.snapshot.config
+
+    def keep(self, keys: Keys) -> None:
+        self.snapshot = replace(self.snapshot, keys=keys)
+
+    def expect(self, order: channel.Load) -> None:
+        """Envoy may choose by this configuration before it is ours."""
+        if (config := self._tried(order)) is not None:
+            self._coming = (config,)
+            self._show(self.config, {**order.texts, **self.snapshot.contexts})
+            channel.send(self._report, channel.Expecting(order.generation))
+
+    def load(self, order: channel.Load) -> None:
+        """Swap the configuration. One that does not load is reported, and changes nothing."""
+        if (config := self._tried(order)) is None:
+            return
+        self._former, self._coming, self._generation = (self.config,), (), order.generation
+        self._show(config, order.texts)
+        channel.send(self._report, channel.Active(order.generation))
+        self._loop.call_later(FORMER_SECONDS, self._forget, order.generation)
+
+    def texts(self, texts: Mapping[str, str]) -> None:
+        self._show(self.config, texts)
+
+    def _forget(self, generation: int) -> None:
+        """Envoy routes by the new configuration. Where no exchange holds the former, it ends, and that is reported."""
+        if generation == self._generation:
+            self._former = ()
+            self._show(self.config, self.snapshot.contexts)
+
+    def _show(self, config: Config, texts: Mapping[str, str]) -> None:
+        self.snapshot = Snapshot(config, texts, self.snapshot.keys, self._coming + self._former)
+
+    def _tried(self, order: channel.Load) -> Config | None:
+        try:
+            return self._loaded(order)
+        except ConfigError as error:
+            channel.send(self._report, channel.Failed(str(error)))
+            return None
+
+    def _loaded(self, order: channel.Load) -> Config:
+        config = load(
+            Path(order.path) if order.path is not None else None,
+            os.environ,
+            stand_in=None if order.stand_in is None else StandIn(*order.stand_in),
+            files=Files(order.files),
+        ).config
+        self._in_use[order.generation] += 1
+        # Whoever serves an exchange under a configuration holds it; the last one's end is its end.
+        weakref.finalize(config, self._ended, order.generation).atexit = False
+        return config
+
+    def _ended(self, generation: int) -> None:
+        """Called by whichever thread let go of it last."""
+        self._loop.call_soon_threadsafe(self._report_oldest, generation)
+
+    def _report_oldest(self, generation: int) -> None:
+        self._in_use[generation] -= 1
+        channel.send(self._report, channel.Oldest(min(+self._in_use, default=self._generation)))
+
+
+async def work(orders: asyncio.StreamReader, report: channel.Writer) -> None:
+    """Serve until told to leave, by an order or SIGTERM, or until the orders end."""
+    begin, first = await channel.order(orders), await channel.order(orders)
+    if not isinstance(begin, channel.Begin) or not isinstance(first, channel.Load):
+        return  # the supervisor changed its mind
+    logs.configure(begin.log_format, begin.log_level, begin.worker)
+    farewell = server.Farewell(pause=LAME_SECONDS)
+    try:
+        current = Current(report, first)
+        tls = None if begin.tls is None else Tls(*map(Path, begin.tls))
+        async with keys_kept(lambda: current.config, lambda rest: _told(report, rest)) as keys:
+            current.keep(keys)
+            async with server.serving(
+                begin.address, lambda: current.snapshot, farewell, tls=tls, socket_mode=begin.socket_mode
+            ) as served:
+                obeying = asyncio.create_task(_obey(orders, report, current, keys, served, farewell))
+                asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, obeying.cancel)
+                channel.send(report, channel.Serving(served.port))
+                channel.send(report, channel.Active(first.generation))
+                await asyncio.wait({obeying})
+                outlived = asyncio.create_task(_outlived(orders))
+        outlived.cancel()
+    except (ConfigError, OSError) as error:
+        channel.send(report, channel.Failed(str(error)))
+
+
+def _told(report: channel.Writer, rest: Rest) -> None:
+    channel.send(report, channel.Rested(rest.provider, rest.fingerprint, rest.until, rest.aside))
+
+
+async def _obey(
+    orders: asyncio.StreamReader,
+    report: channel.Writer,
+    current: Current,
+    keys: Keys,
+    served: server.Served,
+    farewell: server.Farewell,
+) -> None:
+    while True:
+        match await channel.order(orders):
+            case None:
+                farewell.pause, farewell.grace = 0.0, GONE_SECONDS
+                return
+            case channel.Leave(pause, grace):
+                farewell.pause, farewell.grace = pause, grace
+                return
+            case channel.Load() as order:
+                current.load(order)
+            case channel.Expect(load):
+                current.expect(load)
+            case channel.Texts(texts):
+                current.texts(texts)
+            case channel.Hold(on):
+                logs.hold(on)
+            case channel.Rested(provider, fingerprint, until, aside):
+                keys.rest(Rest(provider, fingerprint, until, aside))
+            case channel.Ping() if served.turns():
+                channel.send(report, channel.Pong())
+
+
+async def _outlived(orders: asyncio.StreamReader) -> None:
+    """The supervisor must not be gone for long while the last exchanges end."""
+    while await channel.order(orders) is not None:
+        pass
+    await asyncio.sleep(GONE_SECONDS)
+    os._exit(1)
+
+
+async def main() -> None:
+    """Be a worker: orders from stdin, reports to stdout, which nobody else in this process sees."""
+    orders = asyncio.StreamReader()
+    running = asyncio.get_running_loop()
+    await running.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), _taken(0, "rb"))
+    report, _ = await running.connect_write_pipe(asyncio.BaseProtocol, _taken(1, "wb"))
+    try:
+        await work(orders, report)
+    finally:
+        report.close()
+
+
+def _taken(number: int, mode: str) -> BinaryIO:
+    """stdin or stdout for ourselves; whoever else reads has nothing, whoever else prints does so to stderr."""
+    own = os.fdopen(os.dup(number), mode)
+    if number:
+        os.dup2(2, number)
+    else:
+        with open(os.devnull, "rb") as nothing:
+            os.dup2(nothing.fileno(), number)
+    return cast(BinaryIO, own)
+
+
+def run() -> None:
+    """The whole life of the process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to handle
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    loop.on_loop(main)

@@ -1,0 +1,171 @@
+"""The gRPC server: one stream per HTTP exchange. Shell only: clock, randomness, sockets.
+
+Rule: no path through `Talk` ends a stream cleanly before Envoy does. Envoy takes a clean end for "let the
+rest through" and would forward the client's raw request, or the vendor's raw bytes.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Set
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+import secrets
+import time
+
+import grpc
+from grpc_health.v1 import health_pb2
+import structlog
+
+from extproc._pb import extproc_pb2 as pb
+from extproc.exchange.exchange import Exchange, Moment, Record, Snapshot
+from extproc.terms.agreed import MOST_BODY_BYTES, envoy_buffer
+from extproc.terms.events import ResponseHeaders
+from extproc.worker import streams, wire
+from extproc.worker.account import Clock, account
+from extproc.worker.listening import bind
+from extproc.worker.places import OWNER_ONLY, Tls
+
+log = structlog.get_logger("extproc")
+
+_OVERHEAD = 1 << 20
+"""Bytes that a message may have beside a body of the longest kind: headers and framing."""
+
+OPTIONS = (
+    # `maxBodyBytes` may change while we live; Envoy's buffers follow it, and are the real limit.
+    ("grpc.max_receive_message_length", envoy_buffer(MOST_BODY_BYTES) + _OVERHEAD),
+    ("grpc.max_send_message_length", -1),
+    # `maxConcurrentRequests` refuses, and in our words. The core would, from a thousand on, reset some of the streams
+    # that come in one moment (measured: 1,437 of 4,000).
+    ("grpc.server.max_pending_requests", 100_000),
+    ("grpc.server.max_pending_requests_hard_limit", 200_000),
+    ("grpc.so_reuseport", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+"""gRPC's."""
+
+
+class Processor:
+    """Answers ext_proc streams. `snapshot`: gives the configuration that a new exchange works under."""
+
+    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+        self._snapshot = snapshot
+        self.open = 0
+
+    def begin(self) -> "Talk":
+        """A new stream."""
+        snapshot = self._snapshot()
+        if self.open >= snapshot.config.max_concurrent_requests:
+            snapshot = replace(snapshot, full=True)
+        self.open += 1
+        return Talk(self, snapshot)
+
+
+class Talk:
+    """One exchange as its stream sees it: messages of Envoy's in, answers out (`streams.Talk`)."""
+
+    __slots__ = ("_clock", "_exchange", "_processor", "_snapshot")
+
+    def __init__(self, processor: Processor, snapshot: Snapshot) -> None:
+        self._processor = processor
+        self._snapshot = snapshot
+        self._exchange = Exchange(snapshot, Moment(time.time(), secrets.randbits(96)))
+        self._clock = Clock()
+
+    def answer(self, message: bytes) -> bytes:
+        """Raises what must end the stream with an error: a message that is none, or of an unknown kind."""
+        request = pb.ProcessingRequest.FromString(message)
+        phase = wire.phase_of(request)
+        event = wire.decode(request, phase)
+        exchange = self._exchange
+        record = exchange.record
+        try:
+            reply = None if event is None else exchange.handle(event)
+            answer = wire.encode(reply, phase)
+        except Exception:
+            log.exception("an exchange failed unexpectedly", phase=phase, request_id=record.request_id)
+            reply = exchange.crash()
+            answer = wire.encode(reply, phase)
+        if isinstance(event, ResponseHeaders):  # a retry may follow at once, and must know
+            _report_key(self._snapshot, record)
+        self._clock.note(event, reply, stream=record.stream and record.status == 200)
+        return answer
+
+    def end(self) -> None:
+        self._processor.open -= 1
+        self._exchange.close()
+        account(self._exchange.record, self._clock)
+
+
+def _report_key(snapshot: Snapshot, record: Record) -> None:
+    provider = snapshot.config.by_id.get(record.provider or "")
+    if provider is not None and record.token is not None and record.details in (None, "via_upstream"):
+        snapshot.keys.report(provider, record.token, record.status or 0, record.retry_after, time.time())
+
+
+class Health:
+    """What this server says of itself (`grpc.health.v1`, `Check` alone: who watches is told that it may not)."""
+
+    def __init__(self, services: Set[str]) -> None:
+        self._services = services
+        self.leaving = False
+
+    def answer(self, message: bytes) -> bytes:
+        """Raises `Refused` for a service that is not here."""
+        if health_pb2.HealthCheckRequest.FromString(message).service not in self._services:
+            raise streams.Refused(grpc.StatusCode.NOT_FOUND, "there is no such service here")
+        said = health_pb2.HealthCheckResponse
+        answer = said(status=said.NOT_SERVING if self.leaving else said.SERVING)
+        return bytes(answer.SerializeToString())
+
+    def end(self) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """`turns`: whether streams are answered, or those who answer them are stuck."""
+
+    port: int
+    turns: Callable[[], bool]
+
+
+@dataclass(slots=True)
+class Farewell:
+    """How a server ends: it says for `pause` seconds that it wants no more streams, then refuses them, and those that
+    are open get `grace` seconds. May be changed until then."""
+
+    pause: float = 0.0
+    grace: float = 30.0
+
+
+@asynccontextmanager
+async def serving(
+    address: str,
+    snapshot: Callable[[], Snapshot],
+    farewell: Farewell,
+    *,
+    tls: Tls | None = None,
+    socket_mode: int = OWNER_ONLY,
+) -> AsyncIterator[Served]:
+    """Serve ext_proc and gRPC health on `address` (`host:port`, port 0 for any, or `unix:PATH`).
+
+    The port may be shared with a server that is leaving, so it is the caller's to know that no stranger has it.
+    Raises `OSError` when the address cannot be had. On leaving, `farewell` says how.
+    """
+    service, method = wire.METHOD
+    served = Health({"", service})
+    server = streams.Server(
+        {
+            f"/{service}/{method}": streams.Method(Processor(snapshot).begin),
+            "/grpc.health.v1.Health/Check": streams.Method(lambda: served, unary=True),
+        },
+        OPTIONS,
+    )
+    port = bind(server, address, tls=tls, socket_mode=socket_mode)
+    server.start()
+    try:
+        yield Served(port, server.turns)
+    finally:
+        served.leaving = True
+        await asyncio.sleep(farewell.pause)
+        await asyncio.shield(server.stop(farewell.grace))

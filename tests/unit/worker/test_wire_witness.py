@@ -1,0 +1,308 @@
+"""The wire format against an independent witness: `envoy-data-plane`, generated from the official API.
+
+What Envoy would send is written by the witness and read by us; what we send is written by us and read by it.
+"""
+
+import dataclasses
+from typing import Any
+
+import betterproto2
+from envoy_data_plane.envoy.config.core.v3 import HeaderMap, HeaderValue, HeaderValueOption
+from envoy_data_plane.envoy.extensions.filters.http.ext_proc.v3 import ProcessingMode
+from envoy_data_plane.envoy.service.ext_proc import v3 as official
+from envoy_data_plane.envoy.type.v3 import HttpStatus
+from envoy_data_plane.google.protobuf import Struct, Value
+from google.protobuf.descriptor import FieldDescriptor
+import pytest
+
+from extproc._pb import extproc_pb2 as pb
+from extproc.terms.events import (
+    Answer,
+    BodyMode,
+    Event,
+    Forward,
+    Reply,
+    RequestBody,
+    RequestHeaders,
+    ResponseBody,
+    ResponseHeaders,
+)
+from extproc.worker import wire
+from tests.unit.player import config_of, exchange_of
+
+# Envoy → us
+
+
+def read(message: official.ProcessingRequest) -> Event | None:
+    ours = pb.ProcessingRequest.FromString(bytes(message))
+    return wire.decode(ours, wire.phase_of(ours))
+
+
+def head(*pairs: tuple[str, bytes], end: bool = False) -> official.HttpHeaders:
+    headers = HeaderMap(headers=[HeaderValue(key=k, raw_value=v) for k, v in pairs])
+    return official.HttpHeaders(headers=headers, end_of_stream=end)
+
+
+def attributes(**values: str) -> dict[str, Struct]:
+    fields = {name.replace("__", "."): Value(string_value=text) for name, text in values.items()}
+    return {"envoy.filters.http.ext_proc": Struct(fields=fields)}
+
+
+PAIRS = ((":path", b"/v1/chat/completions?a=b"), ("x-name", "你好".encode()), ("x-two", b"a"), ("x-two", b"b"))
+HEADERS = {
+    ":path": "/v1/chat/completions?a=b",
+    "x-name": "你好".encode().decode("latin-1"),
+    "x-two": "a, b",
+}
+
+
+@pytest.mark.parametrize("end", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "event"), [("request_headers", RequestHeaders), ("response_headers", ResponseHeaders)]
+)
+def test_headers_are_read(kind: str, event: type[Any], end: bool) -> None:
+    message = official.ProcessingRequest(
+        **{kind: head(*PAIRS, end=end)},
+        attributes=attributes(xds__route_name="r", response__code_details="via_upstream"),
+    )
+    expected = event(HEADERS, end, {"xds.route_name": "r", "response.code_details": "via_upstream"})
+    assert read(message) == expected
+
+
+def test_headers_without_attributes_are_read() -> None:
+    message = official.ProcessingRequest(request_headers=head((":path", b"/")))
+    assert read(message) == RequestHeaders({":path": "/"}, False, {})
+
+
+def test_attributes_of_another_filter_are_not_ours() -> None:
+    message = official.ProcessingRequest(request_headers=head(), attributes={"other": Struct(fields={"a": Value()})})
+    assert read(message) == RequestHeaders({}, False, {})
+
+
+def test_values_of_older_proxies_are_read() -> None:
+    old = official.HttpHeaders(headers=HeaderMap(headers=[HeaderValue(key="a", value="v")]))
+    assert read(official.ProcessingRequest(request_headers=old)) == RequestHeaders({"a": "v"}, False, {})
+
+
+@pytest.mark.parametrize("body", [b"", "你好 👋".encode(), bytes(range(256)) * 1000])
+@pytest.mark.parametrize("end", [True, False])
+def test_bodies_are_read(body: bytes, end: bool) -> None:
+    chunk = official.HttpBody(body=body, end_of_stream=end)
+    assert read(official.ProcessingRequest(request_body=chunk)) == RequestBody(body)
+    assert read(official.ProcessingRequest(response_body=chunk)) == ResponseBody(body, end)
+
+
+@pytest.mark.parametrize("kind", ["request_trailers", "response_trailers"])
+def test_trailers_are_read_and_answered(kind: str) -> None:
+    trailers = official.HttpTrailers(trailers=HeaderMap(headers=[HeaderValue(key="grpc-status", raw_value=b"0")]))
+    ours = pb.ProcessingRequest.FromString(bytes(official.ProcessingRequest(**{kind: trailers})))
+    assert wire.phase_of(ours) == kind
+    assert wire.decode(ours, kind) is None
+    answer = write(None, kind)
+    assert getattr(answer, kind) is not None
+    assert set_kind(answer) == kind
+
+
+def test_an_unknown_message_is_refused() -> None:
+    with pytest.raises(wire.UnknownMessage):
+        wire.phase_of(pb.ProcessingRequest.FromString(bytes(official.ProcessingRequest(observability_mode=True))))
+
+
+def test_fields_that_we_do_not_list_are_skipped() -> None:
+    message = official.ProcessingRequest(
+        request_body=official.HttpBody(body=b"x", end_of_stream=True, end_of_stream_without_message=True),
+        observability_mode=True,
+        protocol_config=official.ProtocolConfiguration(),
+    )
+    assert read(message) == RequestBody(b"x")
+
+
+# We → Envoy
+
+
+def write(reply: Reply | None, phase: str) -> official.ProcessingResponse:
+    return official.ProcessingResponse.parse(wire.encode(reply, phase))
+
+
+def set_kind(response: official.ProcessingResponse) -> str:
+    return str(betterproto2.which_one_of(response, "response")[0])
+
+
+PHASES = ["request_headers", "response_headers", "request_body", "response_body"]
+
+
+def common(response: official.ProcessingResponse, phase: str) -> official.CommonResponse:
+    assert set_kind(response) == phase
+    inner = getattr(response, phase).response
+    assert inner is not None
+    return inner
+
+
+def sets(mutation: official.HeaderMutation | None) -> dict[str, bytes]:
+    if mutation is None:
+        return {}
+    out = {}
+    for option in mutation.set_headers:
+        assert option.header is not None
+        assert option.header.value == "", "Envoy reads raw_value alone"
+        assert option.append_action.name == "OVERWRITE_IF_EXISTS_OR_ADD"
+        assert option.append is None
+        out[option.header.key] = option.header.raw_value
+    return out
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_going_on_sets_the_phase_and_nothing_else(phase: str) -> None:
+    for reply in (None, Forward()):
+        response = write(reply, phase)
+        inner = common(response, phase)
+        assert sets(inner.header_mutation) == {}
+        assert inner.body_mutation is None
+        assert not inner.clear_route_cache
+        assert inner.status is official.CommonResponseResponseStatus.CONTINUE
+        assert (response.mode_override is None) == (phase.endswith("body") or reply is None)
+        assert response.dynamic_metadata is None
+        assert not response.request_drain
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_everything_a_reply_says_arrives(phase: str) -> None:
+    reply = Forward(
+        set_headers={":path": "/x", "x-latin": "ü"},
+        remove_headers=("authorization", "te"),
+        body="你好".encode(),
+        reroute=True,
+        metadata={"model": "模型", "tokens": 7, "share": 0.5},
+    )
+    response = write(reply, phase)
+    inner = common(response, phase)
+    assert sets(inner.header_mutation) == {":path": b"/x", "x-latin": b"\xfc"}
+    assert inner.header_mutation is not None
+    assert inner.header_mutation.remove_headers == ["authorization", "te"]
+    assert inner.body_mutation is not None
+    assert betterproto2.which_one_of(inner.body_mutation, "mutation") == ("body", "你好".encode())
+    assert inner.clear_route_cache is True
+    assert response.dynamic_metadata is not None
+    space = response.dynamic_metadata.fields["ai_proxy"].struct_value
+    assert space is not None
+    assert space.fields["model"].string_value == "模型"
+    assert space.fields["tokens"].number_value == 7
+    assert space.fields["share"].number_value == 0.5
+
+
+@pytest.mark.parametrize("phase", ["request_body", "response_body"])
+def test_an_empty_body_is_a_mutation_all_the_same(phase: str) -> None:
+    mutation = common(write(Forward(body=b""), phase), phase).body_mutation
+    assert mutation is not None
+    assert betterproto2.which_one_of(mutation, "mutation") == ("body", b"")
+
+
+@pytest.mark.parametrize("request_mode", [None, *BodyMode])
+@pytest.mark.parametrize("response_mode", [None, *BodyMode])
+@pytest.mark.parametrize("phase", ["request_headers", "response_headers"])
+def test_every_headers_answer_carries_a_complete_mode_override(
+    phase: str, request_mode: BodyMode | None, response_mode: BodyMode | None
+) -> None:
+    override = write(Forward(request_mode=request_mode, response_mode=response_mode), phase).mode_override
+    assert override is not None
+    assert override.request_header_mode.name == "SEND"
+    assert override.response_header_mode.name == "SEND"
+    assert override.request_body_mode.name == (request_mode or BodyMode.NONE).name
+    assert override.response_body_mode.name == (response_mode or BodyMode.NONE).name
+    for other in ("request_trailer_mode", "response_trailer_mode"):
+        assert getattr(override, other).name == "DEFAULT"
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_an_answer_of_ours_is_json(phase: str) -> None:
+    reply = Answer(429, b'{"error": {}}', {"retry-after": "5", "content-type": "text/plain"}, {"model": "m"})
+    response = write(reply, phase)
+    assert set_kind(response) == "immediate_response"
+    immediate = response.immediate_response
+    assert immediate is not None
+    assert immediate.status is not None
+    assert int(immediate.status.code) == 429
+    assert immediate.body == b'{"error": {}}'
+    assert immediate.details == wire.DETAILS
+    assert sets(immediate.headers) == {"retry-after": b"5", "content-type": b"application/json"}
+    assert immediate.grpc_status is None
+    assert response.dynamic_metadata is not None
+
+
+@pytest.mark.parametrize("body", [b"x", None])
+def test_no_key_is_kept_with_what_is_made_once(body: bytes | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[Any] = []
+    make = wire._made
+    monkeypatch.setattr(wire, "_made", lambda *asked: (kept.append((asked, made := make(*asked))), made)[1])
+    exchange = exchange_of(config_of({"providers": [{"id": "p", "type": "openai", "apiTokens": ["PLANTED"]}]}))
+    head = {":method": "POST" if body else "GET", ":path": "/v1/files", "content-type": "application/octet-stream"}
+    reply = exchange.handle(RequestHeaders(head, end_of_stream=body is None))
+    assert b"PLANTED" in wire.encode(reply, "request_headers")
+    assert kept
+    assert "PLANTED" not in repr(kept)
+
+
+# Numbers and types
+
+OFFICIAL: dict[str, type[betterproto2.Message]] = {
+    "ProcessingRequest": official.ProcessingRequest,
+    "HttpHeaders": official.HttpHeaders,
+    "HttpBody": official.HttpBody,
+    "HttpTrailers": official.HttpTrailers,
+    "HeaderMap": HeaderMap,
+    "HeaderValue": HeaderValue,
+    "ProcessingResponse": official.ProcessingResponse,
+    "CommonResponse": official.CommonResponse,
+    "HeaderMutation": official.HeaderMutation,
+    "HeaderValueOption": HeaderValueOption,
+    "BodyMutation": official.BodyMutation,
+    "TrailersResponse": official.TrailersResponse,
+    "ImmediateResponse": official.ImmediateResponse,
+    "HttpStatus": HttpStatus,
+    "ProcessingMode": ProcessingMode,
+}
+SPLIT = {"PhaseResponse": (official.HeadersResponse, official.BodyResponse)}
+"""One message of ours that stands for several official ones of the same shape."""
+
+PAIRED = list(OFFICIAL.items()) + [(n, o) for n, os in SPLIT.items() for o in os]
+TYPES = {getattr(FieldDescriptor, name): name[5:].lower() for name in dir(FieldDescriptor) if name.startswith("TYPE_")}
+
+
+def test_every_message_has_a_witness() -> None:
+    assert set(pb.DESCRIPTOR.message_types_by_name) == OFFICIAL.keys() | SPLIT.keys()
+
+
+@pytest.mark.parametrize(("name", "witness"), PAIRED, ids=[f"{n}-{o.__name__}" for n, o in PAIRED])
+def test_field_numbers_and_types_are_the_official_ones(name: str, witness: type[betterproto2.Message]) -> None:
+    theirs = {f.name: f.metadata["betterproto"] for f in dataclasses.fields(witness)}
+    for ours in pb.DESCRIPTOR.message_types_by_name[name].fields:
+        field = theirs[ours.name]
+        assert ours.number == field.number, ours.name
+        is_map = ours.message_type is not None and ours.message_type.GetOptions().map_entry
+        assert is_map == (field.map_meta is not None), ours.name
+        if is_map:
+            continue
+        kind = "enum" if (name, ours.name) == ("HttpStatus", "code") else TYPES[ours.type]  # an int32 on the wire
+        assert kind == field.proto_type, ours.name
+        assert ours.is_repeated == field.repeated, ours.name
+        if ours.containing_oneof is not None:
+            assert field.group == ours.containing_oneof.name, ours.name
+
+
+@pytest.mark.parametrize(
+    ("message", "enum", "witness"),
+    [
+        ("ProcessingMode", "BodySendMode", ProcessingMode().request_body_mode),
+        ("HeaderValueOption", "Append", HeaderValueOption().append_action),
+    ],
+)
+def test_enum_numbers_are_the_official_ones(message: str, enum: str, witness: Any) -> None:
+    ours = pb.DESCRIPTOR.message_types_by_name[message].enum_types_by_name[enum]
+    theirs = {value.name: int(value) for value in type(witness)}
+    for value in ours.values:
+        assert theirs[value.name] == value.number
+
+
+def test_the_service_is_the_official_one() -> None:
+    service, method = wire.METHOD
+    assert f"/{service}/{method}" == "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
