@@ -292,7 +292,7 @@ class AnswerSide:
     def _broken(self, state: Streaming, out: list[bytes], error: ProxyError) -> Reply:
         self._count(state.translator)
         out.extend(state.translator.release())
-        if out and not out[-1].endswith(sse.ENDS):
+        if out and out[-1].strip(b"\r\n") and not out[-1].endswith(sse.ENDS):
             out.append(b"\n\n")  # the vendor's last event, passed on as it came, had no end
         reply = self.fail(error)
         assert isinstance(reply, Forward)
