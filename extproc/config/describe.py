@@ -229,7 +229,10 @@ _DESCRIPTIONS = {
     "endpoint": "Where to connect instead of the vendor's address: scheme, host and port.",
     "fileUrl": "Where the text is: http://, https:// or file://; ${NAME} in the query, or as user or password, "
     "comes from the environment.",
-    "fixedTemperatureModels": "The vendor's names of models that are not sent a temperature.",
+    "families": "What is known of models, by their vendor's name (exact, with * for any text, or ~regex); it replaces "
+    "what the built-in table says of them.",
+    "fixedTemperatureModels": "The vendor's names of models that are not sent sampling parameters; replaces "
+    "what is known.",
     "headers": "Header names and their exact values.",
     "hosts": "Host names without port, in any case; * at one end stands for any text: *.example.com, example.*, *.",
     "id": "What routes call this provider; its type if absent.",
@@ -248,7 +251,7 @@ _DESCRIPTIONS = {
     "models": "The model names that clients may use, as GET /v1/models lists them.",
     "Match.models": "Model names: exact, with * for any text, or ~regex.",
     "moonshotFileId": "An uploaded file whose text goes in as a system message.",
-    "multimodalModels": "The vendor's names of models that answer on the multimodal endpoint; replaces the list.",
+    "multimodalModels": "The vendor's names of models that answer on the multimodal endpoint; replaces what is known.",
     "Client.models": "The names that it may ask for: exact, with * for any text, or ~regex.",
     "Client.name": "The client's name in logs and metadata.",
     "Client.routes": "The names of the routes that it may use; all if absent.",
@@ -278,11 +281,25 @@ _DESCRIPTIONS = {
     "serviceName": "Higress' name of the text's server; not needed.",
     "servicePort": "Higress' port of the text's server; not needed.",
     "services": "Names that a client puts in its bearer token, or Envoy's cluster names.",
-    "streamOnlyModels": "The vendor's names of models that only stream; replaces the built-in list.",
+    "streamOnlyModels": "The vendor's names of models that only stream; replaces what is known.",
     "timeout": "Milliseconds that fetching a context text may take.",
     "tls": "How the vendor's certificate is verified.",
     "type": "The vendor.",
     "value": "Any YAML value.",
+    "visionModel": "The vendor's name of the model that takes requests with pictures (or sound) where the one that "
+    "they go to does not.",
+    "defaultEffort": "The reasoning_effort of requests that say nothing of thinking.",
+    "FamilyBlock.path": "Which of DashScope's two native paths answers.",
+    "FamilyBlock.thinks": "Whether the model thinks: never, when asked, unless told not to, or always.",
+    "FamilyBlock.thinkingBudget": "The largest thinking_budget that it takes.",
+    "FamilyBlock.efforts": "The values of reasoning_effort that it takes itself, the lowest first.",
+    "FamilyBlock.forcedTools": "Whether it takes a tool_choice that forces a tool while it thinks.",
+    "FamilyBlock.context": "Tokens of request and answer together.",
+    "FamilyBlock.output": "Tokens of an answer; max_tokens is not sent higher.",
+    "FamilyBlock.sees": "What it takes besides text.",
+    "FamilyBlock.streamsOnly": "Whether it gives no whole answers.",
+    "FamilyBlock.maxTokens": "What its max_tokens counts: the answer alone, or thinking too.",
+    "FamilyBlock.fixedSampling": "Whether it refuses sampling parameters other than its own.",
     "workers": "How many processes serve; read at start. As many as there are cores if absent.",
 }
 

@@ -214,7 +214,7 @@ class Exchange(AnswerSide):
             now=int(self._moment.now),
             nonce=self._moment.nonce,
         )
-        return self._send(provider, self._with_context(provider, call))
+        return self._send(provider, self._with_context(provider, provider.sighted(call)))
 
     def _read(self, model: str | None, stream: bool) -> Forward:
         """Tell Envoy what it could not read, for it to choose again; the exchange begins anew where it then goes."""

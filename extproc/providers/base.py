@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from extproc.providers import messages
 from extproc.providers.blocks import (
@@ -29,11 +29,12 @@ from extproc.providers.blocks import (
     Tls,
     Tokens,
 )
+from extproc.providers.families import Families, Family, FamilyBlock, Sense, patterns_alone
 from extproc.providers.passthrough import PassThrough
 from extproc.providers.translator import Translator
 from extproc.terms.call import CHAT, RESPONSES, Call, Target
-from extproc.terms.errors import UnsupportedApi, UpstreamError
-from extproc.terms.frozen import Frozen
+from extproc.terms.errors import InvalidParameter, UnsupportedApi, UpstreamError
+from extproc.terms.frozen import Frozen, replace
 from extproc.text import jsontext, sse
 from extproc.text.jsontext import NULL, Fields, NotJson
 from extproc.text.patterns import ModelMapping
@@ -109,8 +110,10 @@ class Provider(Block):
     tokens_required: ClassVar[bool] = True
     knows_developer: ClassVar[bool] = False
     """Whether the vendor accepts the role `developer`."""
-    example_model: ClassVar[str] = "gpt-4o-mini"
+    example_model: ClassVar[str] = "gpt-6-luna"
     """A name to show people where the configuration has none."""
+    known_families: ClassVar[Families] = Families(())
+    """What is known of the vendor's models."""
     setting_prefix: ClassVar[str] = ""
     """Under `protocol: original`: where the vendor's own dialect keeps sampling parameters."""
 
@@ -121,6 +124,8 @@ class Provider(Block):
     protocol: Literal["openai", "original"] = "openai"
     model_mapping: Mapped = ModelMapping({})
     models: tuple[str, ...] | None = None
+    vision_model: str | None = Field(default=None, min_length=1)
+    families: Annotated[dict[str, FamilyBlock], AfterValidator(patterns_alone)] = {}
     response_model: Literal["client", "upstream"] = "client"
     record_usage: bool | None = None
     endpoint: OriginUrl | None = None
@@ -156,6 +161,39 @@ class Provider(Block):
     def names(self) -> tuple[str, ...] | None:
         """The model names that a client may use, as far as the configuration tells; None: only the vendor knows."""
         return self.models if self.models is not None else self.model_mapping.names or None
+
+    @cached_property
+    def _families(self) -> Families:
+        return Families(self.known_families.rows, self.families, self._lists)
+
+    def _lists(self, name: str, row: Family) -> Family:
+        """What other keys of the configuration say of a model."""
+        return row
+
+    def family(self, model: str | None) -> Family:
+        """What is known of a model by the vendor's name for it."""
+        return self._families.of(model or "")
+
+    def sees(self, call: Call) -> frozenset[Sense] | None:
+        """What the model that a call goes to takes besides text; None: not known."""
+        return self.family(call.upstream_model).sees
+
+    def sighted(self, call: Call) -> Call:
+        """A chat, for `visionModel` where the model that it goes to is blind for something in it.
+
+        Raises `InvalidParameter` where no model is there for that.
+        """
+        if call.api != CHAT or call.body is None or self.protocol == "original" or (sees := self.sees(call)) is None:
+            return call
+        missing = messages.senses(call.body.get("messages", NULL)) - sees
+        if not missing:
+            return call
+        if self.vision_model is not None and missing <= (self.family(self.vision_model).sees or missing):
+            return replace(call, upstream_model=self.vision_model)
+        what = " and ".join(sorted(missing))
+        cure = "set visionModel to one that does" if self.vision_model is None else "its visionModel does not either"
+        who = f"the model {call.upstream_model!r} of provider {self.id!r}"
+        raise InvalidParameter(f"{who} takes no {what}: {cure}, or ask for another model", param="messages")
 
     @cached_property
     def upstream(self) -> Upstream:

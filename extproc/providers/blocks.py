@@ -155,6 +155,10 @@ Mapped = Annotated[
 ]
 
 
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+"""How much a model shall think, as OpenAI's `reasoning_effort` says it."""
+
+
 def _patterns(value: Any) -> Any:
     if isinstance(value, NamePatterns):
         return value

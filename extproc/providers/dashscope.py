@@ -14,6 +14,8 @@ from typing import Any
 from msgspec import Raw
 
 from extproc.providers.base import vendor_error
+from extproc.providers.dashscope_parameters import load
+from extproc.providers.messages import whole_arguments
 from extproc.providers.translator import Translator
 from extproc.terms.call import Call, Usage
 from extproc.terms.errors import BadUpstreamResponse, InvalidParameter, MissingParameter, UpstreamError, type_of
@@ -41,15 +43,12 @@ _NEUTRAL = frozenset({b"0", b"0.0", b"false", b"{}", b"[]", b'""'})
 
 _MESSAGE_KEYS = ("role", "name", "tool_calls", "tool_call_id", "reasoning_content", "partial")
 
-_HYBRID = re.compile(r"qwen3-\d+(\.\d+)?b(-a\d+(\.\d+)?b)?")
-"""Open Qwen3 models think unless told not to, and refuse to think in a whole answer ("enable_thinking must be set
-to false for non-streaming calls", langchain4j/langchain4j#3974, 2025)."""
-
 
 def chat_request(
     fields: Fields, model: str, *, multimodal: bool, stream: bool, search: bool
 ) -> tuple[bytes, tuple[str, ...]]:
-    """An OpenAI chat body as DashScope's, and the names of members that it has no word for.
+    """An OpenAI chat body in the model's terms (`dashscope_parameters.settle`) as DashScope's, and the names of members
+    that it has no word for.
 
     `stream`: how the vendor is asked, which may differ from the client's wish. `search`: `enable_search` unless the
     client said otherwise.
@@ -63,10 +62,6 @@ def chat_request(
             parameters["max_tokens"] = sent[name]
     if "top_p" in sent:
         parameters["top_p"] = _open_interval(sent["top_p"])
-    if "reasoning_effort" in sent:
-        parameters.setdefault("enable_thinking", _load(sent["reasoning_effort"], "reasoning_effort") != "none")
-    if not stream and _HYBRID.fullmatch(model):
-        parameters.setdefault("enable_thinking", False)
     if search:
         parameters.setdefault("enable_search", True)
     if stream:
@@ -79,16 +74,9 @@ def chat_request(
     return body, tuple(name for name in sent if name not in _SAID and bytes(sent[name]) not in _NEUTRAL)
 
 
-def _load(raw: Raw, param: str) -> Any:
-    try:
-        return jsontext.load(raw)
-    except NotJson as error:
-        raise InvalidParameter(f"{param} cannot be read: {error}", param=param) from None
-
-
 def _open_interval(raw: Raw) -> Any:
     """DashScope refuses a `top_p` of 0 and 1, and NextChat always sends 1 (ChatGPTNextWeb/NextChat#4772, 2024)."""
-    top_p = _load(raw, "top_p")
+    top_p = load(raw, "top_p")
     if isinstance(top_p, bool) or not isinstance(top_p, int | float):
         raise InvalidParameter("top_p must be a number", param="top_p")
     return min(max(top_p, 1e-6), 0.999999)
@@ -96,8 +84,10 @@ def _open_interval(raw: Raw) -> Any:
 
 def _message(message: Fields, i: int, *, multimodal: bool) -> dict[str, Any]:
     converted: dict[str, Any] = {k: message[k] for k in _MESSAGE_KEYS if k in message and message[k] != NULL}
+    if "tool_calls" in converted:
+        converted["tool_calls"] = whole_arguments(converted["tool_calls"])
     param = f"messages[{i}].content"
-    content = _load(message.get("content", NULL), param)
+    content = load(message.get("content", NULL), param)
     if content is None:
         content = ""
     if isinstance(content, str):
@@ -152,7 +142,7 @@ def embeddings_request(fields: Fields, model: str) -> bytes:
     """An OpenAI embeddings body as DashScope's. Raises `ClientError` for input the vendor cannot take."""
     if "input" not in fields:
         raise MissingParameter("input is missing", param="input")
-    value = _load(fields["input"], "input")
+    value = load(fields["input"], "input")
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
         raise InvalidParameter(
@@ -160,7 +150,7 @@ def embeddings_request(fields: Fields, model: str) -> bytes:
         )
     if len(texts) > (most := _BATCH.get(model, _DEFAULT_BATCH)):
         raise InvalidParameter(f"input has {len(texts)} texts, {model} takes at most {most} at once", param="input")
-    encoding = _load(fields.get("encoding_format", NULL), "encoding_format")
+    encoding = load(fields.get("encoding_format", NULL), "encoding_format")
     if encoding not in (None, "float", "base64"):
         raise InvalidParameter("encoding_format must be float or base64", param="encoding_format")
     parameters = {

@@ -3,12 +3,14 @@
 Rule: functions on `Fields`; a message that is not touched keeps its bytes.
 """
 
+from collections.abc import Mapping
 import re
 from typing import Any
 
 from msgspec import Raw
 
 from extproc.providers.blocks import CustomSetting
+from extproc.providers.families import Sense
 from extproc.terms.errors import InvalidParameter, MissingParameter
 from extproc.text import jsontext
 from extproc.text.jsontext import NULL, Fields, NotJson
@@ -50,6 +52,63 @@ def developer_to_system(fields: Fields, name: str | None) -> None:
         if _role(opened) == "developer":
             messages[i] = jsontext.raw({**opened, "role": "system"})
     fields[name or ""] = jsontext.raw(messages)
+
+
+_ARGUMENTS = re.compile(rb'"arguments"\s*:\s*"[^"\s\\]')
+_FUNCTION = re.compile(rb'"function"\s*:')
+
+
+def whole_arguments(calls: Raw) -> Raw:
+    """`tool_calls` of an earlier turn, each with arguments that are JSON text: what is blank or absent is `{}`, which
+    some vendors ask for, what is no text is its JSON (DashScope refuses `""`, 2026)."""
+    text = bytes(calls)
+    if len(_ARGUMENTS.findall(text)) == len(_FUNCTION.findall(text)):  # nearly always, and seen without reading
+        return calls
+    try:
+        opened = jsontext.objects(calls)
+        for call in opened:
+            if "function" in call and bytes(call["function"]).startswith(b"{"):
+                function = jsontext.fields(call["function"])
+                call["function"] = jsontext.raw({**function, "arguments": _text_of(function.get("arguments", NULL))})
+    except NotJson:
+        return calls
+    return jsontext.raw(opened)
+
+
+def _text_of(arguments: Raw) -> Any:
+    value = jsontext.peek(arguments)
+    if isinstance(value, str):
+        return arguments if value.strip() else "{}"
+    return "{}" if value is None else bytes(arguments).decode()
+
+
+def fill_arguments(fields: Fields) -> None:
+    """The same for all turns of an OpenAI body."""
+    text = bytes(fields["messages"])
+    if b'"tool_calls"' not in text or len(_ARGUMENTS.findall(text)) == len(_FUNCTION.findall(text)):
+        return
+    opened = _opened(fields["messages"])
+    for message in opened:
+        if message.get("tool_calls", NULL) != NULL:
+            message["tool_calls"] = whole_arguments(message["tool_calls"])
+    fields["messages"] = jsontext.raw(opened)
+
+
+_SENSES: Mapping[str, Sense] = {"image_url": "image", "video_url": "video", "input_audio": "audio"}
+
+
+def senses(messages: Raw) -> frozenset[Sense]:
+    """What a model must take besides text to read all parts. Raises `InvalidParameter` where `messages` is no array of
+    objects."""
+    text = bytes(messages)
+    if b'_url"' not in text and b'"input_audio"' not in text:
+        return frozenset()
+    found = set()
+    for message in _opened(messages):
+        content = message.get("content", NULL)
+        if bytes(content).startswith(b"["):
+            found |= {jsontext.peek(part, "type") for part in jsontext.items(content)}
+    return frozenset(sense for kind, sense in _SENSES.items() if kind in found)
 
 
 def insert_system(messages: Raw, content: object, *, preamble: str | None = None) -> Raw:

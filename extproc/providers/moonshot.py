@@ -1,33 +1,54 @@
-"""Moonshot (Kimi): OpenAI's API, with usage in an odd place and models that take one temperature only."""
+"""Moonshot (Kimi): OpenAI's API, with usage in an odd place and models that take one value only of each sampling
+parameter. Rule: which ones is told by `families.py`.
+"""
 
-from typing import ClassVar, Literal, Self
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Final, Literal, Self
 from urllib.parse import quote
 
+from msgspec import Raw
 from pydantic import Field, model_validator
 
+from extproc.providers import families
 from extproc.providers.base import ContextSource, Provider, with_query
-from extproc.providers.blocks import Patterns
+from extproc.providers.blocks import Effort, Patterns
+from extproc.providers.families import Family
 from extproc.providers.passthrough import PassThrough
 from extproc.providers.translator import Translator
 from extproc.terms.call import CHAT, Call, first_segment
 from extproc.terms.errors import UnsupportedApi
+from extproc.terms.frozen import replace
 from extproc.text import jsontext
 from extproc.text.jsontext import NULL, Fields, NotJson
-from extproc.text.patterns import NamePatterns
 
 _ROOTS = frozenset({"chat", "models", "files", "embeddings"})
+
+_FIXED: Final[Mapping[str, tuple[bytes, ...]]] = {
+    "temperature": (b"1", b"1.0"),
+    "top_p": (b"1", b"1.0"),
+    "n": (b"1",),
+    "presence_penalty": (b"0", b"0.0"),
+    "frequency_penalty": (b"0", b"0.0"),
+}
+"""Sampling parameters, and what chat programs send that says nothing."""
+
+_DISABLED: Final = jsontext.raw({"type": "disabled"})
+_OFF: Final = ("none", "minimal")
+_HIGHER: Final[Mapping[str, str]] = {"medium": "high", "xhigh": "max"}
 
 
 class Moonshot(Provider):
     """`moonshotFileId`: an uploaded file whose text goes in as a system message. `fixedTemperatureModels`: the
-    vendor's names of models that refuse any temperature but their own ("invalid temperature: only 1 is allowed",
-    BerriAI/litellm#29687, 2026), so it is not sent."""
+    vendor's names of models that refuse any sampling but their own, in place of those that are known. `defaultEffort`:
+    the `reasoning_effort` of clients that say nothing of thinking."""
 
-    example_model: ClassVar[str] = "moonshot-v1-8k"
+    example_model: ClassVar[str] = "kimi-k3.1-pro"
+    known_families: ClassVar[families.Families] = families.MOONSHOT
 
     type: Literal["moonshot"]
     moonshot_file_id: str | None = Field(default=None, min_length=1)
-    fixed_temperature_models: Patterns = NamePatterns(["kimi-k2.5*", "kimi-k2.6*", "kimi-k3*"])
+    default_effort: Effort | None = None
+    fixed_temperature_models: Patterns | None = None
 
     @model_validator(mode="after")
     def _one_context(self) -> Self:
@@ -65,14 +86,84 @@ class Moonshot(Provider):
             raise UnsupportedApi("moonshot has chat, models, files and embeddings only")
 
     def edit(self, fields: Fields, call: Call) -> tuple[str, ...]:
-        if call.upstream_model is not None and call.upstream_model in self.fixed_temperature_models:
-            return () if fields.pop("temperature", None) is None else ("temperature",)
-        return ()
+        if call.api != CHAT:
+            return ()
+        family = self.family(call.upstream_model)
+        return (*_sampling(fields, family), *_thinking(fields, family, self.default_effort), *_tools(fields, family))
+
+    def _lists(self, name: str, row: Family) -> Family:
+        if self.fixed_temperature_models is None:
+            return row
+        return replace(row, fixed=name in self.fixed_temperature_models)
 
     def translator(self, call: Call) -> Translator | None:
         if self.protocol == "openai" and call.api == CHAT and call.stream:
             return PassThrough(call, restore=self.restores_model(call), edit=hoist_usage)
         return super().translator(call)
+
+
+def _sampling(fields: Fields, family: Family) -> Iterator[str]:
+    """One limit, under its newer name and within the model's; no parameter that it has one value for."""
+    if not family.fixed:
+        return
+    for name, neutral in _FIXED.items():
+        if (given := fields.pop(name, NULL)) != NULL and bytes(given) not in neutral:
+            yield name
+    if (limit := fields.pop("max_tokens", NULL)) != NULL:
+        fields.setdefault("max_completion_tokens", limit)
+    limit = fields.get("max_completion_tokens", NULL)
+    if family.output is not None and isinstance(most := jsontext.peek(limit), int) and most > family.output:
+        fields["max_completion_tokens"] = jsontext.raw(family.output)
+
+
+def _thinking(fields: Fields, family: Family, default: str | None) -> Iterator[str]:
+    """The nearest effort that the model has. One that always thinks refuses to be told not to."""
+    effort, off = jsontext.peek(fields.get("reasoning_effort", NULL)), False
+    if isinstance(mode := jsontext.peek(fields.get("thinking", NULL)), dict):
+        off = mode.get("type") == "disabled"
+    elif effort is None and (effort := default) is None:
+        return
+    if family.efforts:
+        if off:
+            del fields["thinking"]
+            yield "thinking"
+        elif effort in _OFF and "reasoning_effort" in fields:
+            yield "reasoning_effort"
+        if off or effort in _OFF:
+            effort = family.efforts[0]
+        if isinstance(effort, str):
+            fields["reasoning_effort"] = jsontext.raw(_HIGHER.get(effort, effort))
+    elif family.thinks is not None:
+        given = fields.pop("reasoning_effort", NULL) != NULL
+        if effort in _OFF and family.thinks == "unasked":
+            fields.setdefault("thinking", _DISABLED)
+        elif given and not (effort in _OFF and family.thinks == "never"):
+            yield "reasoning_effort"
+
+
+def _tools(fields: Fields, family: Family) -> Iterator[str]:
+    """Without `strict`, which it refuses; forced ones where the model takes that."""
+    if fields.get("tool_choice") == _REQUIRED and family.forced is False:
+        fields["tool_choice"] = _AUTO
+        yield "tool_choice"
+    if b'"strict"' not in bytes(fields.get("tools", b"")):
+        return
+    try:
+        opened = jsontext.objects(fields["tools"])
+        strict = False
+        for tool in opened:
+            function = jsontext.fields(tool.get("function", b"{}"))
+            if function.pop("strict", None) is not None:
+                tool["function"], strict = jsontext.raw(function), True
+    except NotJson:
+        return
+    if strict:
+        fields["tools"] = jsontext.raw(opened)
+        yield "strict"
+
+
+_REQUIRED: Final = Raw(b'"required"')
+_AUTO: Final = Raw(b'"auto"')
 
 
 def hoist_usage(fields: Fields) -> bool:

@@ -1,14 +1,19 @@
-"""Qwen on DashScope: native API (the default), compatible mode, or `protocol: original`."""
+"""Qwen on DashScope: native API (the default), compatible mode, or `protocol: original`.
+
+Rule: what differs from model to model is a row in `families.py`.
+"""
 
 from functools import cached_property
+import re
 from typing import ClassVar, Literal, Self
 
 from pydantic import field_validator, model_validator
 
-from extproc.providers import dashscope, messages
+from extproc.providers import dashscope, dashscope_parameters, families, messages
 from extproc.providers.base import Body, Provider, UpstreamRequest, with_query
-from extproc.providers.blocks import Patterns, is_plain
+from extproc.providers.blocks import Effort, Patterns, is_plain
 from extproc.providers.dashscope_chat import Chat
+from extproc.providers.families import Family
 from extproc.providers.translator import Translator
 from extproc.terms.call import CHAT, EMBEDDINGS, Call, Target
 from extproc.terms.errors import UnsupportedApi, UpstreamError
@@ -25,14 +30,21 @@ _EMBEDDING = f"{_SERVICES}embeddings/text-embedding/text-embedding"
 _COMPATIBLE_ROOTS = frozenset("chat completions embeddings responses files batches models conversations".split())
 _ORIGINAL_PREFIXES = ("/api/v1/", "/compatible-mode/", "/compatible-api/", "/apps/")
 
+_CODING_PLAN = re.compile(r"coding(-\w+)?\.dashscope\.aliyuncs\.com")
+"""The coding plan's host has OpenAI's and Anthropic's API, nothing native, the first under /v1. It refuses user-agents
+that are no coding agent; a client's own goes through everywhere."""
+
 _PREAMBLE = "You are a helpful assistant."
 _FILE_MODELS = NamePatterns(["qwen-long*"])
 
 
 class Qwen(Provider):
-    """`multimodalModels` and `streamOnlyModels` replace the built-in lists and match the vendor's names."""
+    """`multimodalModels` and `streamOnlyModels` match the vendor's names: which models answer on the multimodal path,
+    which give no whole answers, in place of what is known of them. `defaultEffort`: the `reasoning_effort` of clients
+    that say nothing of thinking."""
 
-    example_model: ClassVar[str] = "qwen-plus"
+    example_model: ClassVar[str] = "qwen3.8-flash"
+    known_families: ClassVar[families.Families] = families.QWEN
     setting_prefix: ClassVar[str] = "parameters."
 
     type: Literal["qwen"]
@@ -41,11 +53,9 @@ class Qwen(Provider):
     qwen_file_ids: tuple[str, ...] = ()
     qwen_domain: str = "dashscope.aliyuncs.com"
     reasoning_content_mode: Literal["passthrough", "ignore", "concat"] = "passthrough"
-    # qwen3.5 and qwen3.6 answer only on the multimodal endpoint, even for text (alibaba/higress#4716, 2026).
-    multimodal_models: Patterns = NamePatterns(
-        ["qwen-vl*", "qwen2-vl*", "qwen2.5-vl*", "qwen3-vl*", "qvq*", "qwen*-omni*", "qwen3.5*", "qwen3.6*"]
-    )
-    stream_only_models: Patterns = NamePatterns(["qwq*", "qvq*", "qwen*-omni*", "qwen3-*-thinking*"])
+    default_effort: Effort | None = None
+    multimodal_models: Patterns | None = None
+    stream_only_models: Patterns | None = None
 
     @field_validator("qwen_domain")
     @classmethod
@@ -69,22 +79,41 @@ class Qwen(Provider):
 
     @cached_property
     def _speaks_native(self) -> bool:
-        return self.protocol == "openai" and not self.qwen_enable_compatible
+        return self.protocol == "openai" and not self.qwen_enable_compatible and not self._coding_plan
+
+    @cached_property
+    def _coding_plan(self) -> bool:
+        return _CODING_PLAN.fullmatch(self.qwen_domain) is not None
 
     def _upstream_streams(self, call: Call) -> bool:
-        return call.stream or (call.upstream_model or "") in self.stream_only_models
+        return call.stream or self.family(call.upstream_model).streams_only
+
+    def _lists(self, name: str, row: Family) -> Family:
+        if self.multimodal_models is not None:
+            row = replace(row, path="multimodal" if name in self.multimodal_models else "text")
+        if self.stream_only_models is not None:
+            row = replace(row, streams_only=name in self.stream_only_models)
+        return row
+
+    def sees(self, call: Call) -> frozenset[families.Sense] | None:
+        known = self.family(call.upstream_model).sees
+        return frozenset() if known is None and self._native(call) and not self._multimodal(call) else known
+
+    def _multimodal(self, call: Call) -> bool:
+        """The path that the table says, the other one where the vendor has said that it is the other."""
+        return (self.family(call.upstream_model).path == "multimodal") is not call.other_path
 
     def path(self, call: Call) -> str:
         if call.target.root not in _COMPATIBLE_ROOTS:
             raise UnsupportedApi("qwen has no such API")
         if not self._native(call):
-            path = f"/compatible-mode/v1/{call.api}"
+            path = f"/v1/{call.api}" if self._coding_plan else f"/compatible-mode/v1/{call.api}"
         elif call.body is None:
             raise UnsupportedApi(f"qwen's native {call.api} takes a POST with a JSON body only")
         elif call.api == EMBEDDINGS:
             path = _EMBEDDING
         else:
-            path = _MULTIMODAL if (call.upstream_model or "") in self.multimodal_models else _TEXT
+            path = _MULTIMODAL if self._multimodal(call) else _TEXT
         return with_query(path, call.target.query)
 
     def request(self, call: Call) -> UpstreamRequest:
@@ -106,22 +135,28 @@ class Qwen(Provider):
         text, more = dashscope.chat_request(
             fields,
             model,
-            multimodal=model in self.multimodal_models,
+            multimodal=self._multimodal(call),
             stream=self._upstream_streams(call),
             search=self.qwen_enable_search,
         )
         return Body(text, (*dropped, *more))
 
     def edit(self, fields: Fields, call: Call) -> tuple[str, ...]:
-        if (
-            self.qwen_file_ids
-            and self._native(call)
-            and call.api == CHAT
-            and (call.upstream_model or "") in _FILE_MODELS
-        ):
+        if call.api != CHAT:
+            return ()
+        native = self._speaks_native
+        if self.qwen_file_ids and native and (call.upstream_model or "") in _FILE_MODELS:
             files = ",".join(f"fileid://{id}" for id in self.qwen_file_ids)
             fields["messages"] = messages.insert_system(fields["messages"], files, preamble=_PREAMBLE)
-        return ()
+        if not native:
+            messages.fill_arguments(fields)
+        return dashscope_parameters.settle(
+            fields,
+            self.family(call.upstream_model),
+            native=native,
+            stream=self._upstream_streams(call),
+            effort=self.default_effort,
+        )
 
     def translator(self, call: Call) -> Translator | None:
         if not self._native(call):
