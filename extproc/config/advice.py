@@ -6,7 +6,8 @@ Rule: pure, and in words; nothing here refuses anything.
 from collections.abc import Callable, Iterator
 
 from extproc.config.config import Config, Match
-from extproc.providers import Qwen
+from extproc.providers import OpenAI, Provider, Qwen
+from extproc.providers.lifecycle import retirement
 
 
 def _takes_everything(match: Match) -> bool:
@@ -23,6 +24,29 @@ _NATIVE_ONLY: dict[str, Callable[[Qwen], bool]] = {
 }
 
 
+def _retired(provider: Provider, config: Config) -> Iterator[str]:
+    """Names of models that their vendor has switched off, or will. Another server than OpenAI's has its own."""
+    if isinstance(provider, OpenAI) and provider.vendor_url != "https://api.openai.com":
+        return
+    probe = provider.failover.health_check_model if provider.failover is not None else None
+    steps = [s.model for route in config.routes for s in route.steps if s.provider == provider.id and s.model]
+    asked = {
+        "modelMapping": provider.model_mapping.targets,
+        "models": [provider.upstream_model(name) or name for name in provider.models or ()],
+        "visionModel": filter(None, [provider.vision_model]),
+        "the model of a route": steps,
+        "failover.healthCheckModel": [provider.upstream_model(probe) or probe] if probe else [],
+    }
+    for key, names in asked.items():
+        for name in dict.fromkeys(names):
+            if (known := retirement(provider.type, name)) is not None:
+                told = (
+                    f"provider {provider.id}: {key}: {name} retires on {known.day}; its successor is {known.successor}"
+                )
+                probes = " (a probe that cannot succeed keeps every key aside)" if key.startswith("failover") else ""
+                yield told + probes
+
+
 def advice(config: Config) -> Iterator[str]:
     """What to tell whoever wrote it."""
     for provider in config.providers:
@@ -31,6 +55,7 @@ def advice(config: Config) -> Iterator[str]:
             for key, is_set in _NATIVE_ONLY.items():
                 if is_set(provider):
                     yield f"provider {provider.id}: {key} has no effect with {mode}"
+        yield from _retired(provider, config)
     first = None
     for route in config.effective_routes:
         if first is not None:

@@ -1,7 +1,8 @@
 """Configuration from the environment alone, as Higress' all-in-one image 1.3.6 had it.
 
-Rule: pure; the environment is passed in. Four services with fixed model mappings, chosen by the client with
-`Authorization: Bearer <service>`; `DEFAULT_AI_SERVICE` takes what names none.
+Rule: pure; the environment is passed in. Four services, chosen by the client with `Authorization: Bearer <service>`;
+`DEFAULT_AI_SERVICE` takes what names none. The clients' names of models are Higress'; what they are mapped to is alive
+(`lifecycle.py`; a test says when one is not), and `<VENDOR>_MODELS` replaces the map.
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ import re
 from typing import Any
 
 from extproc.config.config import ConfigError, Problem, did_you_mean
+from extproc.text.patterns import ModelMapping
 
 SOURCE = "environment"
 
@@ -22,35 +24,44 @@ SIMULATED_AZURE_URL = (
 
 @dataclass(frozen=True, slots=True)
 class _Service:
+    """`models`: the variable that replaces `model_mapping`. `effort`: the `defaultEffort` with the shipped map, under which
+    models think unasked that nobody chose for it; that is their most expensive way to answer."""
+
     key: str
     type: str
+    models: str
     model_mapping: Mapping[str, str] = field(default_factory=dict)
+    effort: str | None = None
 
 
 _SERVICES = {
     "qwen": _Service(
         "DASHSCOPE_API_KEY",
         "qwen",
-        {"*": "qwen-max", "gpt-3": "qwen-turbo", "gpt-35-turbo": "qwen-plus", "gpt-4-turbo": "qwen-max"},
+        "DASHSCOPE_MODELS",
+        {
+            **dict.fromkeys(("*", "gpt-3", "gpt-35-turbo", "gpt-3.5*", "gpt-4o-mini*"), "qwen3.8-flash"),
+            **dict.fromkeys(("gpt-4-turbo", "gpt-4o*", "gpt-4.1*", "gpt-5*", "gpt-6*", "claude-*"), "qwen3.8-max"),
+        },
+        "none",
     ),
-    "azure-openai": _Service("AZURE_OPENAI_API_KEY", "azure"),
-    "openai": _Service("OPENAI_API_KEY", "openai"),
+    "azure-openai": _Service("AZURE_OPENAI_API_KEY", "azure", "AZURE_OPENAI_MODELS"),
+    "openai": _Service("OPENAI_API_KEY", "openai", "OPENAI_MODELS"),
     "moonshot": _Service(
         "MOONSHOT_API_KEY",
         "moonshot",
-        {
-            "*": "moonshot-v1-128k",
-            "gpt-3": "moonshot-v1-8k",
-            "gpt-35-turbo": "moonshot-v1-32k",
-            "gpt-4-turbo": "moonshot-v1-128k",
-        },
+        "MOONSHOT_MODELS",
+        dict.fromkeys(("*", "gpt-3", "gpt-35-turbo", "gpt-4-turbo"), "kimi-k3.1-pro"),
+        "low",
     ),
 }
 
 
 def variable(service: str, key: str) -> str:
     """The environment variable that a key of a service's provider block comes from."""
-    return AZURE_URL if key == "azureServiceUrl" else _SERVICES[service].key
+    if key == "azureServiceUrl":
+        return AZURE_URL
+    return _SERVICES[service].models if key == "modelMapping" else _SERVICES[service].key
 
 
 def key_variable(service: str) -> str:
@@ -89,12 +100,15 @@ def native(environ: Mapping[str, str], *, stand_in: bool = False) -> tuple[dict[
     if not any(keys.values()) and not stand_in:
         variables = f"DASHSCOPE_API_KEY, OPENAI_API_KEY, MOONSHOT_API_KEY, or AZURE_OPENAI_API_KEY with {AZURE_URL}"
         problems.append(Problem(SOURCE, 0, "", f"no service has a key: set {variables}"))
+    maps = {
+        name: _models(environ.get(service.models, ""), service.models, problems) for name, service in _SERVICES.items()
+    }
     if problems:
         raise ConfigError(problems)
 
     present = [name for name in _SERVICES if keys[name] or stand_in]
     notes = [f"{n}: {_SERVICES[n].key} is not set, so it is absent" for n in _SERVICES if n not in present]
-    providers = [_provider(name, keys[name], url) for name in present]
+    providers = [_provider(name, keys[name], url, maps[name]) for name in present]
     routes = [_route(name, default) for name in sorted(present, key=lambda name: name == default)]
     return {"providers": providers, "routes": routes}, tuple(notes)
 
@@ -104,15 +118,40 @@ def _keys(text: str) -> list[str]:
     return [key for key in keys if key and not key.startswith("YOUR_")]
 
 
-def _provider(name: str, keys: list[str], url: str) -> dict[str, Any]:
+def _models(text: str, variable: str, problems: list[Problem]) -> dict[str, str]:
+    """The map that a variable says, `client=vendor,client=vendor,*=vendor`; empty without one. What is wrong with it goes
+    to `problems`."""
+    models: dict[str, str] = {}
+    for entry in filter(None, map(str.strip, text.split(","))):
+        client, equals, vendor = (part.strip() for part in entry.partition("="))
+        if not (client and equals and vendor):
+            problems.append(Problem(SOURCE, 0, variable, f"{entry[:80]!r} is not client=vendor; the form is {_FORM}"))
+        elif client in models:
+            problems.append(Problem(SOURCE, 0, variable, f"{client[:80]!r} is mapped twice"))
+        models[client] = vendor
+    if text.strip() and not models:
+        problems.append(Problem(SOURCE, 0, variable, f"maps nothing; the form is {_FORM}"))
+    try:
+        ModelMapping(models)
+    except ValueError as error:
+        problems.append(Problem(SOURCE, 0, variable, str(error)))
+    return models
+
+
+_FORM = "client=vendor,client=vendor,*=vendor"
+
+
+def _provider(name: str, keys: list[str], url: str, models: dict[str, str]) -> dict[str, Any]:
     service = _SERVICES[name]
     provider: dict[str, Any] = {"id": name, "type": service.type}
     if keys:
         provider["apiTokens"] = keys
     if service.type == "azure":
         provider["azureServiceUrl"] = url if keys else SIMULATED_AZURE_URL
-    if service.model_mapping:
-        provider["modelMapping"] = dict(service.model_mapping)
+    if mapping := models or dict(service.model_mapping):
+        provider["modelMapping"] = mapping
+    if service.effort is not None and not models:
+        provider["defaultEffort"] = service.effort
     return provider
 
 

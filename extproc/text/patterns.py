@@ -105,6 +105,16 @@ class ModelMapping:
     def __bool__(self) -> bool:
         return bool(self.written)
 
+    def rule(self, name: str) -> str | None:
+        """The key that decides on a client's name; None where none does."""
+        if name in self.exact:
+            return name
+        for prefix, _ in self._prefixes:
+            if name.startswith(prefix):
+                return f"{prefix}*"
+        found = next((f"~{regex.pattern}" for regex, _ in self._regexes if regex.search(name)), None)
+        return found or (None if self.default is None else "*")
+
     def map(self, name: str) -> str:
         """The vendor's name for a client's (non-empty) name."""
         if name in self.exact:
@@ -119,6 +129,11 @@ class ModelMapping:
             if regex.search(name):
                 return _replaced(regex, template, name) if template else name
         return self.default or name
+
+    @cached_property
+    def targets(self) -> tuple[str, ...]:
+        """The vendor's names that it leads to, but for those that an expression makes."""
+        return tuple(dict.fromkeys(v for k, v in self.written.items() if v and not k.startswith("~")))
 
     @cached_property
     def names(self) -> tuple[str, ...]:
