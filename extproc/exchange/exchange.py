@@ -285,8 +285,10 @@ class Exchange(AnswerSide):
         self._token, self._counts = call.token, provider.record_usage is not False
         translator = registry.translator(self._front, provider, call, notes)
         self._state = Sent(provider, call, translator)
-        self.record.converted, self.record.dropped = call.target is CHAT_TARGET, notes.dropped
+        self.record.converted = call.target is CHAT_TARGET
         self.record.upstream_model, self.record.stream = call.upstream_model, call.stream
+        if dropped := notes.dropped + upstream.dropped:
+            self.record.dropped = outgoing.listed(dropped)
         read = translator is not None or provider.watches(call)
         forward = outgoing.request(provider, call, upstream, self._metadata(), read=read, request_mode=request_mode)
         if self._attached:
