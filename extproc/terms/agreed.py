@@ -6,7 +6,13 @@ CLUSTER_HEADER: Final = "x-ai-proxy-cluster"
 """Set by the sidecar to a provider's id: the cluster that the request goes to. Stripped before it leaves."""
 
 INTERNAL_PREFIX: Final = "x-ai-proxy-"
-"""Headers of ours: removed from what clients send, before anything reads it."""
+"""Headers of ours."""
+
+ENVOY_PREFIX: Final = "x-envoy-"
+"""Headers of Envoy's, by which its router takes orders."""
+
+STRIPPED: Final = (INTERNAL_PREFIX, ENVOY_PREFIX)
+"""Beginnings of headers that are removed from what clients send, before anything reads it."""
 
 OWN_ROUTES: Final = "ai_proxy:"
 """How the names of our own route table's routes without a provider begin. Any other name that Envoy says where the
