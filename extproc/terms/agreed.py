@@ -85,3 +85,8 @@ def envoy_buffer(max_body_bytes: int) -> int:
     too long; and however small the limit is, answers read whole pass the same buffers, and one that fills them stalls.
     """
     return max(max_body_bytes, _LEAST_BUFFER) + _MARGIN
+
+
+GROWTH: Final = 4 << 20
+"""An answer to a message may have this many bytes more than came with what it answers, however the vendor's words are
+compressed or how much of ours each of them becomes. So all that goes out at once is far below Envoy's buffers."""
