@@ -1,4 +1,4 @@
-"""What a provider says of the vendor: where it is, what it is sent, where a context text comes from. Frozen data alone."""
+"""What a provider says of the vendor: where it is, what it is sent, where a context text comes from. Frozen data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
