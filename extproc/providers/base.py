@@ -6,10 +6,9 @@ remembers nothing. What one exchange remembers lives in its `Translator`.
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
@@ -30,75 +29,32 @@ from extproc.providers.blocks import (
     Tokens,
 )
 from extproc.providers.families import Families, Family, FamilyBlock, Sense, patterns_alone
+from extproc.providers.openai_chat import ChatReader
 from extproc.providers.passthrough import PassThrough
+from extproc.providers.reader import Reader
+from extproc.providers.traits import Traits
 from extproc.providers.translator import Translator
+from extproc.providers.upstream import Body, ContextSource, Upstream, UpstreamRequest, with_query
 from extproc.terms.call import CHAT, RESPONSES, Call, Target
 from extproc.terms.errors import InvalidParameter, UnsupportedApi, UpstreamError
-from extproc.terms.frozen import Frozen, replace
+from extproc.terms.frozen import replace
 from extproc.text import jsontext, sse
 from extproc.text.jsontext import NULL, Fields, NotJson
 from extproc.text.patterns import ModelMapping
 
-__all__ = ["Body", "ContextSource", "Provider", "Upstream", "UpstreamRequest", "vendor_error", "with_query"]
+ThinkingMode = Literal["passthrough", "ignore", "concat"]
+"""What becomes of thinking: shown as it is, left out, or put before the answer's text."""
 
-
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """Where Envoy connects for a provider, and the name it uses there."""
-
-    address: str
-    port: int
-    tls: bool
-    authority: str
-    sni: str
-
-
-class Body(Frozen, frozen=True):
-    """The vendor's body. `text` None: the client's goes unchanged. `dropped`: what of the client's could not be said to
-    this vendor and is not missed in the answer: names of members, a tool as `tools.<name>`."""
-
-    hidden = ("text",)
-
-    text: bytes | None
-    dropped: tuple[str, ...] = ()
-
-
-class UpstreamRequest(Frozen, frozen=True):
-    """The vendor's request. `body` None: the client's body goes unchanged. `remove`: further headers to drop.
-    `dropped`: see `Body`."""
-
-    hidden = ("headers", "body")
-
-    path: str
-    headers: Mapping[str, str]
-    body: bytes | None = None
-    remove: tuple[str, ...] = ()
-    dropped: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ContextSource:
-    """Where a provider's context text comes from.
-
-    `url`: http(s) or file. `headers`: what the request carries. `field`: the member of a JSON answer that is the
-    text, None where the body itself is. `refresh`, `timeout`: seconds. `ca_file`: PEM bundle, None for the system's.
-    `server_name`: the name that the server's certificate must have, None for the URL's.
-    """
-
-    url: str
-    refresh: float
-    timeout: float
-    max_bytes: int
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    field: str | None = None
-    ca_file: str | None = None
-    server_name: str | None = None
-
-
-def with_query(path: str, *queries: str) -> str:
-    """`path?a&b` of the non-empty queries."""
-    query = "&".join(filter(None, queries))
-    return f"{path}?{query}" if query else path
+__all__ = [
+    "Body",
+    "ContextSource",
+    "Provider",
+    "ThinkingMode",
+    "Upstream",
+    "UpstreamRequest",
+    "vendor_error",
+    "with_query",
+]
 
 
 _UNCHANGED = Body(None)
@@ -262,6 +218,25 @@ class Provider(Block):
             return None
         return PassThrough(call, restore=restore, event_error=self.event_error)
 
+    @cached_property
+    def speaks(self) -> frozenset[str]:
+        """The dialects (`Target.front`) whose clients the vendor serves as they are."""
+        return _OPENAI
+
+    @property
+    def traits(self) -> Traits:
+        """What differs from other vendors in a chat request."""
+        return Traits()
+
+    @property
+    def thinking(self) -> ThinkingMode:
+        """What clients see of the vendor's thinking where an answer is converted."""
+        return "passthrough"
+
+    def reader(self, call: Call) -> Reader:
+        """Who reads the answer to a chat `call`, for a client whose dialect the vendor does not speak."""
+        return ChatReader(self.event_error)
+
     def watches(self, call: Call) -> bool:
         """Under `protocol: original`: whether tokens are counted in the answer as it passes."""
         return self.protocol == "original" and self.record_usage is True and call.body is not None
@@ -351,6 +326,9 @@ class Provider(Block):
         if call.upstream_model is not None and call.upstream_model != jsontext.peek(fields.get("model", NULL)):
             fields["model"] = jsontext.raw(call.upstream_model)
         return fields
+
+
+_OPENAI: Final = frozenset({"chat", "responses"})
 
 
 def _is_address(host: str) -> bool:
