@@ -24,8 +24,8 @@ SIMULATED_AZURE_URL = (
 
 @dataclass(frozen=True, slots=True)
 class _Service:
-    """`models`: the variable that replaces `model_mapping`. `effort`: the `defaultEffort` with the shipped map, under which
-    models think unasked that nobody chose for it; that is their most expensive way to answer."""
+    """`models`: the variable that replaces `model_mapping`. `effort`: the `defaultEffort` with the shipped map, whose
+    models would think unasked, which is their most expensive way to answer."""
 
     key: str
     type: str
@@ -119,8 +119,8 @@ def _keys(text: str) -> list[str]:
 
 
 def _models(text: str, variable: str, problems: list[Problem]) -> dict[str, str]:
-    """The map that a variable says, `client=vendor,client=vendor,*=vendor`; empty without one. What is wrong with it goes
-    to `problems`."""
+    """The map that a variable says, `client=vendor,client=vendor,*=vendor`; empty without one. What is wrong with it
+    goes to `problems`."""
     models: dict[str, str] = {}
     for entry in filter(None, map(str.strip, text.split(","))):
         client, equals, vendor = (part.strip() for part in entry.partition("="))

@@ -1,12 +1,12 @@
 """Which models their vendors have switched off, or will: names, day, successor, and who says so.
 
-Rule: a table and one look-up, no clock: what a date means today is the reader's. `r` in a source: the name is answered by
-another model from that day on. `(ours)`: the vendor names no successor.
+Rule: a table and one look-up, no clock: what a date means today is the reader's. `r` in a source: the name is answered
+by another model from that day on. `(ours)`: the vendor names no successor.
 
 Sources, shortly (read 2026-11): N731, N792 notices of Alibaba's; DF langgenius/dify-official-plugins, QR quill-router's
-provider_lifecycle.py (copies the vendor's list), LG theopenco/llmgateway; V4 the vendor's page of qwen4-max; AY apiyi, AH
-aihubmix (resellers); SY synaps-engine 0.11 (the vendor's documents); OD OpenAI's, AN Anthropic's, GC Gemini's pages of
-deprecations; LL litellm 1.110.2; MP modelpin 0.5.7.
+provider_lifecycle.py (copies the vendor's list), LG theopenco/llmgateway; V4 the vendor's page of qwen4-max; AY apiyi,
+AH aihubmix (resellers); SY synaps-engine 0.11 (the vendor's documents); OD OpenAI's, AN Anthropic's, GC Gemini's pages
+of deprecations; LL litellm 1.110.2; MP modelpin 0.5.7.
 """
 
 from collections.abc import Iterator, Mapping
@@ -58,7 +58,8 @@ _QWEN = """
 2026-10-10: qwen-turbo -> qwen3.7-flash | N731
 2026-10-10: qwen-vl-max qwen-vl-plus qwq-plus qvq-max -> qwen3.7-plus | N731
 2026-10-10: qwen3-max* qwen3.6-max-preview -> qwen3.7-max | QR LG
-2026-10-10: qwen3-coder-plus* qwen3-coder-next qwen3-coder-480b* qwen3-coder-30b* qwen-coder-plus -> qwen3.7-plus | QR LG
+2026-10-10: qwen3-coder-plus* qwen3-coder-next qwen3-coder-480b* -> qwen3.7-plus | QR LG
+2026-10-10: qwen3-coder-30b* qwen-coder-plus -> qwen3.7-plus | QR LG
 2026-10-10: qwen3-8b qwen3-14b qwen3-32b qwen3-30b-a3b* qwen3-235b-a22b* qwen3-next-80b* -> qwen3.8-flash | QR (ours)
 2026-10-10: qwen-mt-turbo qwen3-vl-flash* qwen3-vl-8b* qwen3-vl-30b* qwen3-vl-32b* -> qwen3.8-flash | QR (ours)
 2026-10-10: qwen3-vl-235b* -> qwen3.8-flash | QR (ours)

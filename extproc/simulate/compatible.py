@@ -7,7 +7,7 @@ from typing import Any
 
 from extproc.simulate import qwen
 from extproc.simulate.call import Answer, Call
-from extproc.simulate.conversation import matches
+from extproc.simulate.conversation import NO_JSON, matches, mentions_json, wants_json_object
 from extproc.simulate.dialect import Dialect, openai_error
 from extproc.simulate.openai import dispatch
 from extproc.simulate.refusal import Refusal
@@ -21,14 +21,29 @@ def error(refusal: Refusal, request_id: str) -> dict[str, Any]:
     return {**openai_error(refusal, request_id), "request_id": request_id}
 
 
+def invalid(message: str) -> Refusal:
+    """The commonest refusal, as the model's own checks say it: Refusal."""
+    return Refusal(400, f"<400> InternalError.Algo.InvalidParameter: {message}", code="invalid_parameter_error")
+
+
 def _check(_call: Call, body: dict[str, Any]) -> None:
-    top_p, model, thinking = body.get("top_p"), body["model"], body.get("enable_thinking")
+    top_p, temperature, model, thinking = (
+        body.get(name) for name in ("top_p", "temperature", "model", "enable_thinking")
+    )
+    model = str(model)
     if top_p is not None and not 0 < top_p < 1:
-        raise Refusal(
-            400,
-            f"<400> InternalError.Algo.InvalidParameter: Range of top_p should be (0.0, 1.0), got {top_p}",
-            code="invalid_parameter_error",
-        )
+        raise invalid(f"Range of top_p should be (0.0, 1.0), got {top_p}")
+    if isinstance(temperature, int | float) and not 0 <= temperature < 2:
+        raise invalid(f"Range of temperature should be [0.0, 2.0), got {temperature}")
+    if body.get("thinking_budget") is not None and body.get("reasoning_effort") is not None:
+        raise invalid("thinking_budget and reasoning_effort cannot both be set")
+    messages = body.get("messages") or []
+    choice = qwen.refuses_choice(model, body.get("tool_choice"), thinking=qwen.thinks(model, thinking))
+    for why in (choice, qwen.refuses_arguments(messages)):
+        if why is not None:
+            raise invalid(why)
+    if wants_json_object(body.get("response_format")) and not mentions_json(messages):
+        raise invalid(NO_JSON)
     if not body.get("stream") and (reason := qwen.refuses_whole(model, thinking)):
         raise Refusal(400, reason, code="invalid_parameter_error")
 

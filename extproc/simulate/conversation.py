@@ -74,6 +74,15 @@ def mentions_json(messages: Iterable[Message]) -> bool:
     return any("json" in text_of(message.get("content")).lower() for message in messages)
 
 
+def wants_json_object(response_format: Any) -> bool:
+    """Whether `response_format` (dict or None) asks for any JSON, which needs the word in a message: bool. One with a
+    schema does not."""
+    return isinstance(response_format, dict) and response_format.get("type") == "json_object"
+
+
+NO_JSON = "'messages' must contain the word 'json' in some form, to use 'response_format' of type 'json_object'."
+
+
 def stops(value: Any) -> tuple[str, ...]:
     """`stop` as given, text or list: tuple of str."""
     if isinstance(value, str):

@@ -10,6 +10,7 @@ from typing import Any
 from extproc.simulate import qwen
 from extproc.simulate.call import Answer, Call, answer
 from extproc.simulate.conversation import (
+    NO_JSON,
     count_images,
     count_tokens,
     embed,
@@ -21,8 +22,9 @@ from extproc.simulate.conversation import (
     schema_of,
     stops,
     tool_result,
+    wants_json_object,
 )
-from extproc.simulate.dashscope_answers import Form, streamed, whole
+from extproc.simulate.dashscope_answers import Form, refused, streamed, whole
 from extproc.simulate.faults import parse, without_markers
 from extproc.simulate.refusal import Refusal
 from extproc.simulate.script import Asked, perform
@@ -148,8 +150,12 @@ def _check_message(message: Any, place: int, multimodal: bool) -> None:
 
 def _generation(call: Call, model: str, given: dict[str, Any], parameters: dict[str, Any]) -> Answer:
     multimodal = call.api == MULTIMODAL
-    if matches(model, qwen.MULTIMODAL) != multimodal:
-        raise invalid("url error, please check url！")
+    sse = call.headers.get("x-dashscope-sse", "").lower() == "enable"
+    if qwen.is_multimodal(model) != multimodal:
+        wrong = invalid("url error, please check url！")
+        if not sse:
+            raise wrong
+        return refused(call, error(wrong, call.request_id), wrong.status)  # the head is a good one all the same
     prompt, messages = given.get("prompt"), given.get("messages")
     if messages is None and isinstance(prompt, str) and not multimodal:
         messages = [{"role": "user", "content": prompt}]
@@ -158,7 +164,8 @@ def _generation(call: Call, model: str, given: dict[str, Any], parameters: dict[
     for place, message in enumerate(messages):
         _check_message(message, place, multimodal)
     _check_parameters(parameters)
-    sse = call.headers.get("x-dashscope-sse", "").lower() == "enable"
+    if (reason := qwen.refuses_arguments(messages)) is not None:
+        raise Refusal(400, f"<400> InternalError.Algo.InvalidParameter: {reason}", code="InvalidParameter")
     accepted = call.headers.get("accept", "*/*")
     if sse and "text/event-stream" not in accepted and "*/*" not in accepted:
         raise invalid("a streaming request must accept text/event-stream")
@@ -171,9 +178,11 @@ def _generation(call: Call, model: str, given: dict[str, Any], parameters: dict[
         raise invalid('When using tools, result_format must be "message"')
     if tools and parameters.get("n", 1) > 1:
         raise invalid("n must be 1 when tools are given")
+    if (reason := qwen.refuses_choice(model, parameters.get("tool_choice"), thinking=thinking)) is not None:
+        raise invalid(reason)
     schema = schema_of(parameters.get("response_format"))
-    if schema is not None and not mentions_json(messages):
-        raise invalid("'messages' must contain the word 'json' in some form, to use 'response_format'")
+    if wants_json_object(parameters.get("response_format")) and not mentions_json(messages):
+        raise invalid(NO_JSON)
     text = last_user_text(messages)
     call.faults = parse(text)
     asked = Asked(

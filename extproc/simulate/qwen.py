@@ -1,23 +1,52 @@
 """Facts about Qwen model families, shared by DashScope's native and compatible forms.
 
 Rule: tables only. Sources: DashScope API reference and error-code pages, 2026; the "deep thinking" and
-"streaming" pages of Model Studio.
+"streaming" pages of Model Studio; the two native paths as dashscope 2.0.2 probes them.
 """
 
+import json
 import re
 
 from extproc.simulate.conversation import matches
 
 MULTIMODAL = (
-    "qwen-vl*", "qwen2-vl*", "qwen2.5-vl*", "qwen3-vl*", "qvq*", "qwen*-omni*", "qwen3.5*", "qwen3.6*",
+    "qwen4-*", "qwen3.8-*", "qwen3.7-plus*", "qwen3.7-flash*", "qwen3.7-max-2026-06-08", "qwen3.6-*", "qwen3.5-*",
+    "qwen-vl*", "*-vl-*", "*omni*", "qvq*", "qwen3-asr*", "qwen3-tts*",
 )  # fmt: skip
-STREAM_ONLY = ("qwq*", "qvq*", "qwen*-omni*", "qwen3-*-thinking*")
+TEXT_AFTER_ALL = ("qwen3.8-2.4t*", "qwen3.6-max*")
+STREAM_ONLY = ("qwq*", "qvq*", "qwen-omni*", "qwen2.5-omni*", "qwen3-omni*", "qwen3-*-thinking*")
+THINKING_UNASKED = ("qwen3.5-*", "qwen3.6-*", "qwen3.7-*", "qwen3.8-*", "qwen4-*")
+FORCED_WHILE_THINKING = ("qwen4-*",)
 ALWAYS_THINKING = ("qwq*", "qvq*", "qwen3-*-thinking*")
 FOREIGN = ("gpt-*", "o1*", "o3*", "o4*", "claude*", "gemini*", "moonshot-v1*", "no-such*")
 OPEN_HYBRID = re.compile(r"qwen3-[\d.]+b(-a[\d.]+b)?")
 OLD_EMBEDDINGS = ("text-embedding-v1", "text-embedding-v2")
-MODELS = ("qwen-max", "qwen-plus", "qwen-turbo", "qwen-long", "qwen-vl-max", "qwen3-32b", "qwq-plus",
-          "text-embedding-v3", "text-embedding-v4")  # fmt: skip
+MODELS = ("qwen3.8-max", "qwen3.8-flash", "qwen3.7-max", "qwen-max", "qwen-plus", "qwen-flash", "qwen-long",
+          "qwen3-vl-plus", "text-embedding-v3", "text-embedding-v4")  # fmt: skip
+
+
+def is_multimodal(model: str) -> bool:
+    """Whether `model` (str) answers on the multimodal path, and there only: bool."""
+    return matches(model, MULTIMODAL) and not matches(model, TEXT_AFTER_ALL)
+
+
+def refuses_choice(model: str, tool_choice: object, *, thinking: bool) -> str | None:
+    """Why `model` (str) takes no such `tool_choice` (str, dict or None) while it is `thinking` (bool): str or None."""
+    if not thinking or tool_choice in (None, "auto", "none") or matches(model, FORCED_WHILE_THINKING):
+        return None
+    return "The tool_choice parameter does not support being set to required or object in thinking mode"
+
+
+def refuses_arguments(messages: object) -> str | None:
+    """Why the calls of earlier turns (list of dict) are refused: str, or None. Arguments are JSON text."""
+    for message in messages if isinstance(messages, list) else ():
+        for call in (message.get("tool_calls") if isinstance(message, dict) else None) or ():
+            function = call.get("function") if isinstance(call, dict) else None
+            try:
+                json.loads(function["arguments"] if isinstance(function, dict) else "")
+            except (KeyError, TypeError, ValueError):
+                return 'The "function.arguments" parameter of the code model must be in JSON format.'
+    return None
 
 
 def is_open_hybrid(model: str) -> bool:
@@ -29,7 +58,9 @@ def thinks(model: str, enable_thinking: object) -> bool:
     """Whether an answer of `model` (str) shows thinking, given `enable_thinking` (bool or None): bool."""
     if matches(model, ALWAYS_THINKING):
         return True
-    return bool(enable_thinking) if enable_thinking is not None else is_open_hybrid(model)
+    if enable_thinking is not None:
+        return bool(enable_thinking)
+    return is_open_hybrid(model) or matches(model, THINKING_UNASKED)
 
 
 def refuses_whole(model: str, enable_thinking: object) -> str | None:

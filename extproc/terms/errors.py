@@ -18,6 +18,7 @@ Messages never quote bodies or keys.
 """
 
 from collections.abc import Mapping
+import re
 
 from extproc.text import jsontext
 
@@ -131,6 +132,25 @@ class UpstreamError(ProxyError):
 
     def body(self) -> bytes:
         return self.document if self.document is not None else super().body()
+
+
+_GONE = frozenset(
+    "model_not_found modelnotfound model_not_supported model_not_exist deploymentnotfound model.accessdenied "
+    "model_access_denied resource_not_found_error".split()
+)
+_NO_MODEL = re.compile(
+    r"\bmodel\b.{0,120}?(not exist|not found|no access|not have access|access denied|is not available|retired)"
+    r"|not found the model",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def lacks_model(error: UpstreamError) -> bool:
+    """Whether a vendor says that it has no such model, or none for this key: by its code, or by its words."""
+    if error.status not in (400, 403, 404, 410):
+        return False
+    words = error.message or jsontext.peek(error.document or b"", "error", "message")
+    return (error.code or "").lower() in _GONE or (isinstance(words, str) and bool(_NO_MODEL.search(words)))
 
 
 class BadUpstreamResponse(ProxyError):

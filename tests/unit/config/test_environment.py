@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from extproc.config.load import ConfigError, Loaded, StandIn, load
+from extproc.providers import Moonshot, Qwen
 from tests.unit.player import only_provider
 
 STAND_IN = StandIn("http://127.0.0.1:9000", "simulated-key-0000")
@@ -50,20 +51,67 @@ def test_all_services() -> None:
 @pytest.mark.parametrize(
     ("service", "asked", "sent"),
     [
-        ("qwen", "anything", "qwen-max"),
-        ("qwen", "gpt-3", "qwen-turbo"),
-        ("qwen", "gpt-35-turbo", "qwen-plus"),
-        ("qwen", "gpt-4-turbo", "qwen-max"),
+        ("qwen", "anything", "qwen3.8-flash"),
+        ("qwen", "gpt-3", "qwen3.8-flash"),
+        ("qwen", "gpt-35-turbo", "qwen3.8-flash"),
+        ("qwen", "gpt-3.5-turbo", "qwen3.8-flash"),
+        ("qwen", "gpt-4o-mini-2024-07-18", "qwen3.8-flash"),
+        ("qwen", "gpt-4-turbo", "qwen3.8-max"),
+        ("qwen", "gpt-4o", "qwen3.8-max"),
+        ("qwen", "gpt-4.1-mini", "qwen3.8-max"),
+        ("qwen", "gpt-5.6-sol", "qwen3.8-max"),
+        ("qwen", "gpt-6-luna", "qwen3.8-max"),
+        ("qwen", "claude-opus-5-5", "qwen3.8-max"),
         ("azure-openai", "gpt-4", "gpt-4"),
         ("openai", "gpt-4", "gpt-4"),
-        ("moonshot", "anything", "moonshot-v1-128k"),
-        ("moonshot", "gpt-3", "moonshot-v1-8k"),
-        ("moonshot", "gpt-35-turbo", "moonshot-v1-32k"),
-        ("moonshot", "gpt-4-turbo", "moonshot-v1-128k"),
+        ("moonshot", "anything", "kimi-k3.1-pro"),
+        ("moonshot", "gpt-3", "kimi-k3.1-pro"),
+        ("moonshot", "gpt-35-turbo", "kimi-k3.1-pro"),
+        ("moonshot", "gpt-4-turbo", "kimi-k3.1-pro"),
     ],
 )
 def test_model_mappings(service: str, asked: str, sent: str) -> None:
     assert load(None, ALL).config.by_id[service].upstream_model(asked) == sent
+
+
+def test_with_the_shipped_maps_nothing_thinks_that_nobody_asked() -> None:
+    by_id = load(None, ALL).config.by_id
+    assert isinstance(qwen := by_id["qwen"], Qwen)
+    assert isinstance(moonshot := by_id["moonshot"], Moonshot)
+    assert (qwen.default_effort, moonshot.default_effort) == ("none", "low")
+    assert by_id["qwen"].names == ("gpt-3", "gpt-35-turbo", "gpt-4-turbo")
+
+
+@pytest.mark.parametrize(
+    ("variable", "service"),
+    [
+        ("DASHSCOPE_MODELS", "qwen"),
+        ("MOONSHOT_MODELS", "moonshot"),
+        ("OPENAI_MODELS", "openai"),
+        ("AZURE_OPENAI_MODELS", "azure-openai"),
+    ],
+)
+def test_a_variable_replaces_the_map(variable: str, service: str) -> None:
+    found = load(None, ALL | {variable: " gpt-4 = big , gpt-3*=small,* = a=b ,"}).config.by_id[service]
+    assert [found.upstream_model(name) for name in ("gpt-4", "gpt-3.5", "else")] == ["big", "small", "a=b"]
+    assert getattr(found, "default_effort", None) is None, "the models are somebody's own choice now"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("gpt-4", "'gpt-4' is not client=vendor; the form is client=vendor,client=vendor,*=vendor"),
+        ("a=b,gpt-4=", "'gpt-4=' is not client=vendor; the form is client=vendor,client=vendor,*=vendor"),
+        ("=b", "'=b' is not client=vendor; the form is client=vendor,client=vendor,*=vendor"),
+        (",", "maps nothing; the form is client=vendor,client=vendor,*=vendor"),
+        ("a=b,a=c", "'a' is mapped twice"),
+        ("~(=b", "~( is not an RE2 regular expression: missing ): ("),
+    ],
+)
+def test_a_map_that_is_none(text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(None, ALL | {"DASHSCOPE_MODELS": text})
+    assert str(caught.value) == f"environment: DASHSCOPE_MODELS: {message}"
 
 
 def test_the_default_service_comes_last_and_takes_everything() -> None:
