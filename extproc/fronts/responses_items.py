@@ -25,8 +25,7 @@ _LOCAL_CALLS: dict[str, tuple[Kind, str]] = {
 """Calls of tools that the client carries out: the tool, and the member that has the arguments."""
 
 _OUTPUTS = frozenset(
-    "function_call_output custom_tool_call_output local_shell_call_output shell_call_output apply_patch_call_output"
-    .split()
+    "function_call_output custom_tool_call_output local_shell_call_output shell_call_output apply_patch_call_output".split()
 )
 
 

@@ -287,6 +287,7 @@ def _arguments(kind: Kind, text: str) -> Item | None:
         return None
     if not isinstance(given, dict):
         return None
+    optional: tuple[str, ...]
     member = "operation" if kind == "apply_patch" else "action"
     if isinstance(inner := given.get(member), dict):
         given = inner

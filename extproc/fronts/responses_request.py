@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from msgspec import Raw
 
+from extproc.fronts import front
 from extproc.fronts.responses_items import Items
 from extproc.fronts.responses_tools import Named, Tools
 from extproc.fronts.turns import Turns
+from extproc.providers.traits import Traits
 from extproc.terms.errors import InvalidParameter, MissingParameter
-from extproc.terms.frozen import Frozen
-from extproc.terms.traits import Traits
 from extproc.text import jsontext
 from extproc.text.jsontext import NULL, TRUE, Fields, NotJson
 
@@ -29,6 +29,9 @@ _READ: Final = frozenset(
 )
 """Members that are carried or answered; all others are dropped and named."""
 
+_BRING_TOOLS: Final = ("additional_tools", "tool_search_output")
+"""Items with tools that are there from then on."""
+
 _ENCRYPTED: Final = "reasoning.encrypted_content"
 _LOGPROBS: Final = "message.output_text.logprobs"
 
@@ -38,11 +41,11 @@ _ECHOED: Final = (
 ).split()
 
 
-class Notes(Frozen, frozen=True):
+class Notes(front.Notes, frozen=True):
     """What the answer needs of its request.
 
     `names`: what functions that are not simply the client's own are. `echo`: members that the answer repeats.
-    `encrypted`: thinking is wanted in the opaque form too. `dropped`: what the vendor was not sent.
+    `encrypted`: thinking is wanted in the opaque form too.
     """
 
     hidden = ("echo",)
@@ -50,7 +53,6 @@ class Notes(Frozen, frozen=True):
     names: Mapping[str, Named] = {}
     echo: Mapping[str, Raw] = {}
     encrypted: bool = False
-    dropped: tuple[str, ...] = ()
 
 
 def read(body: Fields, traits: Traits) -> tuple[Fields, Notes]:
@@ -69,13 +71,14 @@ def read(body: Fields, traits: Traits) -> tuple[Fields, Notes]:
     dropped = [name for name in given if name not in _READ]
     if any(one not in (_ENCRYPTED, _LOGPROBS) for one in include):
         dropped.append("include")
-    fields = {name: given[name] for name in _SAME if name in given}
+    fields: Fields = {name: given[name] for name in _SAME if name in given}
     if given.get("stream") == TRUE:
         fields["stream_options"] = jsontext.raw({"include_usage": True})
     effort = reasoning.get("effort", NULL)
     thinking = "dropped" if jsontext.peek(effort) == "none" else traits.thinking
     tools = Tools(strict=traits.strict)
-    fields["messages"] = _messages(given, tools, Turns(thinking=thinking, system_first=traits.system_first), traits, dropped)
+    turns = Turns(thinking=thinking, system_first=traits.system_first)
+    fields["messages"] = _messages(given, tools, turns, traits, dropped)
     _calling(given, fields, tools, traits, dropped)
     if "max_output_tokens" in given:
         fields["max_tokens"] = given["max_output_tokens"]
@@ -93,7 +96,9 @@ def read(body: Fields, traits: Traits) -> tuple[Fields, Notes]:
         else:
             dropped.append("text.verbosity")
     echo = {name: given[name] for name in _ECHOED if name in given}
-    return fields, Notes(tools.named(), echo, _ENCRYPTED in include, tuple(dict.fromkeys(dropped)))
+    return fields, Notes(
+        dropped=tuple(dict.fromkeys(dropped)), names=tools.named(), echo=echo, encrypted=_ENCRYPTED in include
+    )
 
 
 def _messages(given: Fields, tools: Tools, turns: Turns, traits: Traits, dropped: list[str]) -> Raw:
@@ -105,7 +110,7 @@ def _messages(given: Fields, tools: Tools, turns: Turns, traits: Traits, dropped
     if "tools" in given:
         tools.add(given["tools"], "tools")
     listed = value if isinstance(value, list) else []
-    if b'"additional_tools"' in bytes(given.get("input", b"")) or b'"tool_search_output"' in bytes(given.get("input", b"")):
+    if any(isinstance(item, dict) and item.get("type") in _BRING_TOOLS for item in listed):
         _add_tools(given["input"], tools)
     instructions = _load(given, "instructions")
     if not isinstance(instructions, str | None):
@@ -126,8 +131,9 @@ def _messages(given: Fields, tools: Tools, turns: Turns, traits: Traits, dropped
 def _add_tools(items: Raw, tools: Tools) -> None:
     """The tools that stand among the items, their schemas untouched."""
     for place, raw in enumerate(jsontext.items(items)):
-        if bytes(raw).startswith(b"{") and jsontext.peek(raw, "type") in ("additional_tools", "tool_search_output"):
-            if (found := jsontext.fields(raw).get("tools", NULL)) != NULL:
+        if jsontext.peek(raw, "type") in _BRING_TOOLS:
+            found = jsontext.fields(raw).get("tools", NULL)
+            if found != NULL:
                 tools.add(found, f"input[{place}].tools")
 
 

@@ -69,8 +69,8 @@ _LOCAL: Final[dict[str, dict[str, Any]]] = {
                 "path": {"type": "string", "description": "The file, relative to the root of the workspace."},
                 "diff": {
                     "type": "string",
-                    "description": "What changes, as a V4A diff: lines that begin with '+', '-' or a blank, behind '@@' "
-                    "where a place begins. Not for delete_file.",
+                    "description": "What changes, as a V4A diff: lines that begin with '+', '-' or a blank, behind "
+                    "'@@' where a place begins. Not for delete_file.",
                 },
             },
             "required": ["type", "path"],

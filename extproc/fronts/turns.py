@@ -1,8 +1,8 @@
 """A conversation of another dialect as chat messages: who spoke, what was called, what came back.
 
-Rule: the shape that chat vendors insist on is made here, for every front. All that the assistant says between two others
-is one turn; results stand directly behind the turn that made the calls; one after the other, users are one turn, since
-vendors lose the images of the first. Knows no dialect but chat's.
+Rule: the shape that chat vendors insist on is made here, for every front. All that the assistant says between two
+others is one turn; results stand directly behind the turn that made the calls; users that follow each other are one
+turn, since vendors lose the images of the first. Knows no dialect but chat's.
 """
 
 from collections.abc import Iterator, Sequence
