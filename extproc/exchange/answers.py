@@ -25,6 +25,7 @@ from extproc.exchange.states import (
     Watching,
     Whole,
 )
+from extproc.fronts.registry import CHAT_FRONT
 from extproc.providers.base import vendor_error
 from extproc.providers.translator import Translator
 from extproc.terms.agreed import envoy_buffer
@@ -52,6 +53,7 @@ class AnswerSide:
         self._keys = snapshot.keys
         self._moment = moment
         self._state: State = Start()
+        self._front = CHAT_FRONT
         self._answer_headers: Mapping[str, str] = {}
         self._chance = moment.nonce
         self._token: str | None = None
@@ -70,7 +72,8 @@ class AnswerSide:
         state, self._state = self._state, Done(mute=True)
         self._note(error)
         if isinstance(state, Streaming):
-            return Forward(body=sse.encode(self._body_of(error)), metadata=self._metadata())
+            event = outgoing.redact(state.translator.failure(error), self._token)
+            return Forward(body=event, metadata=self._metadata())
         if isinstance(state, Watching):
             self._state = Done()
             return Forward()
@@ -92,11 +95,12 @@ class AnswerSide:
 
     def _request_id(self) -> dict[str, str]:
         """What a client can quote and the log can find; a vendor's own id wins."""
-        return {"x-request-id": self.record.request_id} if self.record.request_id else {}
+        ours = {"x-request-id": self.record.request_id} if self.record.request_id else {}
+        return {**ours, **self._front.headers(self.record.request_id)}
 
     def _body_of(self, error: ProxyError) -> bytes:
         """Vendors quote the key that they refuse."""
-        return outgoing.redact(error.body(), self._token)
+        return outgoing.redact(self._front.error(error, self.record.request_id), self._token)
 
     def _note(self, error: ProxyError) -> None:
         """A vendor's code may be anything, our key too."""
@@ -118,7 +122,7 @@ class AnswerSide:
     def _response_head(self, event: ResponseHeaders) -> Forward:
         """The reply to the answer's head. Raises `ProxyError`."""
         reply = self._response_headers(event)
-        about = self._about()
+        about = {**self._about(), **self._front.headers(self.record.request_id)}
         return replace(reply, set_headers={**reply.set_headers, **about}) if about else reply
 
     def _response_headers(self, event: ResponseHeaders) -> Forward:
@@ -289,7 +293,7 @@ class AnswerSide:
     def _broken(self, state: Streaming, out: list[bytes], error: ProxyError) -> Reply:
         self._count(state.translator)
         out.extend(state.translator.release())
-        if out and not out[-1].endswith(sse.ENDS):
+        if out and not out[-1].endswith(sse.ENDS) and out[-1].strip():
             out.append(b"\n\n")  # the vendor's last event, passed on as it came, had no end
         reply = self.fail(error)
         assert isinstance(reply, Forward)
