@@ -6,12 +6,13 @@ from typing import Final
 from extproc.fronts.chat import Chat
 from extproc.fronts.converted import Converted
 from extproc.fronts.front import Front, Notes
+from extproc.fronts.responses import Responses
 from extproc.fronts.thinking import thinking
 from extproc.providers import Provider
 from extproc.providers.translator import Translator
 from extproc.terms.call import CHAT, Call, Target
 
-FRONTS: Final[Mapping[str, Front]] = {front.name: front for front in (Chat(),)}
+FRONTS: Final[Mapping[str, Front]] = {front.name: front for front in (Chat(), Responses())}
 
 CHAT_FRONT: Final = FRONTS["chat"]
 

@@ -84,7 +84,7 @@ class ResponsesWriter(Writer):
         self.event("error", {"code": error.code or error.type, "message": words, "param": None})
         code = "rate_limit_exceeded" if error.status == 429 else "server_error"
         told = f"{error.code}: {words}" if error.code else words
-        if self._open is not None:
+        if self._open is not None and not isinstance(self._open, Local):  # which nobody has heard of yet
             self._items.append(self._open.item("incomplete"))
         self.event("response.failed", {"response": self._response("failed", error={"code": code, "message": told})})
         return b"".join(self._taken())
