@@ -175,9 +175,9 @@ def _text(asked: Asked, choice: int) -> str:
         said += f"已读文件：{'、'.join(asked.files)}。"
     if asked.search:
         said += "已联网搜索。"
-    if asked.scripted is not None and asked.scripted.result is not None:
-        said += f"工具返回：{asked.scripted.result}。"
-    elif asked.tool_result is not None:
+    if asked.scripted is not None:  # programs say a lot around a prompt
+        return f"{said}工具返回：{asked.scripted.result}。"
+    if asked.tool_result is not None:
         said += f"工具返回：{asked.tool_result}。"
     said += f"你说：{asked.text}"
     return said if choice == 0 else f"{said}（第 {choice + 1} 个回答）"
