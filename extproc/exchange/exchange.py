@@ -24,6 +24,7 @@ from extproc.terms.agreed import (
     CLIENT_HEADERS,
     CLUSTER_HEADER,
     DOOR_ATTRIBUTE,
+    GROWTH,
     LOCAL_ROUTE,
     MODEL_ATTRIBUTE,
     PLACE_ATTRIBUTE,
@@ -282,11 +283,15 @@ class Exchange(AnswerSide):
         if not self._may_forward:  # Envoy does not have our routes yet: nothing goes out from here
             raise Changing
         upstream = provider.request(call)
+        if len(upstream.body or b"") > len(call.text) + 6 * len(call.context or "") + GROWTH:
+            raise TooLarge("the request becomes too long in the vendor's own form: send fewer and longer messages")
         self._token, self._counts = call.token, provider.record_usage is not False
         translator = registry.translator(self._front, provider, call, notes)
         self._state = Sent(provider, call, translator)
-        self.record.converted, self.record.dropped = call.target is CHAT_TARGET, notes.dropped
+        self.record.converted = call.target is CHAT_TARGET
         self.record.upstream_model, self.record.stream = call.upstream_model, call.stream
+        if dropped := notes.dropped + upstream.dropped:
+            self.record.dropped = outgoing.listed(dropped)
         read = translator is not None or provider.watches(call)
         forward = outgoing.request(provider, call, upstream, self._metadata(), read=read, request_mode=request_mode)
         if self._attached:

@@ -44,7 +44,7 @@ class Record:
     `request_id`: Envoy's or the client's; `upstream_request_id`: the vendor's. `attempt`: which one of the request's.
     `token`: the key that was used, never to be shown. `retry_after`: as the vendor said it.
     `client`: the name of the client whose key was shown. `front`: the dialect that it speaks; `converted`: the vendor
-    does not; `dropped`: what the vendor was not told of the request."""
+    does not. `dropped`: what of its request could not be said to the vendor, as the answer's header tells it."""
 
     method: str = ""
     path: str = ""
@@ -66,7 +66,7 @@ class Record:
     retry_after: str | None = None
     front: str = "chat"
     converted: bool = False
-    dropped: tuple[str, ...] = ()
+    dropped: str | None = None
 
 
 class Start(Frozen, frozen=True):
