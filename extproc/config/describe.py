@@ -269,6 +269,7 @@ _DESCRIPTIONS = {
     "qwenEnableSearch": "Lets the model search the web unless the client says otherwise; native API only.",
     "qwenFileIds": "Uploaded files that qwen-long gets to see; native API only, not together with context.",
     "reasoningContentMode": "What becomes of the model's thinking: kept apart, dropped, or put before the answer.",
+    "responsesApi": "Whether /v1/responses passes to the vendor or becomes a chat; by default it passes where it can.",
     "recordUsage": "true: answers are read to count tokens even where nothing else needs it.",
     "recycle": "When a worker process is replaced by a new one, one at a time.",
     "refresh": "How often the text is fetched again: seconds, or text such as 500ms, 30s, 5m, 1h.",
