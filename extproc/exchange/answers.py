@@ -149,10 +149,13 @@ class AnswerSide:
             return Forward(remove_headers=outgoing.VENDOR_HEADERS, response_mode=BodyMode.BUFFERED)
 
     def _about(self) -> dict[str, str]:
-        """Who gave the answer, and at which attempt."""
+        """Who gave the answer, at which attempt, and what of the request could not be said to it."""
         if not self._config.answer_headers or self.record.provider is None:
             return {}
-        return {"x-ai-provider": self.record.provider, "x-ai-attempts": str(self.record.attempt)}
+        about = {"x-ai-provider": self.record.provider, "x-ai-attempts": str(self.record.attempt)}
+        if self.record.dropped is not None:
+            about["x-ai-dropped"] = self.record.dropped
+        return about
 
     def _untouched(self) -> Forward:
         self._state = Done()
@@ -289,7 +292,7 @@ class AnswerSide:
     def _broken(self, state: Streaming, out: list[bytes], error: ProxyError) -> Reply:
         self._count(state.translator)
         out.extend(state.translator.release())
-        if out and not out[-1].endswith(sse.ENDS):
+        if out and out[-1].strip(b"\r\n") and not out[-1].endswith(sse.ENDS):
             out.append(b"\n\n")  # the vendor's last event, passed on as it came, had no end
         reply = self.fail(error)
         assert isinstance(reply, Forward)

@@ -277,6 +277,7 @@ class Exchange(AnswerSide):
         translator = provider.translator(call)
         self._state = Sent(provider, call, translator)
         self.record.upstream_model, self.record.stream = call.upstream_model, call.stream
+        self.record.dropped = outgoing.listed(upstream.dropped) if upstream.dropped else None
         read = translator is not None or provider.watches(call)
         forward = outgoing.request(provider, call, upstream, self._metadata(), read=read, request_mode=request_mode)
         if self._attached:

@@ -3,9 +3,10 @@
 Rule: every header that leaves in either direction because of us is decided here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from urllib.parse import quote
 
 from extproc.config.clients import CREDENTIALS
 from extproc.exchange.states import Record
@@ -77,6 +78,21 @@ def without_key(reply: Reply, token: str | None) -> Reply:
         return reply
     sets = {k: str(len(body)) if k == "content-length" else v for k, v in reply.set_headers.items()}
     return replace(reply, body=body, set_headers=sets)
+
+
+_MOST_NAMES = 32
+_LONGEST_NAME = 100
+
+
+def listed(names: Sequence[str]) -> str:
+    """The value of `x-ai-dropped`: names of members, which may be a client's own words. Each once, what a header cannot
+    carry and commas as %XX, and not too long."""
+    names = list(dict.fromkeys(names))
+    shown = [quote(name[:_LONGEST_NAME], safe=_IN_NAMES) for name in names[:_MOST_NAMES]]
+    return ",".join([*shown, "..."] if len(names) > _MOST_NAMES else shown)
+
+
+_IN_NAMES = "!$&'()*+/:;=?@[]^`{|}~"
 
 
 def request(

@@ -38,7 +38,7 @@ from extproc.text import jsontext, sse
 from extproc.text.jsontext import NULL, Fields, NotJson
 from extproc.text.patterns import ModelMapping
 
-__all__ = ["ContextSource", "Provider", "Upstream", "UpstreamRequest", "vendor_error", "with_query"]
+__all__ = ["Body", "ContextSource", "Provider", "Upstream", "UpstreamRequest", "vendor_error", "with_query"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,19 @@ class Upstream:
     sni: str
 
 
+class Body(Frozen, frozen=True):
+    """The vendor's body. `text` None: the client's goes unchanged. `dropped`: what of the client's could not be said to
+    this vendor and is not missed in the answer: names of members, a tool as `tools.<name>`."""
+
+    hidden = ("text",)
+
+    text: bytes | None
+    dropped: tuple[str, ...] = ()
+
+
 class UpstreamRequest(Frozen, frozen=True):
-    """The vendor's request. `body` None: the client's body goes unchanged. `remove`: further headers to drop."""
+    """The vendor's request. `body` None: the client's body goes unchanged. `remove`: further headers to drop.
+    `dropped`: see `Body`."""
 
     hidden = ("headers", "body")
 
@@ -61,6 +72,7 @@ class UpstreamRequest(Frozen, frozen=True):
     headers: Mapping[str, str]
     body: bytes | None = None
     remove: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +98,9 @@ def with_query(path: str, *queries: str) -> str:
     """`path?a&b` of the non-empty queries."""
     query = "&".join(filter(None, queries))
     return f"{path}?{query}" if query else path
+
+
+_UNCHANGED = Body(None)
 
 
 class Provider(Block):
@@ -199,7 +214,8 @@ class Provider(Block):
             path = with_query(call.target.path, call.target.query)
         else:
             path = self.path(call)
-        return UpstreamRequest(path, self.credentials(call), self.body(call))
+        body = self.body(call)
+        return UpstreamRequest(path, self.credentials(call), body.text, dropped=body.dropped)
 
     def translator(self, call: Call) -> Translator | None:
         """Who translates the answer; None: it needs no change, so its bytes stay in Envoy."""
@@ -244,8 +260,9 @@ class Provider(Block):
         """The headers that carry the key of `call`."""
         return {"authorization": f"Bearer {call.token}"}
 
-    def edit(self, fields: Fields, call: Call) -> None:
-        """The vendor's own changes to an OpenAI body, in place."""
+    def edit(self, fields: Fields, call: Call) -> tuple[str, ...]:
+        """The vendor's own changes to an OpenAI body, in place; what they dropped, see `Body`."""
+        return ()
 
     def wants_model(self, target: Target) -> bool:
         """Whether a body for this path, one of the vendor's own, takes the mapping's `*` where it names no model."""
@@ -263,15 +280,18 @@ class Provider(Block):
 
     # The body
 
-    def body(self, call: Call) -> bytes | None:
-        """The upstream body; None where nothing changes."""
+    def body(self, call: Call) -> Body:
+        """The upstream body."""
         if call.body is None:
-            return None
-        fields = self.original_fields(call) if self.protocol == "original" else self.openai_fields(call)
-        return None if fields == call.body and not call.settled else jsontext.dump(fields)
+            return _UNCHANGED
+        fields, dropped = (self.original_fields(call), ()) if self.protocol == "original" else self.openai_fields(call)
+        if fields == call.body and not call.settled:
+            return _UNCHANGED
+        return Body(jsontext.dump(fields), dropped)
 
-    def openai_fields(self, call: Call) -> Fields:
-        """The client's body with everything done to it that is said in OpenAI's terms. Needs `call.body`."""
+    def openai_fields(self, call: Call) -> tuple[Fields, tuple[str, ...]]:
+        """The client's body with everything done to it that is said in OpenAI's terms, and what that dropped. Needs
+        `call.body`."""
         fields = self._mapped(call)
         if call.api == CHAT:
             messages.check_messages(fields)
@@ -279,8 +299,7 @@ class Provider(Block):
             messages.developer_to_system(fields, {CHAT: "messages", RESPONSES: "input"}.get(call.api or ""))
         if call.context is not None:
             fields["messages"] = messages.insert_system(fields["messages"], call.context)
-        self.edit(fields, call)
-        return fields
+        return fields, self.edit(fields, call)
 
     def original_fields(self, call: Call) -> Fields:
         """The client's body under `protocol: original`: untouched but for what the configuration asks."""

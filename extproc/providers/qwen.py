@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import field_validator, model_validator
 
 from extproc.providers import dashscope, messages
-from extproc.providers.base import Provider, UpstreamRequest, with_query
+from extproc.providers.base import Body, Provider, UpstreamRequest, with_query
 from extproc.providers.blocks import Patterns, is_plain
 from extproc.providers.dashscope_chat import Chat
 from extproc.providers.translator import Translator
@@ -96,22 +96,23 @@ class Qwen(Provider):
             return replace(plain, headers=headers)
         return replace(plain, headers={**plain.headers, "accept": "application/json"}, remove=("x-dashscope-sse",))
 
-    def body(self, call: Call) -> bytes | None:
+    def body(self, call: Call) -> Body:
         if not self._native(call):
             return super().body(call)
-        fields = self.openai_fields(call)
+        fields, dropped = self.openai_fields(call)
         model = call.upstream_model or ""
         if call.api == EMBEDDINGS:
-            return dashscope.embeddings_request(fields, model)
-        return dashscope.chat_request(
+            return Body(dashscope.embeddings_request(fields, model), dropped)
+        text, more = dashscope.chat_request(
             fields,
             model,
             multimodal=model in self.multimodal_models,
             stream=self._upstream_streams(call),
             search=self.qwen_enable_search,
         )
+        return Body(text, (*dropped, *more))
 
-    def edit(self, fields: Fields, call: Call) -> None:
+    def edit(self, fields: Fields, call: Call) -> tuple[str, ...]:
         if (
             self.qwen_file_ids
             and self._native(call)
@@ -120,6 +121,7 @@ class Qwen(Provider):
         ):
             files = ",".join(f"fileid://{id}" for id in self.qwen_file_ids)
             fields["messages"] = messages.insert_system(fields["messages"], files, preamble=_PREAMBLE)
+        return ()
 
     def translator(self, call: Call) -> Translator | None:
         if not self._native(call):

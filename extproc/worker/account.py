@@ -55,6 +55,7 @@ def account(record: Record, clock: Clock) -> None:
         "model": record.model,
         "upstream_model": record.upstream_model,
         "stream": record.stream or None,
+        "dropped": record.dropped,
         "status": record.status,
         "error": record.error if record.complete else record.error or "cut",
         "details": record.details if record.details != "via_upstream" else None,
