@@ -170,6 +170,6 @@ def _unknown_type(type: object) -> str:
     allowed = f"allowed: {', '.join(TYPES)}"
     if not isinstance(type, str):
         return f"type: found {found_text(type)}; {allowed}"
-    if type in higress.UNSUPPORTED_TYPES:
+    if type in higress.TYPES:
         return f"type {type} is a provider of Higress ai-proxy that this version does not support yet; {allowed}"
     return f"unknown type {type!r}{did_you_mean(type, TYPES)}; {allowed}"

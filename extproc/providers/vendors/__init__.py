@@ -6,6 +6,6 @@ this folder.
 
 from extproc.providers.vendors.row import Row
 from extproc.providers.vendors.table import ROWS
-from extproc.providers.vendors.vendor import OWNER as VENDOR_KEYS, Vendor
+from extproc.providers.vendors.vendor import KEYS, VENDOR_KEYS, Vendor, refused
 
-__all__ = ["ROWS", "VENDOR_KEYS", "Row", "Vendor"]
+__all__ = ["KEYS", "ROWS", "VENDOR_KEYS", "Row", "Vendor", "refused"]

@@ -90,9 +90,7 @@ ROWS = (
                     stream_tools="tool_stream",
                 ),
                 "glm-5.2*": Quirks(
-                    thinking=Thinking(
-                        ask=("thinking", "reasoning_effort"), efforts={"medium": "high", "xhigh": "max"}
-                    ),
+                    thinking=Thinking(ask=("thinking", "reasoning_effort"), efforts={"medium": "high", "xhigh": "max"}),
                     stream_tools="tool_stream",
                 ),
                 "glm-5*": Quirks(stream_tools="tool_stream"),
@@ -120,7 +118,7 @@ ROWS = (
             _HIGRESS,
             "zai-sdk 0.2.3 (types, resources), 2026-11-30",
             "https://docs.bigmodel.cn/cn/guide/capabilities/stream-tool, 2026-11-30: tool_stream",
-            "https://java.agentscope.io/v2/en/integration/model/glm, 2026-11-30: no name, no strict, tool_choice auto only",
+            "https://java.agentscope.io/v2/en/integration/model/glm, 2026-11-30: no name, no strict, auto only",
             "https://docs.bigmodel.cn/cn/api/api-code, 2026-11: codes of errors",
         ),
     ),
@@ -193,7 +191,12 @@ ROWS = (
                 },
                 refused={"pro": "the pro API is not supported; leave it out, or say v2"},
             ),
-            Key("minimaxGroupId", "unused", "MiniMax' group, which only its pro API needs.", "MiniMax 的组，只有 pro API 需要"),
+            Key(
+                "minimaxGroupId",
+                "unused",
+                "MiniMax' group, which only its pro API needs.",
+                "MiniMax 的组，只有 pro API 需要",
+            ),
         ),
         sources=(
             f"{_HIGRESS}: paths",

@@ -163,7 +163,7 @@ def _ended(choice: Fields, finish: str) -> UpstreamError:
 
 
 def _join_parts(said: Fields) -> None:
-    """Content in parts as text, what is thought in them as `reasoning_content`; arguments that are an object as text."""
+    """Content in parts as text, what is thought in them as `reasoning_content`; an object of arguments as text."""
     content = said.get("content", NULL)
     if bytes(content).startswith(b"["):
         parts = jsontext.load(content)
@@ -188,5 +188,9 @@ def _is_thinking(part: Any) -> bool:
 def _text(parts: Any, kind: str) -> str:
     if isinstance(parts, str):
         return parts
-    texts = [p.get("text") for p in parts if isinstance(p, dict) and p.get("type") == kind] if isinstance(parts, list) else []
+    texts = (
+        [p.get("text") for p in parts if isinstance(p, dict) and p.get("type") == kind]
+        if isinstance(parts, list)
+        else []
+    )
     return "".join(text for text in texts if isinstance(text, str))

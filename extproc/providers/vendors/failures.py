@@ -17,7 +17,10 @@ from extproc.text.jsontext import NULL, Fields, NotJson
 OPENAI = ErrorForm(at="error", message="error.message", code="error.code")
 
 _WORDS = (
-    (401, re.compile(r"auth|api.?key|(?:invalid|expired|wrong).?token|token.?(?:invalid|expired)|login|鉴权|密钥", re.I)),
+    (
+        401,
+        re.compile(r"auth|api.?key|(?:invalid|expired|wrong).?token|token.?(?:invalid|expired)|login|鉴权|密钥", re.I),
+    ),
     (429, re.compile(r"rate.?limit|too.?many|quota|qps|rpm|tpm|concurren|throttl|频率|限流|并发", re.I)),
     (400, re.compile(r"inspect|sensitive|content.?(?:filter|policy)|moderat|safety|risk|illegal|敏感|审核|违规", re.I)),
 )
@@ -84,9 +87,9 @@ def refusal(status: int, body: bytes, forms: tuple[ErrorForm, ...]) -> UpstreamE
         for name, word in (("detail", "msg"), ("errors", "message")):
             if message := "; ".join(_listed(fields.get(name, NULL), word)):
                 return UpstreamError(status, message)
-        if isinstance(detail := jsontext.peek(fields.get("message", NULL), "detail"), list):
-            if message := "; ".join(_listed(jsontext.raw(detail), "msg")):
-                return UpstreamError(status, message)
+        detail = jsontext.peek(fields.get("message", NULL), "detail")
+        if message := "; ".join(_listed(jsontext.raw(detail), "msg")):
+            return UpstreamError(status, message)
     return vendor_error(status, body)
 
 

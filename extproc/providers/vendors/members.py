@@ -78,7 +78,7 @@ class Members:
             fields["response_format"] = jsontext.raw({"type": "json_object"})
             dropped.append("response_format.json_schema")
         for member, others in quirks.beside.items():
-            if fields.get(member, NULL) not in (NULL, b"[]"):
+            if bytes(fields.get(member, b"[]")) not in (b"null", b"[]"):
                 dropped += _refuse(fields, others)
         if self._refused:
             dropped += _refuse(fields, self._refused)
@@ -258,18 +258,22 @@ def _uncached(value: Raw, *, keep: bool) -> tuple[Raw, bool]:
 
 
 def _clear(value: Any, *, keep: bool) -> bool:
-    if isinstance(value, list):
-        return any([_clear(item, keep=keep) for item in value])
-    if not isinstance(value, dict):
-        return False
     gone = False
+    if isinstance(value, list):
+        for item in value:
+            gone = _clear(item, keep=keep) or gone
+    if not isinstance(value, dict):
+        return gone
     if isinstance(control := value.get("cache_control"), dict):
         if keep:
             control.pop("ttl", None)
         else:
             gone = True
             del value["cache_control"]
-    return any([_clear(v, keep=keep) for k, v in value.items() if k not in ("parameters", "arguments")]) or gone
+    for name, member in value.items():
+        if name not in ("parameters", "arguments"):  # the client's own
+            gone = _clear(member, keep=keep) or gone
+    return gone
 
 
 def short_id(id: str, length: int) -> str:

@@ -39,9 +39,7 @@ ROWS = (
             url=("http://127.0.0.1:8000",),
             key="optional",
             apis={
-                **dict.fromkeys(
-                    "chat completions embeddings models audio responses messages rerank score".split(), ""
-                ),
+                **dict.fromkeys("chat completions embeddings models audio responses messages rerank score".split(), ""),
                 "tokenize": "/tokenize",
                 "detokenize": "/detokenize",
             },
@@ -101,7 +99,9 @@ ROWS = (
                 "chat completions embeddings models responses messages rerank reranks audio".split(), ""
             ),
         ),
-        sources=("https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md, 2026-11: reasoning_content",),
+        sources=(
+            "https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md, 2026-11: reasoning_content",
+        ),
     ),
     Row(
         type="generic",

@@ -48,8 +48,8 @@ class Clamp(_Said):
 
 
 class ErrorForm(_Said):
-    """An error within an answer of status 200. `at`: the member that says so, a dotted path; it is an error unless it is
-    absent, null, false, empty or one of `ok`. `message`, `code`: where words and code are. `status`: where an HTTP
+    """An error within an answer of status 200. `at`: the member that says so, a dotted path; it is an error unless it
+    is absent, null, false, empty or one of `ok`. `message`, `code`: where words and code are. `status`: where an HTTP
     status is. `statuses`: the status that a code stands for; else it is told from the words, or 502."""
 
     at: str = Field(min_length=1)
@@ -62,10 +62,10 @@ class ErrorForm(_Said):
 
 class Thinking(_Said):
     """`ask`: the members by which a vendor is asked for thinking, all that it takes. `efforts`: its names for OpenAI's
-    levels; those that are not there go as they are. `field`: what thinking is called in answers; `think`: it stands in
-    the content as `<think>…</think>`. `adds`: members by which it
-    is told to keep thinking apart, where the client does not say them. `forced`: whether tools can be forced while it thinks. `unasked`: whether it thinks
-    unless it is told not to."""
+    levels; those that are not there go as they are. `adds`: members by which it is told to keep thinking apart, where
+    the client does not say them. `field`: what thinking is called in answers; `think`: it stands in the content as
+    `<think>…</think>`. `forced`: whether tools can be forced while it thinks. `unasked`: whether it thinks unless it is
+    told not to."""
 
     ask: tuple[Literal["thinking", "enable_thinking", "reasoning", "reasoning_effort"], ...] = ("reasoning_effort",)
     efforts: Mapping[Levels, str] = {}
@@ -76,8 +76,9 @@ class Thinking(_Said):
 
 
 class UsageForm(_Said):
-    """Where a stream tells its usage. `at`: a dotted path (`x_groq.usage`, `choices.usage`), where OpenAI's place is empty.
-    `after_done`: in an event behind `[DONE]`. `reasoning_outside`: `completion_tokens` is without what was thought."""
+    """Where a stream tells its usage. `at`: a dotted path (`x_groq.usage`, `choices.usage`) to look at where OpenAI's
+    place is empty. `after_done`: in an event behind `[DONE]`. `reasoning_outside`: `completion_tokens` is without what
+    was thought."""
 
     at: str = ""
     after_done: bool = False
@@ -168,7 +169,7 @@ class Quirks(_Said):
         return self
 
     def over(self, other: "Quirks") -> "Quirks":
-        """`other`, but what is said here as it is said here. Raises `ValueError` where the two contradict each other."""
+        """`other`, but what is said here as it is said here. Raises `ValueError` where the two contradict."""
         said = {name: getattr(self, name) for name in self.model_fields_set}
         merged = other.model_copy(update=said)
         for problem in contradictions(merged):
@@ -182,8 +183,8 @@ _NOT_BY_MODEL = frozenset({"url", "prefix", "auth", "key", "apis", "by_model"})
 def contradictions(quirks: Quirks) -> Iterator[str]:
     """What cannot be at the same time, in words."""
     refused = set(quirks.refuses)
-    for what, names in (("renames", quirks.renames), ("clamps", quirks.clamps)):
-        for name in sorted(refused & set(names)):
+    for what, named in (("renames", set(quirks.renames)), ("clamps", set(quirks.clamps))):
+        for name in sorted(refused & named):
             yield f"refuses and {what} both name {name}"
     for source, target in quirks.renames.items():
         if target in refused:

@@ -49,8 +49,9 @@ class Key:
     """A configuration key of the vendor's own, as Higress calls it.
 
     `kind`: `host` takes the place of the vendor's (its `url` says the scheme), `port` goes with it; `url` is a base URL
-    instead of `url` and `prefix`; a `part` stands in paths as `{name}`; a `flag` that is set says `gives`, a `choice` what
-    `gives` has for it; `refused` asks for something that is not served, in the words of `refused`; `unused` has no effect.
+    instead of `url` and `prefix`; a `part` stands in paths as `{name}`; a `flag` that is set says `gives`, a `choice`
+    what `gives` has for it; `refused` asks for something that is not served, in the words of `refused`; `unused` has no
+    effect.
     `about`, `chinese`: what the key means, for the schema and the documents.
     """
 
@@ -67,7 +68,7 @@ class Key:
     def annotation(self) -> Any:
         """Its type, for pydantic."""
         if self.kind == "choice":
-            return Literal[tuple([*self.gives, *self.refused])]
+            return Literal[(*self.gives, *self.refused)]
         return _KINDS[self.kind]
 
 
@@ -75,10 +76,10 @@ class Key:
 class Row:
     """One vendor.
 
-    `type`: what configurations call it, as Higress does. `title`: what people call it. `env`: the variables of its key, Higress' name
-    first.
-    `models`: how the names of its own models begin, by which requests find it where there is no configuration; empty for
-    those who sell everybody's. `example`: a model of today. `own_server`: it is the user's, at an address of his.
+    `type`: what configurations call it, as Higress does. `title`: what people call it. `env`: the variables of its key,
+    Higress' name first. `models`: how the names of its own models begin, by which requests find it where there is no
+    configuration; empty for those who sell everybody's. `example`: a model of today. `own_server`: it is the user's, at
+    an address of his.
     `sources`: where the facts are from, with the date.
     """
 
@@ -86,7 +87,7 @@ class Row:
     title: str
     env: tuple[str, ...]
     sources: tuple[str, ...]
-    quirks: Quirks = Quirks()
+    quirks: Quirks
     models: tuple[str, ...] = ()
     example: str = "gpt-4o-mini"
     own_server: bool = False
@@ -102,9 +103,8 @@ class Row:
             problems.append("every row has sources, each with its date")
         if not self.quirks.url and not self.own_server:
             problems.append("a vendor has an address")
-        for key in self.keys:
-            if key.kind == "part" and not any(f"{{{key.name}}}" in path for path in self._paths()):
-                problems.append(f"no path has {{{key.name}}}")
+        parts = [f"{{{key.name}}}" for key in self.keys if key.kind == "part"]
+        problems += [f"no path has {part}" for part in parts if not any(part in path for path in self._paths())]
         if problems:
             raise ValueError(f"row {self.type}: {'; '.join(problems)}")
 

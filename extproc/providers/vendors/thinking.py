@@ -1,4 +1,7 @@
-"""`thinking`: how a vendor is asked for it, and what stands for it in answers. Rule: the one place for the attribute."""
+"""`thinking`: how a vendor is asked for it, and what stands for it in answers.
+
+Rule: the one place for the attribute.
+"""
 
 from msgspec import Raw
 
@@ -48,7 +51,11 @@ def asked(fields: Fields) -> bool:
     thinking, reasoning = jsontext.peek(fields.get("thinking", NULL)), jsontext.peek(fields.get("reasoning", NULL))
     return (
         (isinstance(thinking, dict) and thinking.get("type") not in (None, "disabled"))
-        or (isinstance(reasoning, dict) and reasoning.get("effort") not in _OFF and reasoning.get("enabled") is not False)
+        or (
+            isinstance(reasoning, dict)
+            and reasoning.get("effort") not in _OFF
+            and reasoning.get("enabled") is not False
+        )
         or fields.get("enable_thinking") == jsontext.TRUE
     )
 

@@ -1,7 +1,7 @@
 """A vendor of the table: one class for all rows.
 
-Rule: what a vendor does is said by its row and the configuration's `quirks`, which say it anew for one provider; here is
-only where each is applied. A vendor that needs nothing is a pass-through whose bytes never leave Envoy.
+Rule: what a vendor does is said by its row and the configuration's `quirks`, which say it anew for one provider; here
+is only where each is applied. A vendor that needs nothing is a pass-through whose bytes never leave Envoy.
 """
 
 from collections.abc import Iterable, Mapping
@@ -47,7 +47,9 @@ class _Vendor(Provider):
         own = {key.name: key for key in self.row.keys}
         for name, value in given.items():
             if name not in own and value is not False:
-                raise ValueError(f"{name} is a key of type {OWNER[name]}, but this provider is of type {self.type}")
+                raise ValueError(
+                    f"{name} is a key of type {VENDOR_KEYS[name]}, but this provider is of type {self.type}"
+                )
         for key in self.row.keys:
             if key.required and given.get(key.name) is None:
                 raise ValueError(f"{key.name} is missing: type {self.type} has no address without it")
@@ -115,7 +117,7 @@ class _Vendor(Provider):
         return f"{scheme}://{host}{f':{port}' if port and ':' not in host else ''}", None
 
     @cached_property
-    def vendor_url(self) -> str:  # type: ignore[override]
+    def vendor_url(self) -> str:
         if self._own_address is not None:
             return self._own_address[0]
         if self.row.own_server and self.endpoint is not None:
@@ -149,7 +151,9 @@ class _Vendor(Provider):
         root = call.target.root
         full = _FULL.get(root, root)
         if root not in self._paths or not f"{call.api}/".startswith(f"{full}/"):
-            raise UnsupportedApi(f"{self.type} has no such API here; it has {', '.join(_FULL.get(r, r) for r in self._paths)}")
+            raise UnsupportedApi(
+                f"{self.type} has no such API here; it has {', '.join(_FULL.get(r, r) for r in self._paths)}"
+            )
         return with_query(self._paths[root] + call.api.removeprefix(full), call.target.query)
 
     @property
@@ -221,6 +225,15 @@ _FULL = {"chat": CHAT}
 """APIs whose path is longer than their name."""
 
 
+def refused(type: str, block: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The key of a configuration's block that asks for what is not served, and why; None without one."""
+    for key in ROWS[type].keys if type in ROWS else ():
+        value = block.get(key.name)
+        if isinstance(value, int | float | str) and value != "" and (why := _refused(key, value)):
+            return key.name, why
+    return None
+
+
 def _refused(key: Key, value: Any) -> str | None:
     if key.kind == "refused":
         return key.refused[None]
@@ -237,7 +250,7 @@ def _keys(rows: Iterable[Row]) -> dict[str, Key]:
 
 
 KEYS = _keys(ROWS.values())
-OWNER = {key.name: row.type for row in ROWS.values() for key in row.keys}
+VENDOR_KEYS = {key.name: row.type for row in ROWS.values() for key in row.keys}
 
 if TYPE_CHECKING:
     Vendor = _Vendor

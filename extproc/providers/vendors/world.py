@@ -1,8 +1,8 @@
 """Vendors elsewhere. Rule: facts with their sources and dates, no code."""
 
-from extproc.providers.vendors.quirks import Clamp, ErrorForm, Quirks, Thinking, UsageForm
+from extproc.providers.vendors.quirks import ErrorForm, Quirks, Thinking, UsageForm
 from extproc.providers.vendors.row import Key, Row
-from extproc.providers.vendors.words import MAX_TOKENS, all_but
+from extproc.providers.vendors.words import MAX_TOKENS
 
 _HIGRESS = "higress ai-proxy, provider/*.go, 2026-06"
 
@@ -12,9 +12,7 @@ ROWS = (
         title="GitHub Models",
         env=("GITHUB_API_KEY", "GITHUB_TOKEN"),
         example="openai/gpt-4.1-mini",
-        quirks=Quirks(
-            url=("https://models.inference.ai.azure.com",), prefix="", apis={"chat": "", "embeddings": ""}
-        ),
+        quirks=Quirks(url=("https://models.inference.ai.azure.com",), prefix="", apis={"chat": "", "embeddings": ""}),
         sources=(_HIGRESS, "higress-group/higress#4736, 2026-09-20: Bearer, or 401"),
     ),
     Row(
@@ -80,9 +78,7 @@ ROWS = (
             thinking=Thinking(ask=()),
             usage=UsageForm(reasoning_outside=True),
             by_model={
-                "grok-4.6*": Quirks(
-                    thinking=Thinking(efforts={"none": "low", "minimal": "low", "max": "xhigh"})
-                ),
+                "grok-4.6*": Quirks(thinking=Thinking(efforts={"none": "low", "minimal": "low", "max": "xhigh"})),
                 "grok-4.5*": Quirks(
                     thinking=Thinking(efforts={"none": "low", "minimal": "low", "xhigh": "high", "max": "high"})
                 ),
@@ -131,7 +127,7 @@ ROWS = (
         ),
         sources=(
             "mistralai 3.7.0 (types, run), 2026-11-30",
-            "earlier reports of the nine letters of a tool call's id: anomalyco/opencode#1680, nearai/ironclaw#1241, 2026-03",
+            "nine letters and digits of a tool call's id: nearai/ironclaw#1241, 2026-03, karthink/gptel#1203, 2026-01",
         ),
     ),
     Row(
@@ -169,7 +165,10 @@ ROWS = (
             beside={"tools": ("response_format",)},
             returns_thinking="kept",
         ),
-        sources=(_HIGRESS, "https://docs.fireworks.ai/api-reference/post-chatcompletions, 2026-11: extra inputs are 400"),
+        sources=(
+            _HIGRESS,
+            "https://docs.fireworks.ai/api-reference/post-chatcompletions, 2026-11: extra inputs are 400",
+        ),
     ),
     Row(
         type="cerebras",
@@ -226,9 +225,7 @@ ROWS = (
         env=("PERPLEXITY_API_KEY",),
         models=("sonar*",),
         example="sonar",
-        quirks=Quirks(
-            url=("https://api.perplexity.ai",), prefix="", apis={"chat": "", "responses": "/v1/responses"}
-        ),
+        quirks=Quirks(url=("https://api.perplexity.ai",), prefix="", apis={"chat": ""}),
         sources=("https://docs.perplexity.ai/api-reference/chat-completions-post, 2026-11",),
     ),
     Row(
