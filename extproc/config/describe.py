@@ -298,7 +298,7 @@ _DESCRIPTIONS = {
     "streamTools": "A member that must be true for the arguments of tools to be streamed.",
     "jsonSchema": "object: it knows response_format json_object only.",
     "toolChoice": "What tool_choice cannot say: none, required, function. The last two become auto.",
-    "roles": "What it lacks: developer, system turns after the first (laterSystem), system at all.",
+    "roles": "What it lacks: developer, system turns after the first (later-system), system at all.",
     "cacheControl": "Whether cache_control is kept (without ttl) or dropped; as it is if absent.",
     "returnsThinking": "Whether earlier turns must, may or must not carry reasoning_content.",
     "toolIds": "How many letters and digits a tool call's id must have.",

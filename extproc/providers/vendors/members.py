@@ -41,7 +41,7 @@ class Members:
         quirks = self._quirks
         if "developer" in quirks.roles:
             yield from (b'"developer"', b"\\u00")
-        if {"laterSystem", "system"} & set(quirks.roles):
+        if {"later-system", "system"} & set(quirks.roles):
             yield b'"system"'
         if quirks.returns_thinking == "required":
             yield b'"assistant"'
@@ -124,7 +124,7 @@ class Members:
         if role not in _SYSTEM:
             return
         roles = self._quirks.roles
-        if "system" in roles or (not first and "laterSystem" in roles):
+        if "system" in roles or (not first and "later-system" in roles):
             message["role"] = jsontext.raw("user")
         elif role == "developer" and "developer" in roles:
             message["role"] = jsontext.raw("system")

@@ -146,7 +146,7 @@ class Quirks(_Said):
     stream_tools: str | None = None
     json_schema: Literal["taken", "object"] = "taken"
     tool_choice: tuple[Literal["none", "required", "function"], ...] = ()
-    roles: tuple[Literal["developer", "laterSystem", "system"], ...] = ("developer",)
+    roles: tuple[Literal["developer", "later-system", "system"], ...] = ("developer",)
     cache_control: Literal["kept", "dropped"] | None = None
     returns_thinking: Literal["required", "kept", "dropped"] | None = None
     tool_ids: int | None = Field(default=None, ge=4, le=64)
