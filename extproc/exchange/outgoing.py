@@ -12,7 +12,7 @@ from extproc.config.clients import CREDENTIALS
 from extproc.exchange.states import Record
 from extproc.providers import Provider
 from extproc.providers.base import UpstreamRequest
-from extproc.terms.agreed import CLIENT_HEADERS, CLUSTER_HEADER, INTERNAL_PREFIX
+from extproc.terms.agreed import CLIENT_HEADERS, CLUSTER_HEADER, STRIPPED
 from extproc.terms.call import Call
 from extproc.terms.events import BodyMode, Forward, Reply
 from extproc.terms.frozen import replace
@@ -28,7 +28,7 @@ _NEVER = frozenset(
     # A server that believes these would serve another path or method than the one that was judged here.
     "x-original-url x-rewrite-url x-original-host x-http-method x-http-method-override x-method-override".split()
 )
-_INTERNAL = (INTERNAL_PREFIX, "x-higress-", "x-envoy-")
+_INTERNAL = (*STRIPPED, "x-higress-")
 
 VENDOR_HEADERS = (
     "set-cookie",  # a vendor's cookie belongs to our key, not to one client
