@@ -84,6 +84,7 @@ class Provider(Block):
     families: Annotated[dict[str, FamilyBlock], AfterValidator(patterns_alone)] = {}
     response_model: Literal["client", "upstream"] = "client"
     record_usage: bool | None = None
+    responses_api: Literal["convert", "pass"] | None = None
     endpoint: OriginUrl | None = None
     tls: Tls = Tls()
     context: ContextFile | None = None
@@ -106,6 +107,12 @@ class Provider(Block):
             raise ValueError(f"apiTokens is missing: type {self.type} needs at least one key")
         return self
 
+    @model_validator(mode="after")
+    def _has_what_passes(self) -> Self:
+        if self.responses_api == "pass" and "responses" not in self.has:
+            raise ValueError(f"responsesApi: {self.type} has no Responses API that a request could be passed to")
+        return self
+
     # What the rest of the program asks
 
     @cached_property
@@ -119,7 +126,7 @@ class Provider(Block):
         return self.models if self.models is not None else self.model_mapping.names or None
 
     @cached_property
-    def _families(self) -> Families:
+    def _known(self) -> Families:
         return Families(self.known_families.rows, self.families, self._lists)
 
     def _lists(self, name: str, row: Family) -> Family:
@@ -128,7 +135,7 @@ class Provider(Block):
 
     def family(self, model: str | None) -> Family:
         """What is known of a model by the vendor's name for it."""
-        return self._families.of(model or "")
+        return self._known.of(model or "")
 
     def sees(self, call: Call) -> frozenset[Sense] | None:
         """What the model that a call goes to takes besides text; None: not known."""
@@ -221,7 +228,23 @@ class Provider(Block):
     @cached_property
     def speaks(self) -> frozenset[str]:
         """The dialects (`Target.front`) whose clients the vendor serves as they are."""
+        match self.responses_api:
+            case "convert":
+                return self.passes - {"responses"}
+            case "pass":
+                return self.passes | {"responses"}
+            case None:
+                return self.passes
+
+    @property
+    def has(self) -> frozenset[str]:
+        """The dialects that the vendor has an endpoint for."""
         return _OPENAI
+
+    @property
+    def passes(self) -> frozenset[str]:
+        """Those of them in which its clients are served as they are unless the configuration says otherwise."""
+        return self.has
 
     @property
     def traits(self) -> Traits:

@@ -20,6 +20,7 @@ from extproc.simulate.conversation import (
     matches,
     mentions_json,
     schema_of,
+    scripted,
     stops,
     tool_result,
     wants_json_object,
@@ -203,6 +204,7 @@ def _generation(call: Call, model: str, given: dict[str, Any], parameters: dict[
         schema=schema,
         chunks=call.faults.tokens,
         big=call.faults.big,
+        scripted=scripted(messages),
     )
     form = Form(
         multimodal=multimodal,
