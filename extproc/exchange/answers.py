@@ -26,11 +26,11 @@ from extproc.exchange.states import (
     Whole,
 )
 from extproc.fronts.registry import CHAT_FRONT
-from extproc.providers.base import vendor_error
+from extproc.providers.base import Provider, vendor_error
 from extproc.providers.translator import Translator
 from extproc.terms.agreed import GROWTH, envoy_buffer
 from extproc.terms.call import JSON_APIS
-from extproc.terms.errors import BadUpstreamResponse, Changing, Overloaded, ProxyError
+from extproc.terms.errors import BadUpstreamResponse, Changing, Overloaded, ProxyError, UpstreamError, lacks_model
 from extproc.terms.events import Answer, BodyMode, Event, Forward, Reply, RequestBody, ResponseBody, ResponseHeaders
 from extproc.terms.frozen import replace
 from extproc.text import compression, jsontext, sse
@@ -80,6 +80,7 @@ class AnswerSide:
         self._answer_headers: Mapping[str, str] = {}
         self._chance = moment.nonce
         self._token: str | None = None
+        self._sent_by: Provider | None = None
         self._client = ANYONE
         self._counts = True
         self._may_forward = True
@@ -141,6 +142,8 @@ class AnswerSide:
     def _note(self, error: ProxyError) -> None:
         """A vendor's code may be anything, our key too."""
         self.record.error = outgoing.redact_text(error.code or error.type, self._token)
+        if isinstance(error, UpstreamError) and self._sent_by is not None and lacks_model(error):
+            self.record.lacks_model = self._sent_by.named_by(self.record.model, self.record.upstream_model)
         self.record.complete = True
 
     def _metadata(self) -> outgoing.Metadata:

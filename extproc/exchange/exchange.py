@@ -287,6 +287,7 @@ class Exchange(AnswerSide):
         upstream = provider.request(call)
         if len(upstream.body or b"") > len(call.text) + 6 * len(call.context or "") + GROWTH:
             raise TooLarge("the request becomes too long in the vendor's own form: send fewer and longer messages")
+        self._sent_by = provider
         self._token, self._counts = call.token, provider.record_usage is not False
         translator = registry.translator(self._front, provider, call, notes)
         self._state = Sent(provider, call, translator)

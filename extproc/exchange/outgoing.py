@@ -122,6 +122,13 @@ def request(
     )
 
 
+_IDENTITIES = frozenset(
+    "openai-organization openai-project x-goog-user-project x-dashscope-workspace chatgpt-account-id "
+    "ocp-apim-subscription-key x-ms-client-principal".split()
+)
+"""The client's account at a vendor, or a part of one. OpenAI refuses an organization that is not the key's (401)."""
+
+
 @lru_cache(maxsize=64)  # few kinds of clients, and a head may have 60 KiB of names
 def _dropped(given: tuple[str, ...], sets: tuple[str, ...], also: tuple[str, ...], *, ours: bool) -> tuple[str, ...]:
     """The headers of a request that must not leave. `ours`: its key is one of ours."""
@@ -129,6 +136,8 @@ def _dropped(given: tuple[str, ...], sets: tuple[str, ...], also: tuple[str, ...
     drop.extend(also)
     # With a key of ours none of the client's leaves, and none that the call was not given: it was shown to us.
     drop.extend(name for name in CREDENTIALS if ours or name not in given)
+    if ours:  # whose account is charged is for the key's owner to say
+        drop.extend(name for name in given if name in _IDENTITIES)
     if not ours and "authorization" in sets:  # the client's own key, in another header than it came in
         drop.extend(("x-api-key", "api-key"))
     drop.append("accept-encoding")

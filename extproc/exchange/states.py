@@ -44,7 +44,8 @@ class Record:
     `request_id`: Envoy's or the client's; `upstream_request_id`: the vendor's. `attempt`: which one of the request's.
     `token`: the key that was used, never to be shown. `retry_after`: as the vendor said it.
     `client`: the name of the client whose key was shown. `front`: the dialect that it speaks; `converted`: the vendor
-    does not. `dropped`: what of its request could not be said to the vendor, as the answer's header tells it."""
+    does not. `dropped`: what of its request could not be said to the vendor, as the answer's header tells it.
+    `lacks_model`: what named the model, where the vendor says that it has none of that name."""
 
     method: str = ""
     path: str = ""
@@ -67,6 +68,7 @@ class Record:
     front: str = "chat"
     converted: bool = False
     dropped: str | None = None
+    lacks_model: str | None = None
 
 
 class Start(Frozen, frozen=True):

@@ -195,6 +195,15 @@ class Provider(Block):
         """Whether the context text belongs into this call."""
         return call.api == CHAT and call.body is not None
 
+    def named_by(self, model: str | None, upstream_model: str | None) -> str:
+        """Where it is said that a client's name of a model is this one at the vendor."""
+        if upstream_model == self.vision_model:
+            return "visionModel"
+        if not model or self.upstream_model(model) != upstream_model:
+            return "the route" if model else "modelMapping '*'"
+        rule = self.model_mapping.rule(model)
+        return "the client" if rule is None or model == upstream_model else f"modelMapping {rule!r}"
+
     def settled(self, body: Fields) -> Fields:
         """A client's body after `customSettings`, in OpenAI's terms or under `protocol: original` in the vendor's."""
         if not self.custom_settings:

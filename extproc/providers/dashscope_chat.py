@@ -4,7 +4,7 @@ remembers of them, and which of them are errors."""
 from typing import Any, ClassVar
 
 from extproc.providers import dashscope
-from extproc.providers.dashscope_frames import Increments, read_choices
+from extproc.providers.dashscope_frames import Increments, Numbers, read_choices
 from extproc.providers.reader import Reader
 from extproc.terms.deltas import Delta
 from extproc.terms.errors import BadUpstreamResponse
@@ -19,6 +19,7 @@ class ChatReader(Reader):
 
     def __init__(self) -> None:
         self._increments = Increments()
+        self._calls: dict[int, Numbers] = {}
 
     def body(self, body: bytes) -> list[Delta]:
         return self._frame(body, whole=True)
@@ -32,11 +33,16 @@ class ChatReader(Reader):
         """A frame that was held until the next one would decide."""
         return self._increments.close()
 
+    def _numbers(self, choice: int) -> Numbers:
+        if (known := self._calls.get(choice)) is None:
+            known = self._calls[choice] = Numbers()
+        return known
+
     def _frame(self, data: bytes, *, whole: bool = False) -> list[Delta]:
         """The choices of a frame or of a whole answer, none where it has no `output`; usage and id are noted."""
         try:
             document = jsontext.load(data)
-            choices = read_choices(document.get("output") or {}, whole=whole)
+            choices = read_choices(document.get("output") or {}, None if whole else self._numbers)
             self.answer_id = self.answer_id or document.get("request_id")
         except (NotJson, LookupError, TypeError, AttributeError) as error:
             raise BadUpstreamResponse("the vendor's answer cannot be read") from error

@@ -3,6 +3,7 @@
 Rule: a frame is read once, leniently; deltas were asked for and are believed, unless a stream proves to be cumulative.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 import itertools
 from typing import Any, Final
@@ -19,25 +20,62 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _tools(value: Any, *, whole: bool) -> dict[int, Tool]:
-    """The calls of a message by their index. In a whole answer each entry is a call, whatever its index says. In a
-    frame entries of one index are pieces of one call; one without has its place in the list, or the next free."""
-    entries = [entry for entry in (value if isinstance(value, list) else ()) if isinstance(entry, dict)]
-    given: list[int | None] = [None if whole else jsontext.whole(entry.get("index")) for entry in entries]
-    taken = {index for index in given if index is not None}
-    tools: dict[int, Tool] = {}
-    for place, (entry, index) in enumerate(zip(entries, given, strict=True)):
-        if index is None:
-            index = next(free for free in itertools.count(place) if free not in taken)
-            taken.add(index)
-        function = entry.get("function") or {}
-        piece = Tool(_text(entry.get("id")), _text(function.get("name")), _text(function.get("arguments")))
-        tools.setdefault(index, Tool()).add(piece)
-    return tools
+def _arguments(value: Any) -> str:
+    """The text of a call's arguments; what is no text is its JSON."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return jsontext.dump(value).decode()
 
 
-def read_choices(output: Any, *, whole: bool) -> list[Delta]:
-    """The choices of an `output`; the old form has one, as `text`. Those of a whole answer count from 0."""
+def _piece(entry: Mapping[str, Any]) -> Tool:
+    function = entry.get("function") or {}
+    return Tool(_text(entry.get("id")), _text(function.get("name")), _arguments(function.get("arguments")))
+
+
+class Numbers:
+    """Which call of a choice an entry of a frame is about.
+
+    An entry says so by `index`; one without has its place in the list, or the next free. But a name with another id
+    than the call that was there begins another call, which gets the next free index: some frames count each from 0.
+    """
+
+    def __init__(self) -> None:
+        self._at: dict[int, int] = {}  # the vendor's index → the call that is there now
+        self._by_id: dict[str, int] = {}
+        self._ids: dict[int, str] = {}
+
+    def tools(self, entries: list[dict[str, Any]]) -> dict[int, Tool]:
+        """The pieces of a frame by their calls."""
+        given = [jsontext.whole(entry.get("index")) for entry in entries]
+        taken = {index for index in given if index is not None}
+        tools: dict[int, Tool] = {}
+        for place, (entry, index) in enumerate(zip(entries, given, strict=True)):
+            if index is None:
+                index = next(free for free in itertools.count(place) if free not in taken)
+                taken.add(index)
+            piece = _piece(entry)
+            tools.setdefault(self._call(index, piece), Tool()).add(piece)
+        return tools
+
+    def _call(self, index: int, piece: Tool) -> int:
+        known = self._at.get(index)
+        if known is None:
+            known = index if index not in self._ids else self._free()
+        elif piece.id and piece.name and piece.id != (self._ids[known] or piece.id):
+            known = self._by_id[piece.id] if piece.id in self._by_id else self._free()
+        self._at[index] = known
+        self._ids[known] = self._ids.get(known) or piece.id
+        if piece.id:
+            self._by_id.setdefault(piece.id, known)
+        return known
+
+    def _free(self) -> int:
+        return max(self._ids, default=-1) + 1
+
+
+def read_choices(output: Any, numbers: Callable[[int], Numbers] | None) -> list[Delta]:
+    """The choices of an `output`; the old form has one, as `text`. `numbers`: of each choice, in a stream; those of a
+    whole answer count from 0, and each of its entries is a call."""
     found = output.get("choices")
     if not found and output.get("text") is not None:
         found = [{**output, "message": {"content": output["text"]}}]
@@ -45,15 +83,22 @@ def read_choices(output: Any, *, whole: bool) -> list[Delta]:
     for place, choice in enumerate(found or ()):
         message = choice.get("message") or {}
         content, reasoning = message.get("content"), message.get("reasoning_content")
-        tools, finish, index = message.get("tool_calls"), choice.get("finish_reason"), choice.get("index")
+        calls, finish, index = message.get("tool_calls"), choice.get("finish_reason"), choice.get("index")
         if index is not None:
-            index = None if whole else jsontext.whole(index)
+            index = None if numbers is None else jsontext.whole(index)
+        tools: dict[int, Tool] = {}
+        if calls and isinstance(calls, list):
+            entries = [entry for entry in calls if isinstance(entry, dict)]
+            if numbers is None:
+                tools = dict(enumerate(map(_piece, entries)))
+            else:
+                tools = numbers(place if index is None else index).tools(entries)
         choices.append(
             Delta(
                 place if index is None else index,
                 content if isinstance(content, str) else _text(content),
                 _text(reasoning) if reasoning else "",
-                _tools(tools, whole=whole) if tools else {},
+                tools,
                 finish if isinstance(finish, str) and finish not in ("", "null") else None,
                 choice.get("logprobs"),
             )
@@ -166,7 +211,9 @@ class Increments:
             choice.reasoning = self._new(seen.reasoning, choice.reasoning)
         for index, tool in choice.tools.items():
             known = seen.arguments.setdefault(index, _Text())
-            if tool.arguments:
+            if _repeats(known.all, tool.arguments):
+                tool.arguments = ""
+            elif tool.arguments:
                 tool.arguments = self._new(known, tool.arguments)
         return choice
 
@@ -184,6 +231,12 @@ class Increments:
         if not seen.settled:
             seen.add(text)
         return text
+
+
+def _repeats(so_far: str, arguments: str) -> bool:
+    """Whether a frame says all of a call's arguments again. Arguments are an object, which no second brace follows on
+    the first one's heels: as deltas both together would be no JSON."""
+    return arguments == so_far and arguments.lstrip().startswith("{")
 
 
 def _goes_on(so_far: str, text: str) -> bool:

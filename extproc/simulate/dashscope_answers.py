@@ -136,7 +136,7 @@ def _message(delta: Delta, said: _Spoken, call: Call, form: Form, shows_thinking
 def refused(call: Call, document: dict[str, Any], status: int) -> Answer:
     """A refusal (dict) with a `status` (int) as the one frame of a stream, under a good head: Answer."""
     frame = sse.frame(1, document, event="error", status=status)
-    return Events(sse.Stream((frame,), False), media="text/event-stream;charset=UTF-8", blank=call.options.blank_lines)
+    return Events(sse.Stream((frame,), None), media="text/event-stream;charset=UTF-8", blank=call.options.blank_lines)
 
 
 def streamed(call: Call, script: Script, form: Form) -> Answer:

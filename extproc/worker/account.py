@@ -5,10 +5,14 @@ Rule: no key and no body; what is not known is not in it.
 
 import time
 
+import structlog
+
 from extproc.exchange.states import Record
 from extproc.terms.agreed import PROBE_PATH
 from extproc.terms.events import Event, Forward, Reply, ResponseBody, ResponseHeaders
 from extproc.worker import logs
+
+log = structlog.get_logger("extproc.account")
 
 
 class Clock:
@@ -44,6 +48,13 @@ def account(record: Record, clock: Clock) -> None:
     # No path: an answer of Envoy's own to a request that we never saw.
     if record.path == PROBE_PATH or (not record.path and record.error is None):
         return
+    if record.lacks_model is not None:
+        log.warning(
+            "the vendor has no such model, or none for this key",
+            provider=record.provider,
+            model=record.upstream_model,
+            named_by=record.lacks_model,
+        )
     usage = record.usage
     fields = {
         "method": record.method,
