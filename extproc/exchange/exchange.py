@@ -64,6 +64,9 @@ from extproc.text.jsontext import NotJson
 __all__ = ["Exchange", "Moment", "Record", "Snapshot"]
 
 
+_SHOWN_PATH = 512
+"""Characters of a path in the log, which has a line for those too who have no key."""
+
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -103,8 +106,8 @@ class Exchange(AnswerSide):
     def _request_headers(self, event: RequestHeaders) -> Reply:
         placed = self._placed_by_envoy = PROVIDER_ATTRIBUTE in event.attributes
         headers = self._client_headers(event) if placed else event.headers
-        target = parse_path(headers.get(":path", ""))
-        self.record.method, self.record.path = headers.get(":method", ""), target.path
+        path = headers.get(":path", "")
+        self.record.method, self.record.path = headers.get(":method", ""), path.partition("?")[0][:_SHOWN_PATH]
         self.record.request_id = headers.get("x-request-id")
         self._client = admit(self._config.client_keys, headers)
         if DOOR_ATTRIBUTE in event.attributes:  # asked again further on, where there is more to decide and to log
@@ -115,6 +118,7 @@ class Exchange(AnswerSide):
             raise Overloaded("too many requests at a time; try again")
         if self.record.method not in _METHODS:
             raise MethodNotAllowed(f"the method {self.record.method[:20]!r} is not supported")
+        target = parse_path(path)
         state = self._placed(event, headers, target) if placed else self._routed(event, headers, target)
         self._state = state
         if event.end_of_stream:
