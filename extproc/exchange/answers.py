@@ -43,7 +43,10 @@ _UNASKED: Final = "the vendor's answer is to a request that was not translated h
 _LONG: Final = 16 << 10
 """Bytes of an answer from which on it may take long: of the shortest events they hold two thousand."""
 
-_LONG_REQUEST: Final = 64 << 10
+_LONG_REQUEST: Final = 32 << 10
+
+_MOST_VALUES: Final = 1_000_000
+"""JSON values of a whole answer. Twenty log probabilities for each of 8,000 tokens are nearly as many."""
 
 
 class _Pieces:
@@ -273,6 +276,8 @@ class AnswerSide:
     def _whole(self, state: Whole, sent: bytes) -> Reply:
         try:
             body = self._plain(state.headers, sent)
+            if jsontext.many(body, _MOST_VALUES, numbers=False):
+                raise BadUpstreamResponse(f"the vendor's answer has more than {_MOST_VALUES} JSON values")
             if state.streams and state.translator.gathers:
                 translated = state.translator.gathered(
                     sse.events(body, id_starts_event=state.translator.id_starts_event)

@@ -30,7 +30,7 @@ from extproc.terms.agreed import (
     ROUTE_ATTRIBUTE,
     UNREAD_ROUTE,
 )
-from extproc.terms.call import JSON_APIS, Call, Target, parse_path
+from extproc.terms.call import EMBEDDINGS, JSON_APIS, Call, Target, parse_path
 from extproc.terms.errors import (
     BadJson,
     BadUpstreamResponse,
@@ -43,6 +43,7 @@ from extproc.terms.errors import (
     ProxyError,
     SeveralVendors,
     TooLarge,
+    TooManyValues,
     UnknownPath,
     UnsupportedEncoding,
 )
@@ -191,6 +192,9 @@ class Exchange(AnswerSide):
             return self._without_body(state)
         if len(event.body) > self._config.max_body_bytes:
             raise self._too_large()
+        # Before anything is made of it: three bytes may become an object of a hundred. Token ids cost little.
+        if jsontext.many(event.body, self._config.max_body_values, numbers=state.target.api != EMBEDDINGS):
+            raise TooManyValues(f"the request body has more than {self._config.max_body_values} JSON values")
         try:
             given = jsontext.fields(event.body)
         except NotJson as error:

@@ -2,7 +2,7 @@
 
     ProxyError
     ├── ClientError            4xx: the client can mend it
-    │   ├── BadJson 400 · MissingParameter 400 · InvalidParameter 400 · MethodNotAllowed 405
+    │   ├── BadJson 400 · TooManyValues 400 · MissingParameter 400 · InvalidParameter 400 · MethodNotAllowed 405
     │   ├── InvalidApiKey 401 · ModelNotAllowed 403 · TooLarge 413 · PathTooLong 414
     │   ├── UnsupportedEncoding 415
     │   └── UnknownPath 404 · NoRoute 404 · UnsupportedApi 404 · ModelNotFound 404
@@ -50,6 +50,10 @@ class ClientError(ProxyError):
 
 class BadJson(ClientError):
     code = "invalid_json"
+
+
+class TooManyValues(ClientError):
+    code = "too_many_values"
 
 
 class MissingParameter(ClientError):
