@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
@@ -29,7 +29,10 @@ from extproc.providers.blocks import (
     Tls,
     Tokens,
 )
+from extproc.providers.openai_chat import ChatReader
 from extproc.providers.passthrough import PassThrough
+from extproc.providers.reader import Reader
+from extproc.providers.traits import Traits
 from extproc.providers.translator import Translator
 from extproc.terms.call import CHAT, RESPONSES, Call, Target
 from extproc.terms.errors import UnsupportedApi, UpstreamError
@@ -38,7 +41,19 @@ from extproc.text import jsontext, sse
 from extproc.text.jsontext import NULL, Fields, NotJson
 from extproc.text.patterns import ModelMapping
 
-__all__ = ["Body", "ContextSource", "Provider", "Upstream", "UpstreamRequest", "vendor_error", "with_query"]
+ThinkingMode = Literal["passthrough", "ignore", "concat"]
+"""What becomes of thinking: shown as it is, left out, or put before the answer's text."""
+
+__all__ = [
+    "Body",
+    "ContextSource",
+    "Provider",
+    "ThinkingMode",
+    "Upstream",
+    "UpstreamRequest",
+    "vendor_error",
+    "with_query",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +239,25 @@ class Provider(Block):
             return None
         return PassThrough(call, restore=restore, event_error=self.event_error)
 
+    @cached_property
+    def speaks(self) -> frozenset[str]:
+        """The dialects (`Target.front`) whose clients the vendor serves as they are."""
+        return _OPENAI
+
+    @property
+    def traits(self) -> Traits:
+        """What differs from other vendors in a chat request."""
+        return Traits()
+
+    @property
+    def thinking(self) -> ThinkingMode:
+        """What clients see of the vendor's thinking where an answer is converted."""
+        return "passthrough"
+
+    def reader(self, call: Call) -> Reader:
+        """Who reads the answer to a chat `call`, for a client whose dialect the vendor does not speak."""
+        return ChatReader(self.event_error)
+
     def watches(self, call: Call) -> bool:
         """Under `protocol: original`: whether tokens are counted in the answer as it passes."""
         return self.protocol == "original" and self.record_usage is True and call.body is not None
@@ -313,6 +347,9 @@ class Provider(Block):
         if call.upstream_model is not None and call.upstream_model != jsontext.peek(fields.get("model", NULL)):
             fields["model"] = jsontext.raw(call.upstream_model)
         return fields
+
+
+_OPENAI: Final = frozenset({"chat", "responses"})
 
 
 def _is_address(host: str) -> bool:

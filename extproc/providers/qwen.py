@@ -6,9 +6,10 @@ from typing import ClassVar, Literal, Self
 from pydantic import field_validator, model_validator
 
 from extproc.providers import dashscope, messages
-from extproc.providers.base import Body, Provider, UpstreamRequest, with_query
+from extproc.providers.base import Body, Provider, ThinkingMode, UpstreamRequest, with_query
 from extproc.providers.blocks import Patterns, is_plain
-from extproc.providers.dashscope_chat import Chat
+from extproc.providers.dashscope_chat import ChatReader
+from extproc.providers.reader import Reader
 from extproc.providers.translator import Translator
 from extproc.terms.call import CHAT, EMBEDDINGS, Call, Target
 from extproc.terms.errors import UnsupportedApi, UpstreamError
@@ -40,7 +41,7 @@ class Qwen(Provider):
     qwen_enable_search: bool = False
     qwen_file_ids: tuple[str, ...] = ()
     qwen_domain: str = "dashscope.aliyuncs.com"
-    reasoning_content_mode: Literal["passthrough", "ignore", "concat"] = "passthrough"
+    reasoning_content_mode: ThinkingMode = "passthrough"
     # qwen3.5 and qwen3.6 answer only on the multimodal endpoint, even for text (alibaba/higress#4716, 2026).
     multimodal_models: Patterns = NamePatterns(
         ["qwen-vl*", "qwen2-vl*", "qwen2.5-vl*", "qwen3-vl*", "qvq*", "qwen*-omni*", "qwen3.5*", "qwen3.6*"]
@@ -126,10 +127,18 @@ class Qwen(Provider):
     def translator(self, call: Call) -> Translator | None:
         if not self._native(call):
             return super().translator(call)
-        model = call.model if self.restores_model(call) else call.upstream_model
-        if call.api == EMBEDDINGS:
-            return dashscope.Embeddings(call, model)
-        return Chat(call, model or "", self.reasoning_content_mode)
+        return dashscope.Embeddings(call, call.model if self.restores_model(call) else call.upstream_model)
+
+    @cached_property
+    def speaks(self) -> frozenset[str]:
+        return super().speaks - {"chat"} if self._speaks_native else super().speaks
+
+    @property
+    def thinking(self) -> ThinkingMode:
+        return self.reasoning_content_mode
+
+    def reader(self, call: Call) -> Reader:
+        return ChatReader() if self._speaks_native else super().reader(call)
 
     def error(self, status: int, body: bytes) -> UpstreamError:
         return dashscope.error(status, body)

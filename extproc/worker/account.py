@@ -55,6 +55,8 @@ def account(record: Record, clock: Clock) -> None:
         "model": record.model,
         "upstream_model": record.upstream_model,
         "stream": record.stream or None,
+        "front": record.front if record.front != "chat" else None,
+        "converted": record.converted or None,
         "dropped": record.dropped,
         "status": record.status,
         "error": record.error if record.complete else record.error or "cut",
