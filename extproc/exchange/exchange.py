@@ -215,6 +215,7 @@ class Exchange(AnswerSide):
         provider = place.provider
         self.record.route, self.record.provider, self.record.model = route.name, provider.id, model
         target, asked, notes = state.target, given, NOTHING
+        registry.check(self._front, provider, target)
         if registry.converts(self._front, provider, target):
             name = routing.upstream_model(provider, target, given, place.model) or ""
             asked, notes = self._front.read(given, provider.traits, name)
@@ -262,6 +263,7 @@ class Exchange(AnswerSide):
         route = routes[0]
         provider = self._place(state, route).provider
         self.record.route, self.record.provider = route.name, provider.id
+        registry.check(self._front, provider, state.target)
         call = Call(
             state.target,
             method,

@@ -6,12 +6,14 @@ from typing import Final
 from extproc.fronts.chat import Chat
 from extproc.fronts.converted import Converted
 from extproc.fronts.front import Front, Notes
+from extproc.fronts.responses import Responses
 from extproc.fronts.thinking import thinking
 from extproc.providers import Provider
 from extproc.providers.translator import Translator
 from extproc.terms.call import CHAT, Call, Target
+from extproc.terms.errors import UnsupportedApi
 
-FRONTS: Final[Mapping[str, Front]] = {front.name: front for front in (Chat(),)}
+FRONTS: Final[Mapping[str, Front]] = {front.name: front for front in (Chat(), Responses())}
 
 CHAT_FRONT: Final = FRONTS["chat"]
 
@@ -34,6 +36,17 @@ def converts(front: Front, provider: Provider, target: Target) -> bool:
         and provider.protocol == "openai"
         and front.name not in provider.speaks
     )
+
+
+def check(front: Front, provider: Provider, target: Target) -> None:
+    """Raises `UnsupportedApi` for what only a vendor that speaks the front's dialect itself has."""
+    if (
+        front is not CHAT_FRONT
+        and provider.protocol == "openai"
+        and front.name not in provider.speaks
+        and target.api != front.creates
+    ):
+        raise UnsupportedApi(f"{provider.type} has no such API: of {front.name} only {front.creates} is converted")
 
 
 def translator(front: Front, provider: Provider, call: Call, notes: Notes) -> Translator | None:
