@@ -42,6 +42,9 @@ from extproc.text.sse import EventTooLong
 _UNASKED: Final = "the vendor's answer is to a request that was not translated here"
 """Whoever sent it sent the client's own words, perhaps with its key: nothing of the answer is for the client."""
 
+_LONGEST_REFUSAL: Final = 1 << 20
+"""Bytes of a refusal that comes as an event."""
+
 
 class AnswerSide:
     """What both halves share, and the phases of the answer. `exchange.Exchange` is the whole."""
@@ -216,7 +219,11 @@ class AnswerSide:
                 raise BadUpstreamResponse("the vendor's answer is too long")  # Envoy would wait for ever
             self._state = Whole(translator, event.headers, streams)
             return Forward(remove_headers=outgoing.VENDOR_HEADERS, response_mode=BodyMode.BUFFERED)
-        self._state = Streaming(translator, sse.Decoder(id_starts_event=translator.id_starts_event), decompressor)
+        self._state = Streaming(
+            translator,
+            sse.Decoder(self._config.max_event_bytes, id_starts_event=translator.id_starts_event),
+            decompressor,
+        )
         remove = (*outgoing.VENDOR_HEADERS, "content-length", "content-encoding")
         return Forward(remove_headers=remove, response_mode=BodyMode.STREAMED)
 
@@ -227,7 +234,7 @@ class AnswerSide:
         if not counted or event.end_of_stream or not kind.startswith(("application/json", "text/event-stream")):
             return self._untouched()
         try:
-            self._state = Watching(Watch(event.headers, self._buffer))
+            self._state = Watching(Watch(event.headers, self._buffer, self._config.max_event_bytes))
         except Undecodable:
             return self._untouched()
         return Forward(remove_headers=outgoing.VENDOR_HEADERS, response_mode=BodyMode.STREAMED)
@@ -259,7 +266,7 @@ class AnswerSide:
                 raise BadUpstreamResponse(f"the vendor's answer has more than {MOST_VALUES} JSON values")
             if state.streams and state.translator.gathers:
                 translated = state.translator.gathered(
-                    sse.events(body, id_starts_event=state.translator.id_starts_event)
+                    sse.events(body, self._config.max_event_bytes, id_starts_event=state.translator.id_starts_event)
                 )
             else:
                 translated = state.translator.body(body)
@@ -290,7 +297,7 @@ class AnswerSide:
 
     def _chunk(self, state: Streaming, event: ResponseBody) -> Reply:
         """Translate what the chunk completes. What was made before a failure still goes out, before the error."""
-        came = len(event.body) + min(state.decoder.held, sse.LIMIT)
+        came = len(event.body) + state.decoder.held
         out, decoded = Pieces(came), 0
         try:
             for piece in state.decompressor.feed(event.body):
@@ -375,7 +382,9 @@ def _error_document(body: bytes) -> bytes:
         jsontext.check(body)
         return body
     with suppress(EventTooLong):
-        return next((event.data for event in sse.events(body, id_starts_event=True) if event.data), b"")
+        return next(
+            (event.data for event in sse.events(body, _LONGEST_REFUSAL, id_starts_event=True) if event.data), b""
+        )
     return b""
 
 

@@ -317,6 +317,16 @@ def test_a_long_stream_that_comes_at_once_arrives(running: Gateway, first: Vendo
     assert said(ask(running.port, body=chat("x"), host="two"))
 
 
+def test_a_picture_of_many_megabytes_is_one_event(running: Gateway, first: Vendor) -> None:
+    picture = b'{"type":"image_generation.completed","b64_json":"%b"}' % (b"QUJD" * 3_500_000)
+    first.reply = Reply(200, (b"data: " + picture[:5_000_000], picture[5_000_000:], b"\n\n"), SSE)
+    body = {"model": "gpt-image-1", "prompt": "x", "stream": True}
+    answer = ask(running.port, path="/v1/images/generations", body=body, host="alone", leaks=())
+    assert [len(json.dumps(event, separators=(",", ":"))) for event in answer.events] == [len(picture)]
+    first.reply = Reply()
+    assert said(ask(running.port, body=chat("x"), host="alone"))
+
+
 def refused(config: str, directory: Path, *options: str) -> Any:
     path = directory / "gateway.yaml"
     path.write_text(config)
