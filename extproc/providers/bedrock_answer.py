@@ -5,14 +5,16 @@ exception, an error and a stream without `messageStop` are none. Source: botocor
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Final
 
+from extproc.providers.bedrock_request import NAMES
 from extproc.providers.conversation import Names
 from extproc.providers.reader import Reader
 from extproc.terms.deltas import Delta, Tool
 from extproc.terms.errors import BadUpstreamResponse, UpstreamError, type_of
 from extproc.text import jsontext, sse
-from extproc.text.jsontext import NotJson
+from extproc.text.jsontext import Fields, NotJson
 
 FINISH: Final[Mapping[str, str]] = {
     "end_turn": "stop",
@@ -47,14 +49,18 @@ def error(status: int, name: str, document: Any) -> UpstreamError:
 
 
 class BedrockReader(Reader):
-    """`names`: how the request renamed tools. A stream's messages come as events: the kind as its name (an exception's
+    """`fields`: the chat request, which says how tools were renamed. A stream's messages come as events: the kind as its name (an exception's
     with `!` before it), the payload as its data."""
 
-    def __init__(self, names: Names) -> None:
-        self._names = names
+    def __init__(self, fields: Fields) -> None:
+        self._fields = fields
         self._calls: dict[Any, int] = {}
         self._empty: set[int] = set()
         self._last: Delta | None = None
+
+    @cached_property
+    def _names(self) -> Names:
+        return Names.of(self._fields, NAMES)
 
     def body(self, body: bytes) -> list[Delta]:
         document = _document(body)

@@ -26,13 +26,11 @@ _EFFORTS: Mapping[str, str] = {"none": "low", "minimal": "low", "xhigh": "max"}
 _BUDGETS: Mapping[str, int] = {"low": 2048, "medium": 8192, "high": 24_576}
 
 
-def request(
-    fields: Fields, model: str, dropped: list[str], names: Names, more: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+def request(fields: Fields, model: str, dropped: list[str], more: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The body of `/converse` and `/converse-stream`. `more`: `bedrockAdditionalFields`. Raises `ClientError`."""
     if "messages" not in fields:
         raise MissingParameter("messages is missing", param="messages")
-    given = conversation.read(fields)
+    given, names = conversation.read(fields), Names.of(fields, NAMES)
     claude = "claude" in model
     body: dict[str, Any] = {"messages": _messages(given.turns, names)}
     if system := [block for text in given.system if text.text.strip() for block in _text(text)]:
@@ -214,7 +212,7 @@ def _named(name: str) -> dict[str, Any]:
     }
 
 
-def _tool(given: Any, i: int, dropped: list[str], names: Names) -> dict[str, Any] | None:
+def _tool(given: Any, i: int, dropped: list[str]) -> dict[str, Any] | None:
     if not isinstance(given, dict):
         raise InvalidParameter(f"tools[{i}] must be an object", param=f"tools[{i}]")
     if given.get("type", "function") != "function":

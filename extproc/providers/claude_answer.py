@@ -5,14 +5,16 @@ Sources: Anthropic's API reference and the types of `anthropic` 2.14.0, 2026-11.
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, Final
 
+from extproc.providers.claude_request import ALLOWED
 from extproc.providers.conversation import Names
 from extproc.providers.reader import Reader
 from extproc.terms.deltas import Delta, Tool
 from extproc.terms.errors import BadUpstreamResponse, UpstreamError, type_of
 from extproc.text import jsontext, sse
-from extproc.text.jsontext import NotJson
+from extproc.text.jsontext import Fields, NotJson
 
 FINISH: Final[Mapping[str, str]] = {
     "end_turn": "stop",
@@ -49,13 +51,17 @@ def error(status: int, document: Any) -> UpstreamError | None:
 
 
 class ClaudeReader(Reader):
-    """`names`: how the request renamed tools."""
+    """`fields`: the chat request, which says how tools were renamed."""
 
-    def __init__(self, names: Names) -> None:
-        self._names = names
+    def __init__(self, fields: Fields) -> None:
+        self._fields = fields
         self._calls: dict[Any, int] = {}  # block index → ours
         self._empty: set[int] = set()  # calls that had no arguments yet
         self._usage: dict[str, Any] = {}
+
+    @cached_property
+    def _names(self) -> Names:
+        return Names.of(self._fields, ALLOWED)
 
     def body(self, body: bytes) -> list[Delta]:
         document = self._document(body)

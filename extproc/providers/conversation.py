@@ -5,6 +5,7 @@ that vendor's to say. Turns of one role that follow each other are one: vendors 
 """
 
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
 import re
 from typing import Any
 
@@ -214,8 +215,6 @@ def load(fields: Fields, name: str) -> Any:
 def plain_id(id: str, allowed: re.Pattern[str]) -> str:
     """An id that a vendor's protocol takes, the same on each turn: as it is, or made from its hash. What another
     vendor's signature added to it (behind `SIGNATURE`) is cut off first."""
-    from hashlib import sha256
-
     bare = id.partition(SIGNATURE)[0]
     return bare if allowed.fullmatch(bare) else f"call_{sha256(bare.encode(errors='replace')).hexdigest()[:24]}"
 
@@ -226,11 +225,23 @@ ids and drop members they do not know (the field's custom: LiteLLM, 2026)."""
 
 
 class Names(Struct):
-    """Names of functions as a protocol takes them: others are renamed, each to one of its own, and found again."""
+    """Names of functions as a protocol takes them: others are renamed, each to one of its own, and found again. Those
+    that a request declares come first, so that its answer finds the same."""
 
     allowed: re.Pattern[str]
     ours: dict[str, str] = {}
     theirs: dict[str, str] = {}
+
+    @classmethod
+    def of(cls, fields: Fields, allowed: re.Pattern[str]) -> "Names":
+        """The names of a chat request's tools."""
+        names = cls(allowed)
+        tools = load(fields, "tools")
+        for tool in tools if isinstance(tools, list) else ():
+            function = tool.get("function") if isinstance(tool, dict) else None
+            if isinstance(function, dict) and isinstance(function.get("name"), str):
+                names.there(function["name"])
+        return names
 
     def there(self, name: str) -> str:
         """The name that the vendor is told."""
