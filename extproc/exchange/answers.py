@@ -4,7 +4,7 @@ Rule: before the answer's head is out a failure is an `Answer` with the right st
 that Envoy may try another), afterwards an error event and then silence. What a vendor said untranslated goes nowhere.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -25,12 +25,13 @@ from extproc.exchange.states import (
     Watching,
     Whole,
 )
+from extproc.fronts.registry import CHAT_FRONT
 from extproc.providers.base import vendor_error
 from extproc.providers.translator import Translator
-from extproc.terms.agreed import envoy_buffer
+from extproc.terms.agreed import GROWTH, envoy_buffer
 from extproc.terms.call import JSON_APIS
 from extproc.terms.errors import BadUpstreamResponse, Changing, Overloaded, ProxyError
-from extproc.terms.events import Answer, BodyMode, Forward, Reply, ResponseBody, ResponseHeaders
+from extproc.terms.events import Answer, BodyMode, Event, Forward, Reply, RequestBody, ResponseBody, ResponseHeaders
 from extproc.terms.frozen import replace
 from extproc.text import compression, jsontext, sse
 from extproc.text.compression import Decompressor, Undecodable
@@ -39,6 +40,29 @@ from extproc.text.sse import EventTooLong
 
 _UNASKED: Final = "the vendor's answer is to a request that was not translated here"
 """Whoever sent it sent the client's own words, perhaps with its key: nothing of the answer is for the client."""
+
+_LONG: Final = 16 << 10
+"""Bytes of an answer from which on it may take long: of the shortest events they hold two thousand."""
+
+_LONG_REQUEST: Final = 64 << 10
+
+
+class _Pieces:
+    """What goes out in answer to one message: at most `GROWTH` more than the `came` bytes that it answers."""
+
+    __slots__ = ("_room", "made")
+
+    def __init__(self, came: int) -> None:
+        self.made: list[bytes] = []
+        self._room = came + GROWTH
+
+    def add(self, pieces: Iterable[bytes]) -> None:
+        """Raises `BadUpstreamResponse` where there is no more room."""
+        for piece in pieces:
+            self._room -= len(piece)
+            if self._room < 0:
+                raise BadUpstreamResponse("the vendor's answer becomes too long at once")
+            self.made.append(piece)
 
 
 class AnswerSide:
@@ -52,6 +76,7 @@ class AnswerSide:
         self._keys = snapshot.keys
         self._moment = moment
         self._state: State = Start()
+        self._front = CHAT_FRONT
         self._answer_headers: Mapping[str, str] = {}
         self._chance = moment.nonce
         self._token: str | None = None
@@ -65,12 +90,26 @@ class AnswerSide:
         self._bodiless = False
         self.record = Record()
 
+    def takes_long(self, event: Event) -> bool:
+        """Whether the reply to an event may take so long that other exchanges should not have to wait for it."""
+        match event:
+            case ResponseBody():
+                state = self._state
+                return len(event.body) > _LONG or (
+                    isinstance(state, Streaming) and (state.decoder.held > _LONG or state.decompressor.decodes)
+                )
+            case RequestBody():
+                return len(event.body) > _LONG_REQUEST
+            case _:
+                return False
+
     def fail(self, error: ProxyError) -> Reply:
         """End the exchange with an error, in the form that still fits."""
         state, self._state = self._state, Done(mute=True)
         self._note(error)
         if isinstance(state, Streaming):
-            return Forward(body=sse.encode(self._body_of(error)), metadata=self._metadata())
+            event = outgoing.redact(state.translator.failure(error), self._token)
+            return Forward(body=event, metadata=self._metadata())
         if isinstance(state, Watching):
             self._state = Done()
             return Forward()
@@ -92,11 +131,12 @@ class AnswerSide:
 
     def _request_id(self) -> dict[str, str]:
         """What a client can quote and the log can find; a vendor's own id wins."""
-        return {"x-request-id": self.record.request_id} if self.record.request_id else {}
+        ours = {"x-request-id": self.record.request_id} if self.record.request_id else {}
+        return {**ours, **self._front.headers(self.record.request_id)}
 
     def _body_of(self, error: ProxyError) -> bytes:
         """Vendors quote the key that they refuse."""
-        return outgoing.redact(error.body(), self._token)
+        return outgoing.redact(self._front.error(error, self.record.request_id), self._token)
 
     def _note(self, error: ProxyError) -> None:
         """A vendor's code may be anything, our key too."""
@@ -118,7 +158,7 @@ class AnswerSide:
     def _response_head(self, event: ResponseHeaders) -> Forward:
         """The reply to the answer's head. Raises `ProxyError`."""
         reply = self._response_headers(event)
-        about = self._about()
+        about = {**self._about(), **self._front.headers(self.record.request_id)}
         return replace(reply, set_headers={**reply.set_headers, **about}) if about else reply
 
     def _response_headers(self, event: ResponseHeaders) -> Forward:
@@ -149,10 +189,13 @@ class AnswerSide:
             return Forward(remove_headers=outgoing.VENDOR_HEADERS, response_mode=BodyMode.BUFFERED)
 
     def _about(self) -> dict[str, str]:
-        """Who gave the answer, and at which attempt."""
+        """Who gave the answer, at which attempt, and what of the request could not be said to it."""
         if not self._config.answer_headers or self.record.provider is None:
             return {}
-        return {"x-ai-provider": self.record.provider, "x-ai-attempts": str(self.record.attempt)}
+        about = {"x-ai-provider": self.record.provider, "x-ai-attempts": str(self.record.attempt)}
+        if self.record.dropped is not None:
+            about["x-ai-dropped"] = self.record.dropped
+        return about
 
     def _untouched(self) -> Forward:
         self._state = Done()
@@ -233,7 +276,7 @@ class AnswerSide:
 
     def _whole(self, state: Whole, sent: bytes) -> Reply:
         try:
-            body = compression.decode(state.headers.get("content-encoding", ""), sent, self._buffer)
+            body = self._plain(state.headers, sent)
             if state.streams and state.translator.gathers:
                 translated = state.translator.gathered(
                     sse.events(body, id_starts_event=state.translator.id_starts_event)
@@ -243,6 +286,8 @@ class AnswerSide:
         except (Undecodable, EventTooLong) as error:
             raise BadUpstreamResponse(f"the vendor's answer cannot be read: {error}") from None
         self._count(state.translator)
+        if len(translated) > len(sent) + GROWTH:
+            raise BadUpstreamResponse("the vendor's answer becomes too long")
         if translated == sent:
             return self._ended(Forward(metadata=self._metadata()))
         return self._ended(outgoing.whole(translated, state.headers, self._metadata()))
@@ -265,35 +310,41 @@ class AnswerSide:
 
     def _chunk(self, state: Streaming, event: ResponseBody) -> Reply:
         """Translate what the chunk completes. What was made before a failure still goes out, before the error."""
-        out: list[bytes] = []
+        came = len(event.body) + min(state.decoder.held, sse.LIMIT)
+        out, decoded = _Pieces(came), 0
         try:
             for piece in state.decompressor.feed(event.body):
+                decoded += len(piece)
+                if decoded > len(event.body) + GROWTH:
+                    raise BadUpstreamResponse("the vendor's answer becomes too long at once")
                 for one in state.decoder.feed(piece):
-                    out.extend(state.translator.event(one))
+                    out.add(state.translator.event(one))
             if event.end_of_stream:
                 state.decompressor.close()
                 for one in state.decoder.close():
-                    out.extend(state.translator.event(one))
-                out.extend(state.translator.close())
+                    out.add(state.translator.event(one))
+                out.add(state.translator.close())
         except (Undecodable, EventTooLong) as unreadable:
             return self._broken(state, out, BadUpstreamResponse(f"the vendor's stream cannot be read: {unreadable}"))
         except ProxyError as error:
             return self._broken(state, out, error)
         if not event.end_of_stream:
-            return Forward(body=b"".join(out))
+            return Forward(body=b"".join(out.made))
         self._count(state.translator)
         self._state = Done(mute=True)
         self.record.complete = True
-        return Forward(body=b"".join(out), metadata=self._metadata())
+        return Forward(body=b"".join(out.made), metadata=self._metadata())
 
-    def _broken(self, state: Streaming, out: list[bytes], error: ProxyError) -> Reply:
+    def _broken(self, state: Streaming, out: _Pieces, error: ProxyError) -> Reply:
         self._count(state.translator)
-        out.extend(state.translator.release())
-        if out and out[-1].strip(b"\r\n") and not out[-1].endswith(sse.ENDS):
-            out.append(b"\n\n")  # the vendor's last event, passed on as it came, had no end
+        with suppress(BadUpstreamResponse):  # no room
+            out.add(state.translator.release())
+        made = out.made
+        if made and made[-1].strip(b"\r\n") and not made[-1].endswith(sse.ENDS):
+            made.append(b"\n\n")  # the vendor's last event, passed on as it came, had no end
         reply = self.fail(error)
         assert isinstance(reply, Forward)
-        return Forward(body=b"".join(out) + (reply.body or b""), metadata=reply.metadata)
+        return Forward(body=b"".join(made) + (reply.body or b""), metadata=reply.metadata)
 
     def _count(self, translator: Translator) -> None:
         if self._counts:
@@ -327,9 +378,13 @@ class AnswerSide:
 
     def _decoded(self, failed: Failed, body: bytes) -> bytes:
         try:
-            return compression.decode(failed.headers.get("content-encoding", ""), body, self._buffer)
+            return self._plain(failed.headers, body)
         except Undecodable:
             return b""
+
+    def _plain(self, headers: Mapping[str, str], body: bytes) -> bytes:
+        """A whole body, decoded. Raises `Undecodable`."""
+        return compression.decode(headers.get("content-encoding", ""), body, min(self._buffer, len(body) + GROWTH))
 
 
 def _error_document(body: bytes) -> bytes:

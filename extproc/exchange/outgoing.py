@@ -3,15 +3,16 @@
 Rule: every header that leaves in either direction because of us is decided here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
+from urllib.parse import quote
 
 from extproc.config.clients import CREDENTIALS
 from extproc.exchange.states import Record
 from extproc.providers import Provider
 from extproc.providers.base import UpstreamRequest
-from extproc.terms.agreed import CLIENT_HEADERS, CLUSTER_HEADER, INTERNAL_PREFIX
+from extproc.terms.agreed import CLIENT_HEADERS, CLUSTER_HEADER, STRIPPED
 from extproc.terms.call import Call
 from extproc.terms.events import BodyMode, Forward, Reply
 from extproc.terms.frozen import replace
@@ -27,7 +28,7 @@ _NEVER = frozenset(
     # A server that believes these would serve another path or method than the one that was judged here.
     "x-original-url x-rewrite-url x-original-host x-http-method x-http-method-override x-method-override".split()
 )
-_INTERNAL = (INTERNAL_PREFIX, "x-higress-", "x-envoy-")
+_INTERNAL = (*STRIPPED, "x-higress-")
 
 VENDOR_HEADERS = (
     "set-cookie",  # a vendor's cookie belongs to our key, not to one client
@@ -77,6 +78,21 @@ def without_key(reply: Reply, token: str | None) -> Reply:
         return reply
     sets = {k: str(len(body)) if k == "content-length" else v for k, v in reply.set_headers.items()}
     return replace(reply, body=body, set_headers=sets)
+
+
+_MOST_NAMES = 32
+_LONGEST_NAME = 100
+
+
+def listed(names: Sequence[str]) -> str:
+    """The value of `x-ai-dropped`: names of members, which may be a client's own words. Each once, what a header cannot
+    carry and commas as %XX, and not too long."""
+    names = list(dict.fromkeys(names))
+    shown = [quote(name[:_LONGEST_NAME], safe=_IN_NAMES) for name in names[:_MOST_NAMES]]
+    return ",".join([*shown, "..."] if len(names) > _MOST_NAMES else shown)
+
+
+_IN_NAMES = "!$&'()*+/:;=?@[]^`{|}~"
 
 
 def request(
