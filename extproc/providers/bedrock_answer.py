@@ -49,8 +49,8 @@ def error(status: int, name: str, document: Any) -> UpstreamError:
 
 
 class BedrockReader(Reader):
-    """`fields`: the chat request, which says how tools were renamed. A stream's messages come as events: the kind as its name (an exception's
-    with `!` before it), the payload as its data."""
+    """`fields`: the chat request, which says how tools were renamed. A stream's messages come as events: the kind as
+    its name (an exception's with `!` before it), the payload as its data."""
 
     def __init__(self, fields: Fields) -> None:
         self._fields = fields

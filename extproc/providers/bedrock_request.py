@@ -1,7 +1,8 @@
 """An OpenAI chat → Bedrock's Converse.
 
-Rule: pure; from the client's original fields each time. Nothing Converse refuses is sent: no empty text, no turn without
-content, no `toolChoice` none. Sources: botocore 1.44.8's model of the API, LiteLLM 1.110 and `@ai-sdk/amazon-bedrock`, 2026-11.
+Rule: pure; from the client's original fields each time. Nothing Converse refuses is sent: no empty text, no turn
+without content, no `toolChoice` none. Sources: botocore 1.44.8's model of the API, LiteLLM 1.110 and
+`@ai-sdk/amazon-bedrock`, 2026-11.
 """
 
 from collections.abc import Mapping
@@ -19,8 +20,9 @@ NAMES: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}", re.ASCII)
 IDS: Final = re.compile(r"[a-zA-Z0-9_.:-]{1,64}", re.ASCII)
 
 _UNSAID = frozenset(
-    "frequency_penalty presence_penalty logit_bias logprobs top_logprobs seed store metadata service_tier user modalities "
-    "audio prediction verbosity web_search_options functions function_call safety_identifier prompt_cache_key".split()
+    "frequency_penalty presence_penalty logit_bias logprobs top_logprobs seed store metadata service_tier user "
+    "modalities audio prediction verbosity web_search_options functions function_call safety_identifier "
+    "prompt_cache_key".split()
 )
 _EFFORTS: Mapping[str, str] = {"none": "low", "minimal": "low", "xhigh": "max"}
 _BUDGETS: Mapping[str, int] = {"low": 2048, "medium": 8192, "high": 24_576}
@@ -57,7 +59,7 @@ _FALSE = jsontext.raw(False)
 
 
 def _messages(turns: list[Turn], names: Names) -> list[dict[str, Any]]:
-    """Turns that alternate; one that nothing is left of is a blank, since dropping it would put two of one role together."""
+    """Turns that alternate; one that nothing is left of is a blank: dropped, it would put two of one role together."""
     found: list[dict[str, Any]] = []
     for turn in turns:
         parts = (
@@ -212,7 +214,7 @@ def _named(name: str) -> dict[str, Any]:
     }
 
 
-def _tool(given: Any, i: int, dropped: list[str]) -> dict[str, Any] | None:
+def _tool(given: Any, i: int, dropped: list[str], names: Names) -> dict[str, Any] | None:
     if not isinstance(given, dict):
         raise InvalidParameter(f"tools[{i}] must be an object", param=f"tools[{i}]")
     if given.get("type", "function") != "function":

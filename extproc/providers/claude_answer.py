@@ -1,6 +1,6 @@
 """Anthropic's Messages answers → deltas: whole and streamed.
 
-Rule: lenient with events and blocks that are new; what ends an answer is an error event or a stream without a stop reason.
+Rule: lenient with events and blocks that are new; an error event, and a stream without a stop reason, are none.
 Sources: Anthropic's API reference and the types of `anthropic` 2.14.0, 2026-11.
 """
 

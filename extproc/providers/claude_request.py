@@ -29,7 +29,7 @@ _UNSAID = frozenset(
 
 
 def request(fields: Fields, model: str, dropped: list[str]) -> dict[str, Any]:
-    """The body of `/v1/messages`. `dropped` gains the names of members that Anthropic has no word for. Raises `ClientError`."""
+    """The body of `/v1/messages`. `dropped` gains the members that Anthropic has no word for. Raises `ClientError`."""
     if "messages" not in fields:
         raise MissingParameter("messages is missing", param="messages")
     known = claude(model)
@@ -226,7 +226,7 @@ def _tools(fields: Fields, body: dict[str, Any], dropped: list[str], names: Name
         body["tool_choice"] = chosen
 
 
-def _tool(given: Any, i: int, dropped: list[str]) -> dict[str, Any] | None:
+def _tool(given: Any, i: int, dropped: list[str], names: Names) -> dict[str, Any] | None:
     if not isinstance(given, dict):
         raise InvalidParameter(f"tools[{i}] must be an object", param=f"tools[{i}]")
     if given.get("type", "function") != "function":

@@ -5,6 +5,7 @@ thought goes into the id of its call: clients bring ids back. Sources: google-ge
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 import re
 from typing import Any, Final
 
@@ -20,7 +21,8 @@ _FILTERED = frozenset(
     "MODEL_ARMOR".split()
 )
 _BROKEN = frozenset(
-    "MALFORMED_FUNCTION_CALL UNEXPECTED_TOOL_CALL TOO_MANY_TOOL_CALLS MISSING_THOUGHT_SIGNATURE MALFORMED_RESPONSE".split()
+    "MALFORMED_FUNCTION_CALL UNEXPECTED_TOOL_CALL TOO_MANY_TOOL_CALLS MISSING_THOUGHT_SIGNATURE "
+    "MALFORMED_RESPONSE".split()
 )
 _CODES: Final[Mapping[str, str]] = {"RESOURCE_EXHAUSTED": "rate_limit_exceeded"}
 _DELAY = re.compile(r"(\d+)(?:\.(\d+))?s", re.ASCII)
@@ -60,18 +62,32 @@ class GeminiReader(Reader):
         self._nonce = nonce
         self._calls: dict[int, int] = {}  # of each choice, so far
         self._said: set[int] = set()  # choices of which something came
-        self._blocked = False
+        self._bare = b""  # of an error that stands in the stream without being an event
 
     def body(self, body: bytes) -> list[Delta]:
-        found = self._read(body)
+        found = self._deltas(body)
         for delta in found:
             delta.finish = delta.finish or "stop"
         return found
 
     def event(self, event: sse.Event) -> list[Delta]:
-        return self._read(event.data) if event.data else []
+        if event.data:
+            return self._deltas(event.data)
+        if self._bare or event.raw.lstrip()[:1] in (b"{", b"["):
+            self._bare += event.raw
+            with suppress(NotJson):
+                if (refusal := error(200, jsontext.load(self._bare))) is not None:
+                    raise refusal
+            if len(self._bare) > sse.LIMIT:
+                raise BadUpstreamResponse("the vendor's stream cannot be read")
+        return []
 
-    def _read(self, data: bytes) -> list[Delta]:
+    def close(self) -> list[Delta]:
+        if self._bare:
+            raise BadUpstreamResponse("the vendor's stream cannot be read")
+        return []
+
+    def _deltas(self, data: bytes) -> list[Delta]:
         try:
             document = jsontext.load(data)
         except NotJson as problem:
