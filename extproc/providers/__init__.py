@@ -6,12 +6,13 @@ from pydantic import Field
 
 from extproc.providers.azure import Azure
 from extproc.providers.base import Provider
-from extproc.providers.claude import Claude
-from extproc.providers.gemini import Gemini
 from extproc.providers.moonshot import Moonshot
 from extproc.providers.openai import OpenAI
+from extproc.providers.protocols.claude import Claude
+from extproc.providers.protocols.gemini import Gemini
+from extproc.providers.protocols.vertex import Vertex
 from extproc.providers.qwen import Qwen
 
-AnyProvider = Annotated[Qwen | OpenAI | Azure | Moonshot | Claude | Gemini, Field(discriminator="type")]
+AnyProvider = Annotated[Qwen | OpenAI | Azure | Moonshot | Claude | Gemini | Vertex, Field(discriminator="type")]
 
-__all__ = ["AnyProvider", "Azure", "Claude", "Gemini", "Moonshot", "OpenAI", "Provider", "Qwen"]
+__all__ = ["AnyProvider", "Azure", "Claude", "Gemini", "Moonshot", "OpenAI", "Provider", "Qwen", "Vertex"]

@@ -49,6 +49,7 @@ __all__ = [
     "ContextSource",
     "Provider",
     "ThinkingMode",
+    "TokenSource",
     "Upstream",
     "UpstreamRequest",
     "vendor_error",
@@ -107,6 +108,15 @@ class ContextSource:
     field: str | None = None
     ca_file: str | None = None
     server_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSource:
+    """What a provider's bearer tokens are made from beside the exchanges. `key`: a Google service account's JSON.
+    `scope`: what they are for."""
+
+    key: SecretStr = field(repr=False)
+    scope: str
 
 
 def with_query(path: str, *queries: str) -> str:
@@ -204,6 +214,21 @@ class Provider(Block):
             return None
         given = self.context
         return ContextSource(given.file_url, given.refresh, self.timeout / 1000, given.max_bytes)
+
+    @property
+    def token_source(self) -> TokenSource | None:
+        """Where the provider's key comes from, if it is a token that is made anew ahead of its end."""
+        return None
+
+    @property
+    def needs_package(self) -> tuple[str, str] | None:
+        """A module that is no dependency of everybody's, and what is installed to have it."""
+        return None
+
+    @property
+    def token_name(self) -> str:
+        """Under which such a token is found among the texts that exchanges are given; no id is like it."""
+        return f"{self.id}#token"
 
     def takes_context(self, call: Call) -> bool:
         """Whether the context text belongs into this call."""

@@ -7,10 +7,9 @@ from urllib.parse import quote
 
 from pydantic import Field
 
-from extproc.providers import gemini_answer, gemini_request
 from extproc.providers.base import Body, Provider, vendor_error, with_query
-from extproc.providers.gemini_embeddings import Embeddings
-from extproc.providers.model_list import ModelList
+from extproc.providers.protocols import gemini_answer, gemini_request, google_embeddings
+from extproc.providers.protocols.model_list import ModelList
 from extproc.providers.reader import Reader
 from extproc.providers.traits import Traits
 from extproc.providers.translator import Translator
@@ -74,7 +73,7 @@ class Gemini(Provider):
         fields, dropped = self.openai_fields(call)
         model = (call.upstream_model or "").removeprefix("models/")
         if call.api == EMBEDDINGS:
-            return Body(jsontext.dump(gemini_request.embeddings(fields, model)), dropped)
+            return Body(jsontext.dump(google_embeddings.batch(fields, model)), dropped)
         more = list(dropped)
         body = gemini_request.request(
             fields, model, more, safety=self.gemini_safety_setting, budget=self.gemini_thinking_budget
@@ -89,7 +88,7 @@ class Gemini(Provider):
             return super().translator(call)
         if call.api == MODELS:
             return ModelList(lambda model: (model["name"].removeprefix("models/"), None), "models")
-        return Embeddings(call, call.model if self.restores_model(call) else call.upstream_model)
+        return google_embeddings.Embeddings(call, call.model if self.restores_model(call) else call.upstream_model)
 
     def error(self, status: int, body: bytes) -> UpstreamError:
         return _error(status, body) or vendor_error(status, body)

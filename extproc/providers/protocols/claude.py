@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from extproc.providers import claude_answer, claude_request
 from extproc.providers.base import Body, Provider, vendor_error, with_query
-from extproc.providers.model_list import ModelList
+from extproc.providers.protocols import claude_answer, claude_request
+from extproc.providers.protocols.model_list import ModelList
 from extproc.providers.reader import Reader
 from extproc.providers.traits import Traits
 from extproc.providers.translator import Translator

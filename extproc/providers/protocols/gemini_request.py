@@ -7,8 +7,18 @@ camelCase. Sources: google-genai 3.6.1, `@ai-sdk/google` 4, 2026-11.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from extproc.providers import conversation
-from extproc.providers.conversation import SIGNATURE, Media, Part, Text, Thinking, ToolResult, ToolUse, Turn, load
+from extproc.providers.protocols import conversation
+from extproc.providers.protocols.conversation import (
+    SIGNATURE,
+    Media,
+    Part,
+    Text,
+    Thinking,
+    ToolResult,
+    ToolUse,
+    Turn,
+    load,
+)
 from extproc.terms.errors import InvalidParameter, MissingParameter
 from extproc.text import jsontext
 from extproc.text.jsontext import NULL, Fields
@@ -207,18 +217,3 @@ def _declared(tool: Any, i: int, dropped: list[str]) -> dict[str, Any] | None:
         raise InvalidParameter(f"tools[{i}].function.name is missing", param=f"tools[{i}].function.name")
     found = {"name": function["name"], "description": function.get("description") or function["name"]}
     return {**found, "parametersJsonSchema": function["parameters"]} if function.get("parameters") else found
-
-
-def embeddings(fields: Fields, model: str) -> dict[str, Any]:
-    """The body of `:batchEmbedContents`, for one text too. Raises `ClientError`."""
-    if "input" not in fields:
-        raise MissingParameter("input is missing", param="input")
-    value = load(fields, "input")
-    texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-        raise InvalidParameter(
-            "input must be a string or a non-empty array of strings: this vendor takes no token arrays", param="input"
-        )
-    more = {"outputDimensionality": fields["dimensions"]} if fields.get("dimensions", NULL) != NULL else {}
-    name = f"models/{model}"
-    return {"requests": [{"model": name, "content": {"parts": [{"text": text}]}, **more} for text in texts]}

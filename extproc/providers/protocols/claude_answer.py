@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Final
 
-from extproc.providers.claude_request import ALLOWED
-from extproc.providers.conversation import Names
+from extproc.providers.protocols.claude_request import ALLOWED
+from extproc.providers.protocols.conversation import Names
 from extproc.providers.reader import Reader
 from extproc.terms.deltas import Delta, Tool
 from extproc.terms.errors import BadUpstreamResponse, UpstreamError, type_of

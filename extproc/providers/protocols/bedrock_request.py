@@ -9,9 +9,9 @@ from collections.abc import Mapping
 import re
 from typing import Any, Final
 
-from extproc.providers import conversation
-from extproc.providers.claude_models import claude as row
-from extproc.providers.conversation import Media, Names, Part, Text, Thinking, ToolResult, ToolUse, Turn, load
+from extproc.providers.protocols import conversation
+from extproc.providers.protocols.claude_models import claude as row
+from extproc.providers.protocols.conversation import Media, Names, Part, Text, Thinking, ToolResult, ToolUse, Turn, load
 from extproc.terms.errors import InvalidParameter, MissingParameter
 from extproc.text import jsontext
 from extproc.text.jsontext import NULL, Fields
