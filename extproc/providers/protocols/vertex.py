@@ -140,7 +140,6 @@ class Vertex(Provider):
             return vendor_error(status, body)
         found = gemini_answer.error(status, document) or claude_answer.error(status, document)
         return found or vendor_error(status, body)
-        )
 
 
 def _is_claude(model: str) -> bool:
