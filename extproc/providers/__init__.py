@@ -1,5 +1,5 @@
-"""The vendors: those of the table (`vendors/`), those with a protocol of their own (`protocols/`), and one file for each
-other that needs code. A new one: CONTRIBUTING.md."""
+"""The vendors: those of the table (`vendors/`), those with a protocol of their own (`protocols/`), and one file for
+each other that needs code. A new one: CONTRIBUTING.md."""
 
 from typing import Annotated
 

@@ -295,6 +295,10 @@ class Provider(Block):
         """A vendor's refusal (`status` ≥ 400, `body` decoded from any compression) as an OpenAI error."""
         return vendor_error(status, body)
 
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
+        """As `error`, for vendors whose `headers` say more."""
+        return self.error(status, body)
+
     def event_error(self, event: sse.Event) -> UpstreamError | None:
         """The error that an event of a stream is in the vendor's own form; OpenAI's (`{"error": {…}}`) needs none."""
         return None

@@ -25,7 +25,8 @@ Secret = Annotated[SecretStr | None, BeforeValidator(secret, json_schema_input_t
 class Bedrock(Provider):
     """`awsRegion`: where. `apiTokens`: bearer keys, which win over `awsAccessKey` and `awsSecretKey` (with
     `awsSessionToken` where they are a session's). `bedrockAdditionalFields`: goes into every chat's
-    `additionalModelRequestFields`."""
+    `additionalModelRequestFields`. `promptCacheRetention`: whether cache points are set, at
+    `bedrockPromptCachePointPositions`, as in Higress."""
 
     tokens_required: ClassVar[bool] = False
     example_model: ClassVar[str] = "anthropic.claude-sonnet-5-5"
@@ -36,6 +37,10 @@ class Bedrock(Provider):
     aws_secret_key: Secret = None
     aws_session_token: Secret = None
     bedrock_additional_fields: dict[str, Any] = {}
+    prompt_cache_retention: Literal["in_memory", "24h"] | None = None
+    bedrock_prompt_cache_point_positions: dict[Literal["systemPrompt", "lastUserMessage", "lastMessage"], bool] = {
+        "systemPrompt": True
+    }
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:
@@ -94,14 +99,21 @@ class Bedrock(Provider):
         fields, dropped = self.openai_fields(call)
         more = list(dropped)
         body = bedrock_request.request(fields, call.upstream_model or "", more, self.bedrock_additional_fields)
+        if self.prompt_cache_retention is not None:
+            ttl = "1h" if self.prompt_cache_retention == "24h" else None
+            at = {place for place, wanted in self.bedrock_prompt_cache_point_positions.items() if wanted}
+            bedrock_request.mark(body, call.upstream_model or "", at, ttl)
         return Body(jsontext.dump(body), tuple(more))
 
     def reader(self, call: Call) -> Reader:
         return bedrock_answer.BedrockReader(call.body or {})
 
     def error(self, status: int, body: bytes) -> UpstreamError:
+        return self.refusal(status, {}, body)
+
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         try:
             document = jsontext.load(body)
         except NotJson:
             document = None
-        return bedrock_answer.error(status, "", document)
+        return bedrock_answer.error(status, headers.get("x-amzn-errortype", ""), document)

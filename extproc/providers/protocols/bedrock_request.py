@@ -5,7 +5,7 @@ without content, no `toolChoice` none. Sources: botocore 1.44.8's model of the A
 `@ai-sdk/amazon-bedrock`, 2026-11.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 import re
 from typing import Any, Final
 
@@ -93,6 +93,22 @@ def _blocks(part: Part, names: Names) -> list[dict[str, Any]]:
             return [{"toolResult": result}]
         case Thinking():
             return []
+
+
+def mark(body: dict[str, Any], model: str, at: Set[str], ttl: str | None) -> None:
+    """Set cache points where they are wanted, for models that take them. `at`: `systemPrompt`, `lastUserMessage`,
+    `lastMessage`."""
+    if "amazon.nova" not in model and "anthropic.claude" not in model:
+        return
+    point = {"cachePoint": {"type": "default", **({"ttl": ttl} if ttl else {})}}
+    turns = body["messages"]
+    users = [turn for turn in turns if turn["role"] == "user"]
+    wanted = [body.get("system")] if "systemPrompt" in at else []
+    wanted += [users[-1]["content"]] if "lastUserMessage" in at and users else []
+    wanted += [turns[-1]["content"]] if "lastMessage" in at and turns else []
+    for blocks in wanted:
+        if blocks and "cachePoint" not in blocks[-1]:
+            blocks.append(point)
 
 
 _DOCUMENTS = {

@@ -24,7 +24,7 @@ _REGION = r"^[a-z0-9-]+$"
 class Vertex(Provider):
     """`vertexAuthKey`: a service account's JSON; without it `apiTokens` are express keys, and no project is needed.
     `vertexClaudeVersion`: what goes into the body of Claude's requests. `geminiSafetySetting`, `geminiThinkingBudget`
-    as with `gemini`."""
+    as with `gemini`. Higress' `vertexAuthServiceName` and `vertexTokenRefreshAhead` are accepted and not needed."""
 
     tokens_required: ClassVar[bool] = False
     example_model: ClassVar[str] = "gemini-3.8-flash"
@@ -34,6 +34,8 @@ class Vertex(Provider):
     vertex_region: str = Field(default="global", pattern=_REGION)
     vertex_project_id: str | None = Field(default=None, pattern=r"^[a-z0-9.:-]+$")
     vertex_claude_version: str = "vertex-2023-10-16"
+    vertex_auth_service_name: str | None = None
+    vertex_token_refresh_ahead: int | None = None
     gemini_safety_setting: dict[str, str] = {}
     gemini_thinking_budget: int | None = Field(default=None, ge=-1)
 
