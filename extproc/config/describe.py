@@ -242,6 +242,7 @@ _DESCRIPTIONS = {
     "maxAge": "How long a worker lives: seconds, or text such as 500ms, 30s, 5m, 1h.",
     "maxMemory": "What a worker may hold: bytes, or text such as 512MiB. Linux only.",
     "maxBodyBytes": "The longest JSON body that is read.",
+    "maxBodyValues": "How many JSON values a body may have, at all depths; the token ids of embeddings do not count.",
     "maxBytes": "The longest text that is taken, in bytes.",
     "mode": "auto: name is one of max_tokens, temperature, top_p, top_k, seed; raw: a dotted path.",
     "modelMapping": "The client's model name to the vendor's: exact names, prefix*, ~regex, and * for the rest. "
@@ -288,6 +289,7 @@ _DESCRIPTIONS = {
     "qwenEnableSearch": "Lets the model search the web unless the client says otherwise; native API only.",
     "qwenFileIds": "Uploaded files that qwen-long gets to see; native API only, not together with context.",
     "reasoningContentMode": "What becomes of the model's thinking: kept apart, dropped, or put before the answer.",
+    "responsesApi": "Whether /v1/responses passes to the vendor or becomes a chat; by default it passes where it can.",
     "recordUsage": "true: answers are read to count tokens even where nothing else needs it.",
     "recycle": "When a worker process is replaced by a new one, one at a time.",
     "refresh": "How often the text is fetched again: seconds, or text such as 500ms, 30s, 5m, 1h.",

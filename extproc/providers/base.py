@@ -148,6 +148,7 @@ class Provider(Block):
     models: tuple[str, ...] | None = None
     response_model: Literal["client", "upstream"] = "client"
     record_usage: bool | None = None
+    responses_api: Literal["convert", "pass"] | None = None
     endpoint: OriginUrl | None = None
     tls: Tls = Tls()
     context: ContextFile | None = None
@@ -168,6 +169,12 @@ class Provider(Block):
     def _has_tokens(self) -> Self:
         if self.tokens_required and not self.tokens:
             raise ValueError(f"apiTokens is missing: type {self.type} needs at least one key")
+        return self
+
+    @model_validator(mode="after")
+    def _has_what_passes(self) -> Self:
+        if self.responses_api == "pass" and "responses" not in self.has:
+            raise ValueError(f"responsesApi: {self.type} has no Responses API that a request could be passed to")
         return self
 
     # What the rest of the program asks
@@ -267,7 +274,23 @@ class Provider(Block):
     @cached_property
     def speaks(self) -> frozenset[str]:
         """The dialects (`Target.front`) whose clients the vendor serves as they are."""
+        match self.responses_api:
+            case "convert":
+                return self.passes - {"responses"}
+            case "pass":
+                return self.passes | {"responses"}
+            case None:
+                return self.passes
+
+    @property
+    def has(self) -> frozenset[str]:
+        """The dialects that the vendor has an endpoint for."""
         return _OPENAI
+
+    @property
+    def passes(self) -> frozenset[str]:
+        """Those of them in which its clients are served as they are unless the configuration says otherwise."""
+        return self.has
 
     @property
     def traits(self) -> Traits:
