@@ -361,7 +361,7 @@ class AnswerSide:
         body = _error_document(self._decoded(failed, body))
         if failed.sent is None:
             return vendor_error(failed.status, body)
-        return failed.sent.provider.error(failed.status, body)
+        return failed.sent.provider.refusal(failed.status, failed.headers, body)
 
     def _decoded(self, failed: Failed, body: bytes) -> bytes:
         try:

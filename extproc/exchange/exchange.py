@@ -44,6 +44,7 @@ from extproc.terms.errors import (
     Overloaded,
     ProxyError,
     SeveralVendors,
+    TokenUnavailable,
     TooLarge,
     TooManyValues,
     UnknownPath,
@@ -275,6 +276,11 @@ class Exchange(AnswerSide):
         return self._send(provider, call, NOTHING, BodyMode.NONE if streamed else None)
 
     def _key(self, provider: Provider) -> str | None:
+        if provider.token_source is not None:
+            token = self._contexts.get(provider.token_name)
+            if token is None:
+                raise TokenUnavailable(f"the gateway has no token for provider {provider.id!r}: see its log")
+            return token
         token = self._keys.choose(provider, self._chance, self.record.attempt, self._moment.now)
         self.record.token = token
         return token
