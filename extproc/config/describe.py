@@ -198,6 +198,7 @@ _DESCRIPTIONS = {
     "healthCheckInterval": "Milliseconds between health checks of a key that is set aside.",
     "healthCheckModel": "The model that health checks ask, as clients name it.",
     "healthCheckTimeout": "Milliseconds that a health check may take.",
+    "idleTimeout": "How long an idle connection to the vendor is kept: less than the vendor keeps it.",
     "maxRetries": "How often a refused request is tried again.",
     "on": "What is tried again: statuses, 5xx, connect, reset, timeout.",
     "outlierDetection": "When Envoy leaves the vendor out in favour of others.",

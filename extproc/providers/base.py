@@ -26,6 +26,7 @@ from extproc.providers.blocks import (
     OriginUrl,
     OutlierDetection,
     RetryOnFailure,
+    Seconds,
     Tls,
     Tokens,
 )
@@ -157,6 +158,10 @@ class Provider(Block):
     retry_on_failure: RetryOnFailure | None = None
     outlier_detection: OutlierDetection = OutlierDetection()
     circuit_breakers: CircuitBreakers = CircuitBreakers()
+    idle_timeout: Seconds = 4.0
+    """How long Envoy keeps a connection that nobody uses. A server that closes it first may do so under a request that
+    is on its way, which nobody can tell from one that it has read: so before the usual 5 s (uvicorn and with it vLLM
+    and SGLang, Node.js, Apache, cpp-httplib; nginx has 75 s, AWS' balancers 60 s; 2026)."""
     timeout: int = Field(default=120_000, gt=0)
     """Milliseconds that fetching a context text may take."""
 

@@ -320,7 +320,7 @@ class CircuitBreakers(Block):
 
     max_connections: int | None = Field(default=None, ge=1)
     max_requests: int | None = Field(default=None, ge=1)
-    max_pending_requests: int | None = Field(default=None, ge=0)
+    max_pending_requests: int | None = Field(default=None, ge=1)  # with 0 no connection is ever made
 
 
 def _store_url(value: Any, info: ValidationInfo) -> Any:
