@@ -264,7 +264,7 @@ class Exchange(AnswerSide):
         return self._send(provider, call, NOTHING, BodyMode.NONE if streamed else None)
 
     def _key(self, provider: Provider) -> str | None:
-        token = self._keys.choose(provider, self._chance, self.record.attempt, self._moment.now)
+        token = self._keys.choose(provider, self._chance, self.record.attempt, self._moment.ticks)
         self.record.token = token
         return token
 

@@ -140,6 +140,10 @@ class Contexts:
                 pause = min(_RETRY[min(failures, len(_RETRY) - 1)], source.refresh)
                 failures += 1
                 log.warning("context text not available", provider=name, reason=str(error), kept=name in self.texts)
+            except Exception:  # a fault of ours must not keep the text from ever coming
+                pause = min(_RETRY[min(failures, len(_RETRY) - 1)], source.refresh)
+                failures += 1
+                log.exception("a context text could not be fetched: a fault of ours", provider=name)
             else:
                 pause, failures = source.refresh, 0
                 if self.texts.get(name) != text:
