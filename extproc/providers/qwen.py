@@ -31,6 +31,9 @@ _PREAMBLE = "You are a helpful assistant."
 _FILE_MODELS = NamePatterns(["qwen-long*"])
 
 
+_TRAITS = Traits(search=True, cache_control=True, top_k=True, asks="budget")
+
+
 class Qwen(Provider):
     """`multimodalModels` and `streamOnlyModels` replace the built-in lists and match the vendor's names."""
 
@@ -140,7 +143,7 @@ class Qwen(Provider):
 
     @property
     def traits(self) -> Traits:
-        return Traits(search=True)
+        return _TRAITS
 
     @property
     def thinking(self) -> ThinkingMode:

@@ -91,7 +91,9 @@ class Place:
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise AssertionError(f"{command[0]} did not end in {SECONDS} s: {error.stdout!r} {error.stderr!r}") from None
+            raise AssertionError(
+                f"{command[0]} did not end in {SECONDS} s: {error.stdout!r} {error.stderr!r}"
+            ) from None
         return Done(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
     def codex(self, prompt: str, model: str = "gpt-5.5") -> Done:
