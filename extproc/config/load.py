@@ -22,8 +22,9 @@ from extproc.config.files import Files
 from extproc.config.higress import Location
 from extproc.config.masking import mask
 from extproc.config.placeholders import NOT_READ, Placeholders
-from extproc.config.wording import OWNERS, TOKEN_KEYS, TYPES, block_at, keys, kind_of, may_be_secret, worded
+from extproc.config.wording import OWNERS, TOKEN_KEYS, TYPES, block_at, keys, keys_of, kind_of, may_be_secret, worded
 from extproc.config.yamlfile import Map, Seq, locate, value_at
+from extproc.providers.vendors import refused
 
 __all__ = ["ConfigError", "Loaded", "Problem", "StandIn", "load"]
 
@@ -236,12 +237,15 @@ class Loading:
         if not isinstance(given, dict) or not isinstance(type, str) or type not in TYPES:
             return given
         block = given | {}
-        for key in [k for k in given if k not in keys(TYPES[type])]:
+        for key in [k for k in given if k not in keys_of(type)]:
             message = higress.key_problem(key, given[key], type, OWNERS)
             if message:
                 self.fault(providers, (index, key), message)
             if message is not None:
                 del block[key]
+        if unserved := refused(type, block):
+            self.fault(providers, (index, unserved[0]), unserved[1])
+            del block[unserved[0]]
         tls, context = block.get("tls"), block.get("context")
         if isinstance(tls, dict) and isinstance(tls.get("caFile"), str):
             path = self.base / tls["caFile"]

@@ -217,6 +217,7 @@ class Exchange(AnswerSide):
         target, headers, asked, notes = state.target, state.headers, given, NOTHING
         if registry.counts(self._front, provider, target):
             return self._answer(self._front.count(given))
+        registry.check(self._front, provider, target)
         if registry.converts(self._front, provider, target):
             name = routing.upstream_model(provider, target, given, place.model) or ""
             asked, notes = self._front.read(given, provider.traits, name)
@@ -266,6 +267,7 @@ class Exchange(AnswerSide):
         route = routes[0]
         provider = self._place(state, route).provider
         self.record.route, self.record.provider = route.name, provider.id
+        registry.check(self._front, provider, state.target)
         call = Call(
             state.target,
             method,

@@ -1,8 +1,8 @@
 """Deltas, whatever order a vendor gives them in, as one thing after the other.
 
 Rule: one block (thinking, text, a refusal, a call) is open at a time, and none is empty. A call goes on until its
-arguments are complete JSON or the answer is finished; what comes meanwhile waits for it. Knows no dialect: a front's writer is told
-what opens, what is said and what closes, and the same machine reads whole answers, so that both come out alike.
+arguments are complete JSON or the answer is finished; what comes meanwhile waits for it. Knows no dialect: a front's
+writer is told what opens, what is said and what closes, for whole answers as for streams, so that both come out alike.
 """
 
 from collections import deque

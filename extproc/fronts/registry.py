@@ -12,6 +12,7 @@ from extproc.fronts.thinking import thinking
 from extproc.providers import Provider
 from extproc.providers.translator import Translator
 from extproc.terms.call import CHAT, MODELS, Call, Target
+from extproc.terms.errors import UnsupportedApi
 
 FRONTS: Final[Mapping[str, Front]] = {front.name: front for front in (Chat(), Messages(), Responses())}
 
@@ -39,6 +40,18 @@ def converts(front: Front, provider: Provider, target: Target) -> bool:
         and provider.protocol == "openai"
         and front.name not in provider.speaks
     )
+
+
+def check(front: Front, provider: Provider, target: Target) -> None:
+    """Raises `UnsupportedApi` for what only a vendor that speaks the front's dialect itself has."""
+    if (
+        front is not CHAT_FRONT
+        and target.front == front.name
+        and provider.protocol == "openai"
+        and front.name not in provider.speaks
+        and target.api != front.creates
+    ):
+        raise UnsupportedApi(f"{provider.type} has no such API: of {front.name} only {front.creates} is converted")
 
 
 def translator(front: Front, provider: Provider, call: Call, notes: Notes) -> Translator | None:

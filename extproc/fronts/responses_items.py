@@ -1,7 +1,8 @@
 """The input of a Responses request as turns of a chat.
 
 Rule: every kind of item is decided here, once; what a chat cannot say and does not need is named in `dropped`, what it
-needs and cannot say is the client's 400. Source: OpenAI's API reference and its SDK's types (openai 3.54.0), 2026-11-30.
+needs and cannot say is the client's 400.
+Source: OpenAI's API reference and its SDK's types (openai 3.54.0), 2026-11-30.
 """
 
 from collections.abc import Iterator
@@ -25,7 +26,8 @@ _LOCAL_CALLS: dict[str, tuple[Kind, str]] = {
 """Calls of tools that the client carries out: the tool, and the member that has the arguments."""
 
 _OUTPUTS = frozenset(
-    "function_call_output custom_tool_call_output local_shell_call_output shell_call_output apply_patch_call_output".split()
+    f"{kind}_output"
+    for kind in ("function_call", "custom_tool_call", "local_shell_call", "shell_call", "apply_patch_call")
 )
 
 

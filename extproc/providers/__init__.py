@@ -1,4 +1,4 @@
-"""The vendors, one file each. A new one: its file, its class in `AnyProvider`, its vectors, its row in the docs."""
+"""The vendors: those of the table (`vendors/`), and one file for each that needs code. A new one: CONTRIBUTING.md."""
 
 from typing import Annotated
 
@@ -9,7 +9,8 @@ from extproc.providers.base import Provider
 from extproc.providers.moonshot import Moonshot
 from extproc.providers.openai import OpenAI
 from extproc.providers.qwen import Qwen
+from extproc.providers.vendors import VENDOR_KEYS, Vendor
 
-AnyProvider = Annotated[Qwen | OpenAI | Azure | Moonshot, Field(discriminator="type")]
+AnyProvider = Annotated[Qwen | OpenAI | Azure | Moonshot | Vendor, Field(discriminator="type")]
 
-__all__ = ["AnyProvider", "Azure", "Moonshot", "OpenAI", "Provider", "Qwen"]
+__all__ = ["VENDOR_KEYS", "AnyProvider", "Azure", "Moonshot", "OpenAI", "Provider", "Qwen", "Vendor"]

@@ -1,5 +1,6 @@
 """A freeform tool's input, taken out of a function's arguments however they are cut and whatever they are."""
 
+import itertools
 import json
 
 from hypothesis import given
@@ -50,7 +51,7 @@ def fed(pieces: list[str]) -> str:
 def test_any_text_comes_back(text: str, ascii: bool, cuts: list[int]) -> None:
     arguments = json.dumps({"input": text}, ensure_ascii=ascii)
     edges = [0, *sorted(min(cut, len(arguments)) for cut in cuts), len(arguments)]
-    assert fed([arguments[a:b] for a, b in zip(edges, edges[1:], strict=False)]) == text
+    assert fed([arguments[a:b] for a, b in itertools.pairwise(edges)]) == text
 
 
 def test_what_is_sure_is_told_at_once() -> None:

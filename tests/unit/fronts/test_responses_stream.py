@@ -1,5 +1,6 @@
 """Whatever deltas come: the events obey the rules of the Responses API, and say what the whole answer says."""
 
+import copy
 import json
 from typing import Any
 
@@ -25,8 +26,18 @@ NAMES = {
     "local_shell": Named("local_shell", "local_shell"),
     "apply_patch": Named("apply_patch", "apply_patch"),
 }
-ARGUMENTS = ["", "{}", '{"a": [1, "}"]}', '{"input": "x\\n\\ud83d\\ude42\\"y"}', '{"commands": ["ls"]}', '{"command": ["ls"]}',
-             '{"type": "delete_file", "path": "p"}', "no JSON", '{"input": "cut', '"text"', " "]  # fmt: skip
+ARGUMENTS = [
+    *(
+        "",
+        " ",
+        "{}",
+        '{"a": [1, "}"]}',
+        '{"input": "x\\n\\ud83d\\ude42\\"y"}',
+        '{"commands": ["ls"]}',
+        '{"command": ["ls"]}',
+    ),
+    *('{"type": "delete_file", "path": "p"}', "no JSON", '{"input": "cut', '"text"'),
+]
 
 
 def writer(**notes: Any) -> ResponsesWriter:
@@ -43,19 +54,14 @@ def streamed(deltas: list[Delta]) -> bytes:
 
 def copies(deltas: list[Delta]) -> list[Delta]:
     """A writer uses deltas up."""
-    return [
-        Delta(d.index, d.content, d.reasoning, {i: Tool(t.id, t.name, t.arguments) for i, t in d.tools.items()}, d.finish,
-              refusal=d.refusal)
-        for d in deltas
-    ]  # fmt: skip
+    return copy.deepcopy(deltas)
 
 
 @st.composite
 def answers(draw: st.DrawFn) -> list[Delta]:
     """The pieces of an answer in any order that a vendor may send them in: those of one thing in theirs."""
-    queues: list[list[Delta]] = []
-    for kind in draw(st.lists(st.sampled_from(["content", "reasoning", "refusal"]), max_size=4)):
-        queues.append([Delta(**{kind: text}) for text in draw(st.lists(st.text(max_size=4), max_size=4))])
+    texts = st.tuples(st.sampled_from(["content", "reasoning", "refusal"]), st.lists(st.text(max_size=4), max_size=4))
+    queues = [[Delta(**{kind: text}) for text in said] for kind, said in draw(st.lists(texts, max_size=4))]
     for index in range(draw(st.integers(0, 4))):
         name = draw(st.sampled_from(["f", *NAMES]))
         arguments = draw(st.sampled_from(ARGUMENTS))
@@ -123,8 +129,7 @@ def test_a_call_without_an_end_does_not_fill_the_memory() -> None:
     made = writer()
     list(made.deltas([Delta(tools={0: Tool("a", "f", "{")})]))
     with pytest.raises(BadUpstreamResponse):
-        for _ in range(20):
-            list(made.deltas([Delta(content="x" * (1 << 20))]))
+        list(made.deltas([Delta(content="x" * (1 << 20)) for _ in range(20)]))
 
 
 def test_a_heartbeat_is_a_comment() -> None:
