@@ -27,6 +27,13 @@ def front_of(target: Target, *, anthropic: bool) -> Front:
     return FRONTS.get(target.front, CHAT_FRONT)
 
 
+def front_at(path: str, *, anthropic: bool) -> Front:
+    """The front that a path seems to be for, at the cost of a search: whoever has no key has its error in this form."""
+    if anthropic and f"/v1/{MODELS}" in path:
+        return FRONTS["messages"]
+    return next((front for front in FRONTS.values() if f"/v1/{front.name}" in path), CHAT_FRONT)
+
+
 def counts(front: Front, provider: Provider, target: Target) -> bool:
     """Whether tokens are counted here, for want of a vendor that does."""
     return target.api == front.counts and provider.protocol == "openai" and front.name not in provider.counting
