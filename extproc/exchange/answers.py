@@ -198,18 +198,14 @@ class AnswerSide:
             raise BadUpstreamResponse(f"the vendor answered with status {status}")
         translator = sent.translator
         kind = event.headers.get("content-type", "").lower()
-        if (
-            translator is None
-            or status >= 300
-            or not (json_only or kind.startswith(("application/json", "text/event-stream")))
-        ):
+        if translator is None or status >= 300 or not (json_only or kind.startswith(("application/json", sse.KIND))):
             return self._untouched()
         encoding = event.headers.get("content-encoding", "")
         try:
             decompressor = Decompressor(encoding)
         except Undecodable as error:
             raise BadUpstreamResponse(str(error)) from None
-        streams = kind.startswith("text/event-stream")
+        streams = kind.startswith(translator.stream_kind)
         if translator.expects_stream and not streams:
             raise BadUpstreamResponse("the vendor did not answer with an event stream")
         if event.end_of_stream:
@@ -221,11 +217,12 @@ class AnswerSide:
             return Forward(remove_headers=outgoing.VENDOR_HEADERS, response_mode=BodyMode.BUFFERED)
         self._state = Streaming(
             translator,
-            sse.Decoder(self._config.max_event_bytes, id_starts_event=translator.id_starts_event),
+            translator.decoder(self._config.max_event_bytes),
             decompressor,
         )
         remove = (*outgoing.VENDOR_HEADERS, "content-length", "content-encoding")
-        return Forward(remove_headers=remove, response_mode=BodyMode.STREAMED)
+        sets = {} if translator.stream_kind == sse.KIND else {"content-type": sse.KIND}
+        return Forward(sets, remove_headers=remove, response_mode=BodyMode.STREAMED)
 
     def _past(self, sent: Sent, event: ResponseHeaders, status: int) -> Forward:
         """An answer in the vendor's own dialect is not ours to judge; with `recordUsage` we see it pass."""
@@ -266,7 +263,7 @@ class AnswerSide:
                 raise BadUpstreamResponse(f"the vendor's answer has more than {MOST_VALUES} JSON values")
             if state.streams and state.translator.gathers:
                 translated = state.translator.gathered(
-                    sse.events(body, self._config.max_event_bytes, id_starts_event=state.translator.id_starts_event)
+                    sse.events(body, state.translator.decoder(self._config.max_event_bytes))
                 )
             else:
                 translated = state.translator.body(body)
@@ -383,7 +380,12 @@ def _error_document(body: bytes) -> bytes:
         return body
     with suppress(EventTooLong):
         return next(
-            (event.data for event in sse.events(body, _LONGEST_REFUSAL, id_starts_event=True) if event.data), b""
+            (
+                event.data
+                for event in sse.events(body, sse.Decoder(_LONGEST_REFUSAL, id_starts_event=True))
+                if event.data
+            ),
+            b"",
         )
     return b""
 
