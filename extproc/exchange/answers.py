@@ -43,6 +43,9 @@ from extproc.text.sse import EventTooLong
 _UNASKED: Final = "the vendor's answer is to a request that was not translated here"
 """Whoever sent it sent the client's own words, perhaps with its key: nothing of the answer is for the client."""
 
+_LONGEST_REFUSAL: Final = 1 << 20
+"""Bytes of a refusal that comes as an event."""
+
 
 class AnswerSide:
     """What both halves share, and the phases of the answer. `exchange.Exchange` is the whole."""
@@ -202,18 +205,14 @@ class AnswerSide:
             raise BadUpstreamResponse(f"the vendor answered with status {status}")
         translator = sent.translator
         kind = event.headers.get("content-type", "").lower()
-        if (
-            translator is None
-            or status >= 300
-            or not (json_only or kind.startswith(("application/json", "text/event-stream")))
-        ):
+        if translator is None or status >= 300 or not (json_only or kind.startswith(("application/json", sse.KIND))):
             return self._untouched()
         encoding = event.headers.get("content-encoding", "")
         try:
             decompressor = Decompressor(encoding)
         except Undecodable as error:
             raise BadUpstreamResponse(str(error)) from None
-        streams = kind.startswith("text/event-stream")
+        streams = kind.startswith(translator.stream_kind)
         if translator.expects_stream and not streams:
             raise BadUpstreamResponse("the vendor did not answer with an event stream")
         if event.end_of_stream:
@@ -223,9 +222,14 @@ class AnswerSide:
                 raise BadUpstreamResponse("the vendor's answer is too long")  # Envoy would wait for ever
             self._state = Whole(translator, event.headers, streams)
             return Forward(remove_headers=outgoing.VENDOR_HEADERS, response_mode=BodyMode.BUFFERED)
-        self._state = Streaming(translator, sse.Decoder(id_starts_event=translator.id_starts_event), decompressor)
+        self._state = Streaming(
+            translator,
+            translator.decoder(self._config.max_event_bytes),
+            decompressor,
+        )
         remove = (*outgoing.VENDOR_HEADERS, "content-length", "content-encoding")
-        return Forward(remove_headers=remove, response_mode=BodyMode.STREAMED)
+        sets = {} if translator.stream_kind == sse.KIND else {"content-type": sse.KIND}
+        return Forward(sets, remove_headers=remove, response_mode=BodyMode.STREAMED)
 
     def _past(self, sent: Sent, event: ResponseHeaders, status: int) -> Forward:
         """An answer in the vendor's own dialect is not ours to judge; with `recordUsage` we see it pass."""
@@ -234,7 +238,7 @@ class AnswerSide:
         if not counted or event.end_of_stream or not kind.startswith(("application/json", "text/event-stream")):
             return self._untouched()
         try:
-            self._state = Watching(Watch(event.headers, self._buffer))
+            self._state = Watching(Watch(event.headers, self._buffer, self._config.max_event_bytes))
         except Undecodable:
             return self._untouched()
         return Forward(remove_headers=outgoing.VENDOR_HEADERS, response_mode=BodyMode.STREAMED)
@@ -266,7 +270,7 @@ class AnswerSide:
                 raise BadUpstreamResponse(f"the vendor's answer has more than {MOST_VALUES} JSON values")
             if state.streams and state.translator.gathers:
                 translated = state.translator.gathered(
-                    sse.events(body, id_starts_event=state.translator.id_starts_event)
+                    sse.events(body, state.translator.decoder(self._config.max_event_bytes))
                 )
             else:
                 translated = state.translator.body(body)
@@ -297,7 +301,7 @@ class AnswerSide:
 
     def _chunk(self, state: Streaming, event: ResponseBody) -> Reply:
         """Translate what the chunk completes. What was made before a failure still goes out, before the error."""
-        came = len(event.body) + min(state.decoder.held, sse.LIMIT)
+        came = len(event.body) + state.decoder.held
         out, decoded = Pieces(came), 0
         try:
             for piece in state.decompressor.feed(event.body):
@@ -382,7 +386,14 @@ def _error_document(body: bytes) -> bytes:
         jsontext.check(body)
         return body
     with suppress(EventTooLong):
-        return next((event.data for event in sse.events(body, id_starts_event=True) if event.data), b"")
+        return next(
+            (
+                event.data
+                for event in sse.events(body, sse.Decoder(_LONGEST_REFUSAL, id_starts_event=True))
+                if event.data
+            ),
+            b"",
+        )
     return b""
 
 
