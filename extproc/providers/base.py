@@ -29,7 +29,7 @@ from extproc.providers.blocks import (
     Tls,
     Tokens,
 )
-from extproc.providers.families import Families, Family, FamilyBlock, Sense, patterns_alone
+from extproc.providers.families import Families, Family, FamilyBlock, Overlay, Sense, patterns_alone
 from extproc.providers.openai_chat import ChatReader
 from extproc.providers.passthrough import PassThrough
 from extproc.providers.reader import Reader
@@ -83,7 +83,7 @@ class Provider(Block):
     model_mapping: Mapped = ModelMapping({})
     models: tuple[str, ...] | None = None
     vision_model: str | None = Field(default=None, min_length=1)
-    families: Annotated[dict[str, FamilyBlock], AfterValidator(patterns_alone)] = {}
+    families: Annotated[dict[str, FamilyBlock], AfterValidator(patterns_alone)] = Overlay()
     response_model: Literal["client", "upstream"] = "client"
     record_usage: bool | None = None
     responses_api: Literal["convert", "pass"] | None = None
