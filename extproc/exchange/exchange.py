@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from typing import assert_never
 import zlib
 
-from extproc.config.clients import admit, without_keys
+from extproc.config.clients import CREDENTIALS, admit, without_keys
 from extproc.config.config import Route
 from extproc.exchange import outgoing, routing
 from extproc.exchange.answers import AnswerSide, number
 from extproc.exchange.states import Done, Headed, Moment, Place, Record, Sent, Snapshot
 from extproc.fronts import registry
-from extproc.fronts.front import NOTHING, Notes
+from extproc.fronts.front import NOTHING, Front, Notes
 from extproc.providers import Provider
 from extproc.terms.agreed import (
     CLIENT_ATTRIBUTE,
@@ -32,7 +32,7 @@ from extproc.terms.agreed import (
     ROUTE_ATTRIBUTE,
     UNREAD_ROUTE,
 )
-from extproc.terms.call import CHAT_TARGET, JSON_APIS, Call, Target, parse_path
+from extproc.terms.call import CHAT_TARGET, EMBEDDINGS, JSON_APIS, Call, Target, parse_path
 from extproc.terms.errors import (
     BadJson,
     BadUpstreamResponse,
@@ -44,7 +44,9 @@ from extproc.terms.errors import (
     Overloaded,
     ProxyError,
     SeveralVendors,
+    TokenUnavailable,
     TooLarge,
+    TooManyValues,
     UnknownPath,
     UnsupportedEncoding,
 )
@@ -65,6 +67,12 @@ from extproc.text.jsontext import NotJson
 
 __all__ = ["Exchange", "Moment", "Record", "Snapshot"]
 
+
+HELLO = "/api/hello"
+"""What Claude Code asks a gateway first (run 2026-11-30, 2.1.332)."""
+
+_SHOWN_PATH = 512
+"""Characters of a path in the log, which has a line for those too who have no key."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 
@@ -105,10 +113,9 @@ class Exchange(AnswerSide):
     def _request_headers(self, event: RequestHeaders) -> Reply:
         placed = self._placed_by_envoy = PROVIDER_ATTRIBUTE in event.attributes
         headers = self._client_headers(event) if placed else event.headers
-        target = parse_path(headers.get(":path", ""))
-        self._front = registry.front_of(target)
-        self.record.front = self._front.name
-        self.record.method, self.record.path = headers.get(":method", ""), target.path
+        path, anthropic = headers.get(":path", ""), "anthropic-version" in headers
+        self._take_front(registry.front_at(path, anthropic=anthropic))
+        self.record.method, self.record.path = headers.get(":method", ""), path.partition("?")[0][:_SHOWN_PATH]
         self.record.request_id = headers.get("x-request-id")
         self._client = admit(self._config.client_keys, headers)
         if DOOR_ATTRIBUTE in event.attributes:  # asked again further on, where there is more to decide and to log
@@ -119,6 +126,10 @@ class Exchange(AnswerSide):
             raise Overloaded("too many requests at a time; try again")
         if self.record.method not in _METHODS:
             raise MethodNotAllowed(f"the method {self.record.method[:20]!r} is not supported")
+        target = parse_path(path)
+        self._take_front(registry.front_of(target, anthropic=anthropic))
+        if target.path.endswith(HELLO):
+            return self._answer(b"")
         state = self._placed(event, headers, target) if placed else self._routed(event, headers, target)
         self._state = state
         if event.end_of_stream:
@@ -132,6 +143,9 @@ class Exchange(AnswerSide):
         if number(headers.get("content-length", "")) > self._buffer:
             raise self._too_large()
         return Forward(request_mode=BodyMode.BUFFERED)
+
+    def _take_front(self, front: Front) -> None:
+        self._front, self.record.front = front, front.name
 
     def _client_headers(self, event: RequestHeaders) -> Mapping[str, str]:
         """The head as the client sent it. A later attempt sees it as the one before left it."""
@@ -153,7 +167,7 @@ class Exchange(AnswerSide):
                 self._config = config
                 if not self._client.may_use(name):
                     raise NoRoute("no route takes this request")
-                _check_path(target, [provider])
+                self._check_path(target, [provider])
                 place = Place(provider, event.attributes.get(MODEL_ATTRIBUTE) or None)
                 return Headed(without_keys(config.clients, headers), target, [route], place)
         raise Changing
@@ -166,7 +180,7 @@ class Exchange(AnswerSide):
         if self._attached and len(routing.gateways_vendors(self._config, event.attributes)) > 1:
             raise SeveralVendors
         routes = self._candidates(headers, event.attributes)
-        _check_path(target, [self._config.by_id[step.provider] for route in routes for step in route.first])
+        self._check_path(target, [self._config.by_id[step.provider] for route in routes for step in route.first])
         return Headed(without_keys(self._config.clients, headers), target, routes, None)
 
     def _candidates(self, headers: Mapping[str, str], attributes: Mapping[str, str]) -> list[Route]:
@@ -180,6 +194,12 @@ class Exchange(AnswerSide):
         step = routing.first_step(route, self._chance >> 48)
         return Place(self._config.by_id[step.provider], step.model)
 
+    def _check_path(self, target: Target, providers: Sequence[Provider]) -> None:
+        """Raises `UnknownPath` for a path that is neither a front's nor possibly a vendor's own."""
+        served = target.api is not None and self._front.serves(target, self.record.method)
+        if not served and not any(p.protocol == "original" for p in providers):
+            raise UnknownPath("there is no API at this path; the OpenAI API is under /v1/")
+
     def _too_large(self) -> TooLarge:
         return TooLarge(f"the request body is longer than {self._config.max_body_bytes} bytes")
 
@@ -191,6 +211,9 @@ class Exchange(AnswerSide):
             return self._without_body(state)
         if len(event.body) > self._config.max_body_bytes:
             raise self._too_large()
+        # Before anything is made of it: three bytes may become an object of a hundred. Token ids cost little.
+        if jsontext.many(event.body, self._config.max_body_values, numbers=state.target.api != EMBEDDINGS):
+            raise TooManyValues(f"the request body has more than {self._config.max_body_values} JSON values")
         try:
             given = jsontext.fields(event.body)
         except NotJson as error:
@@ -203,17 +226,21 @@ class Exchange(AnswerSide):
             return self._read(model, given.get("stream") == jsontext.TRUE)
         provider = place.provider
         self.record.route, self.record.provider, self.record.model = route.name, provider.id, model
-        target, asked, notes = state.target, given, NOTHING
+        target, headers, asked, notes = state.target, state.headers, given, NOTHING
+        if registry.counts(self._front, provider, target):
+            return self._answer(self._front.count(given))
         registry.check(self._front, provider, target)
         if registry.converts(self._front, provider, target):
             name = routing.upstream_model(provider, target, given, place.model) or ""
             asked, notes = self._front.read(given, provider.traits, name)
-            target = CHAT_TARGET
+            target, self._notes = CHAT_TARGET, notes
+            if not self._front.shares_keys:
+                headers = {name: value for name, value in headers.items() if name not in CREDENTIALS}
         body = provider.settled(asked)
         call = Call(
             target,
-            state.headers.get(":method", ""),
-            state.headers,
+            headers.get(":method", ""),
+            headers,
             body=body,
             text=event.body,
             model=model,
@@ -245,7 +272,7 @@ class Exchange(AnswerSide):
             every = self._candidates(state.headers, {}) if state.place is not None else state.routes
             names = self._client.listed(routing.listed_models(self._config, every))
             if names is not None:
-                return self._answer(routing.models_answer(names, state.target, int(self._moment.now)))
+                return self._answer(routing.models_answer(self._front, names, state.target, int(self._moment.now)))
             routes = routes or state.routes[:1]
         if not routes:
             raise NoRoute("no route takes this request")
@@ -264,7 +291,12 @@ class Exchange(AnswerSide):
         return self._send(provider, call, NOTHING, BodyMode.NONE if streamed else None)
 
     def _key(self, provider: Provider) -> str | None:
-        token = self._keys.choose(provider, self._chance, self.record.attempt, self._moment.now)
+        if provider.token_source is not None:
+            token = self._contexts.get(provider.token_name)
+            if token is None:
+                raise TokenUnavailable(f"the gateway has no token for provider {provider.id!r}: see its log")
+            return token
+        token = self._keys.choose(provider, self._chance, self.record.attempt, self._moment.ticks)
         self.record.token = token
         return token
 
@@ -302,12 +334,6 @@ class Exchange(AnswerSide):
         if not self._placed_by_envoy:
             return outgoing.rerouted(forward, provider)
         return outgoing.again(forward, call) if self.record.attempt > 1 else forward
-
-
-def _check_path(target: Target, providers: Sequence[Provider]) -> None:
-    """Raises `UnknownPath` for a path that is neither OpenAI's nor possibly a vendor's own."""
-    if target.api is None and not any(p.protocol == "original" for p in providers):
-        raise UnknownPath("there is no API at this path; the OpenAI API is under /v1/")
 
 
 def _reads_body(target: Target, headers: Mapping[str, str]) -> bool:

@@ -6,6 +6,7 @@ embedding (help.aliyun.com, 2026).
 """
 
 import base64
+from contextlib import suppress
 from operator import itemgetter
 import re
 import struct
@@ -96,12 +97,13 @@ def _message(message: Fields, i: int, *, multimodal: bool) -> dict[str, Any]:
         raise InvalidParameter(f"{param} must be a string or an array of parts", param=param)
     else:
         parts = [_part(part, f"{param}[{j}]") for j, part in enumerate(content)]
-        if multimodal:
-            converted["content"] = parts
-        elif all(p.keys() == {"text"} for p in parts):
-            converted["content"] = "\n".join(p["text"] for p in parts)
-        else:
+        if not multimodal and not all("text" in p for p in parts):
             raise InvalidParameter(f"{param}: this model takes text only", param=param)
+        # A text model takes parts where one is marked for the cache (Alibaba, "Explicit cache", 2026-10).
+        if multimodal or any(len(p) > 1 for p in parts):
+            converted["content"] = parts
+        else:
+            converted["content"] = "\n".join(p["text"] for p in parts)
     return converted
 
 
@@ -110,7 +112,8 @@ def _part(part: Any, param: str) -> dict[str, Any]:
     kind = part.get("type") if isinstance(part, dict) else None
     match kind:
         case "text":
-            return {"text": _string(part.get("text"), f"{param}.text")}
+            text = {"text": _string(part.get("text"), f"{param}.text")}
+            return {**text, "cache_control": part["cache_control"]} if part.get("cache_control") else text
         case "refusal":
             return {"text": _string(part.get("refusal"), f"{param}.refusal")}
         case "image_url" | "video_url":
@@ -142,12 +145,7 @@ def embeddings_request(fields: Fields, model: str) -> bytes:
     """An OpenAI embeddings body as DashScope's. Raises `ClientError` for input the vendor cannot take."""
     if "input" not in fields:
         raise MissingParameter("input is missing", param="input")
-    value = load(fields["input"], "input")
-    texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
-        raise InvalidParameter(
-            "input must be a string or a non-empty array of strings: this vendor takes no token arrays", param="input"
-        )
+    texts = _texts(fields["input"])
     if len(texts) > (most := _BATCH.get(model, _DEFAULT_BATCH)):
         raise InvalidParameter(f"input has {len(texts)} texts, {model} takes at most {most} at once", param="input")
     encoding = load(fields.get("encoding_format", NULL), "encoding_format")
@@ -157,6 +155,17 @@ def embeddings_request(fields: Fields, model: str) -> bytes:
         theirs: fields[ours] for ours, theirs in _EMBEDDING_PARAMETERS.items() if fields.get(ours, NULL) != NULL
     }
     return jsontext.dump({"model": model, "input": {"texts": texts}, "parameters": parameters})
+
+
+def _texts(given: Raw) -> list[str]:
+    """Token arrays may be long: none is made of numbers."""
+    wrong = "input must be a string or a non-empty array of strings: this vendor takes no token arrays"
+    with suppress(NotJson):
+        if bytes(given).startswith(b'"'):
+            return [jsontext.load(given)]
+        if texts := jsontext.texts(given):
+            return texts
+    raise InvalidParameter(wrong, param="input")
 
 
 class Embeddings(Translator):

@@ -94,12 +94,19 @@ def _weight(pattern: str) -> tuple[bool, int]:
     return exact, len(pattern.replace("*", ""))
 
 
-def patterns_alone(families: dict[str, FamilyBlock]) -> dict[str, FamilyBlock]:
+class Overlay(dict[str, FamilyBlock]):
+    """`families` of a configuration, as hashable as the provider that it belongs to. Nobody changes it."""
+
+    def __hash__(self) -> int:  # type: ignore[override]  # a dict's own is None
+        return hash(tuple(self.items()))
+
+
+def patterns_alone(families: dict[str, FamilyBlock]) -> Overlay:
     """Raises `ValueError` for a key that is no pattern of names."""
     if "" in families:
         raise ValueError("a model name pattern must not be empty")
     NamePatterns(families)
-    return families
+    return Overlay(families)
 
 
 class Families:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pydantic import SecretStr
+
 from extproc.terms.frozen import Frozen
 
 
@@ -57,6 +59,15 @@ class ContextSource:
     field: str | None = None
     ca_file: str | None = None
     server_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSource:
+    """What a provider's bearer tokens are made from beside the exchanges. `key`: a Google service account's JSON.
+    `scope`: what they are for."""
+
+    key: SecretStr = field(repr=False)
+    scope: str
 
 
 def with_query(path: str, *queries: str) -> str:
