@@ -14,7 +14,7 @@ WRONG = [
         """\
         providers:
           - {type: openai, base_url: x, api_key: y}
-          - {type: azure, id: b, apiBase: x, API-KEY: y}
+          - {type: azure, id: b, apiBase: x, apiKey: y}
           - {type: qwen, id: c, baseURL: x, model_map: {}}
         """,
         [
@@ -22,7 +22,7 @@ WRONG = [
             "config.yaml:2: providers[0].api_key: unknown key (did you mean apiTokens?)",
             "config.yaml:3: providers[1].azureServiceUrl: missing key",
             "config.yaml:3: providers[1].apiBase: unknown key (did you mean azureServiceUrl?)",
-            "config.yaml:3: providers[1].API-KEY: unknown key (did you mean apiTokens?)",
+            "config.yaml:3: providers[1].apiKey: unknown key (did you mean apiTokens?)",
             "config.yaml:4: providers[2].baseURL: unknown key (did you mean endpoint?)",
             "config.yaml:4: providers[2].model_map: unknown key (did you mean modelMapping?)",
         ],
