@@ -10,7 +10,6 @@ from typing import Any, Final
 from extproc.providers.messages import SIGNATURE
 from extproc.providers.protocols import conversation
 from extproc.providers.protocols.conversation import (
-    SIGNATURE,
     Media,
     Part,
     Text,
