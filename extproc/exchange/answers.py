@@ -26,6 +26,7 @@ from extproc.exchange.states import (
     Watching,
     Whole,
 )
+from extproc.fronts.front import NOTHING
 from extproc.fronts.registry import CHAT_FRONT
 from extproc.providers.base import vendor_error
 from extproc.providers.translator import Translator
@@ -58,6 +59,7 @@ class AnswerSide:
         self._moment = moment
         self._state: State = Start()
         self._front = CHAT_FRONT
+        self._notes = NOTHING
         self._answer_headers: Mapping[str, str] = {}
         self._chance = moment.nonce
         self._token: str | None = None
@@ -113,11 +115,16 @@ class AnswerSide:
     def _request_id(self) -> dict[str, str]:
         """What a client can quote and the log can find; a vendor's own id wins."""
         ours = {"x-request-id": self.record.request_id} if self.record.request_id else {}
-        return {**ours, **self._front.headers(self.record.request_id)}
+        return {**ours, **self._front.headers(self._quoted)}
+
+    @property
+    def _quoted(self) -> str:
+        """The same for fronts in which there always is one."""
+        return self.record.request_id or f"req_{self._moment.nonce:024x}"
 
     def _body_of(self, error: ProxyError) -> bytes:
         """Vendors quote the key that they refuse."""
-        return outgoing.redact(self._front.error(error, self.record.request_id), self._token)
+        return outgoing.redact(self._front.error(error, self._quoted, self._notes), self._token)
 
     def _note(self, error: ProxyError) -> None:
         """A vendor's code may be anything, our key too."""
@@ -139,7 +146,7 @@ class AnswerSide:
     def _response_head(self, event: ResponseHeaders) -> Forward:
         """The reply to the answer's head. Raises `ProxyError`."""
         reply = self._response_headers(event)
-        about = {**self._about(), **self._front.headers(self.record.request_id)}
+        about = {**self._about(), **self._front.headers(self._quoted)}
         return replace(reply, set_headers={**reply.set_headers, **about}) if about else reply
 
     def _response_headers(self, event: ResponseHeaders) -> Forward:
