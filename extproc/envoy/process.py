@@ -192,7 +192,7 @@ class EnvoyProcess:
 
     async def _stats(self, names: str) -> dict[str, object]:
         """Statistics by name, none while Envoy does not answer."""
-        with suppress(aiohttp.ClientError, EnvoyError):
+        with suppress(aiohttp.ClientError, EnvoyError, TimeoutError):
             answer = await self._admin("GET", f"/stats?format=json&filter={quote(names)}")
             return {stat["name"]: stat["value"] for stat in json.loads(answer)["stats"] if "name" in stat}
         return {}
@@ -235,7 +235,8 @@ class EnvoyProcess:
         while True:
             if self._tasks[0].done():
                 raise EnvoyError(f"Envoy ended at start with code {self._tasks[0].result()}{self._words()}")
-            with suppress(FileNotFoundError, aiohttp.ClientError, EnvoyError):
+            # An Envoy that reads thousands of clusters answers nobody meanwhile: that is no end of our patience.
+            with suppress(FileNotFoundError, aiohttp.ClientError, EnvoyError, TimeoutError):
                 self.admin_address = address_file.read_text()  # noqa: ASYNC240  a line in a local file
                 if self.admin_address:
                     await self._admin("GET", "/ready")
