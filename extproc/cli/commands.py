@@ -252,12 +252,15 @@ def _validate(bootstrap: str) -> None:
 
 
 @cli.command()
+@click.argument("file", type=click.Path(path_type=Path), metavar="[FILE]", required=False)
 @options.config_file
-def check(path: Path | None) -> None:
-    """Print what was understood of a configuration."""
+def check(file: Path | None, path: Path | None) -> None:
+    """Print what was understood of a configuration: FILE, or that of --config."""
     from extproc.config.describe import describe
 
-    click.echo(describe(load(path, os.environ)), nl=False)
+    if file and path:
+        raise click.UsageError("FILE and --config are the same thing: give one of them")
+    click.echo(describe(load(file or path, os.environ)), nl=False)
 
 
 @cli.command("import")

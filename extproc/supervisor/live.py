@@ -18,6 +18,7 @@ from extproc.config.config import Config, ConfigError, Problem
 from extproc.config.describe import describe
 from extproc.config.files import Files
 from extproc.config.load import Loaded, StandIn, load
+from extproc.config.summary import summary
 from extproc.envoy.process import EnvoyError
 from extproc.supervisor.aside import aside
 from extproc.supervisor.contexts import Contexts, Kept, file_of
@@ -127,11 +128,12 @@ class Live:
         return self._source.order(self.generation, self.loaded.files, texts)
 
     def description(self) -> dict[str, object]:
-        """What is served, for people; keys are redacted."""
+        """What is served, for programs and for people; keys are redacted."""
         return {
             "generation": self.generation,
             "source": self.loaded.source,
             "refused": self.refused,
+            "config": summary(self.loaded.config),
             "description": describe(self.loaded).splitlines(),
         }
 

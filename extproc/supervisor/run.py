@@ -102,6 +102,7 @@ async def _living() -> AsyncIterator[_Life]:
     except asyncio.CancelledError:
         if not life.broken_off():
             raise
+    log.info("stopped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +185,12 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
         )
         parts: dict[str, Awaitable[int]] = {}
         if simulate:
+            log.info("starting the simulated vendors")
             url, parts["the simulated vendors"] = await _simulator(stack)
             live = live.with_stand_in(StandIn(url, SIMULATED_KEY))
+        log.info("starting the workers")
         running = await stack.enter_async_context(sidecar(live, given))
+        log.info("starting Envoy")
         envoy, side = await _envoy(stack, live.loaded, running.addresses, options)
         parts["Envoy"] = envoy.exited
         base = _url(Address(_reachable(options.listen.host), envoy.listener_port))
