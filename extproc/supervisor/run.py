@@ -22,7 +22,7 @@ from extproc.config.config import ConfigError, Problem
 from extproc.config.load import Loaded, StandIn
 from extproc.envoy import process as envoy_process
 from extproc.envoy.placement import Placement, objection
-from extproc.envoy.process import EnvoyError, EnvoyProcess, die_with_parent
+from extproc.envoy.process import EnvoyError, EnvoyProcess, die_with_parent, keyless_environment
 from extproc.supervisor import admin, demo
 from extproc.supervisor.live import EnvoySide, Live, NoEnvoy, Source
 from extproc.supervisor.sidecar import Options as SidecarOptions
@@ -238,6 +238,7 @@ async def _simulator(stack: AsyncExitStack) -> tuple[str, Awaitable[int]]:
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,  # Ctrl-C is ours to handle
         preexec_fn=die_with_parent(),
+        env=keyless_environment(),
     )
 
     async def end() -> None:
@@ -273,7 +274,7 @@ async def _envoy(
     )
     side = xds.Directory(given)
     await side.check(loaded)
-    side.write_all(loaded)
+    await asyncio.to_thread(side.write_all, loaded)
     path = directory / "envoy.json"
     path.write_text(bootstrap.bootstrap(loaded.config, given))
     envoy = EnvoyProcess(path, concurrency=options.concurrency, on_line=_log_envoy, on_failure=_log_failure)
