@@ -36,13 +36,14 @@ class Numbers:
     """Which call of a choice an entry of a frame is about.
 
     An entry says so by `index`; one without has its place in the list, or the next free. But a name with another id
-    than the call that was there begins another call, which gets the next free index: some frames count each from 0.
+    than the named call that was there begins another, which gets the next free index: some frames count each from 0.
     """
 
     def __init__(self) -> None:
         self._at: dict[int, int] = {}  # the vendor's index → the call that is there now
         self._by_id: dict[str, int] = {}
         self._ids: dict[int, str] = {}
+        self._named: set[int] = set()
 
     def tools(self, entries: list[dict[str, Any]]) -> dict[int, Tool]:
         """The pieces of a frame by their calls."""
@@ -61,10 +62,12 @@ class Numbers:
         known = self._at.get(index)
         if known is None:
             known = index if index not in self._ids else self._free()
-        elif piece.id and piece.name and piece.id != (self._ids[known] or piece.id):
+        elif piece.id and piece.name and known in self._named and piece.id != (self._ids[known] or piece.id):
             known = self._by_id[piece.id] if piece.id in self._by_id else self._free()
         self._at[index] = known
         self._ids[known] = self._ids.get(known) or piece.id
+        if piece.name:
+            self._named.add(known)
         if piece.id:
             self._by_id.setdefault(piece.id, known)
         return known
