@@ -42,8 +42,10 @@ def refuses_arguments(messages: object) -> str | None:
     for message in messages if isinstance(messages, list) else ():
         for call in (message.get("tool_calls") if isinstance(message, dict) else None) or ():
             function = call.get("function") if isinstance(call, dict) else None
+            if not isinstance(function, dict):
+                continue
             try:
-                json.loads(function["arguments"] if isinstance(function, dict) else "")
+                json.loads(function["arguments"])
             except (KeyError, TypeError, ValueError):
                 return 'The "function.arguments" parameter of the code model must be in JSON format.'
     return None

@@ -104,6 +104,8 @@ def test_native(http: httpx.Client, path: str, headers: dict[str, str], body: An
         (TEXT, SSE, native(model="qwq-plus", incremental_output=True)),
         (TEXT, {}, native(messages=[USER, {"role": "assistant", "content": None, "tool_calls": [{}]}, USER])),
         (MULTI, {}, native(model="qwen3.5-plus", messages=PARTS)),
+        (MULTI, {}, native(model="qwen3.8-max", messages=PARTS, tool_choice="required", enable_thinking=False)),
+        (TEXT, {}, native(response_format={"type": "json_schema", "json_schema": {"schema": {}}})),
         (EMBED, {}, {"model": "text-embedding-v2", "input": {"texts": ["x"] * 25}}),
     ],
 )
