@@ -291,6 +291,7 @@ _DESCRIPTIONS = {
     "qwenEnableSearch": "Lets the model search the web unless the client says otherwise; native API only.",
     "qwenFileIds": "Uploaded files that qwen-long gets to see; native API only, not together with context.",
     "reasoningContentMode": "What becomes of the model's thinking: kept apart, dropped, or put before the answer.",
+    "messagesApi": "Whether /v1/messages passes to the vendor or becomes a chat; by default it passes where it can.",
     "responsesApi": "Whether /v1/responses passes to the vendor or becomes a chat; by default it passes where it can.",
     "recordUsage": "true: answers are read to count tokens even where nothing else needs it.",
     "recycle": "When a worker process is replaced by a new one, one at a time.",
