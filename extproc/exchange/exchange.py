@@ -300,7 +300,7 @@ class Exchange(AnswerSide):
             if token is None:
                 raise TokenUnavailable(f"the gateway has no token for provider {provider.id!r}: see its log")
             return token
-        token = self._keys.choose(provider, self._chance, self.record.attempt, self._moment.now)
+        token = self._keys.choose(provider, self._chance, self.record.attempt, self._moment.ticks)
         self.record.token = token
         return token
 
