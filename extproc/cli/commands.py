@@ -12,7 +12,7 @@ from typing import get_args
 import click
 
 from extproc import __version__
-from extproc.cli import options
+from extproc.cli import options, streams
 from extproc.cli.options import ACCESS_LOG, FILE, AddressType, ModeType, PlaceType, shown
 from extproc.config.config import ConfigError, Problem
 from extproc.config.load import StandIn, load
@@ -311,6 +311,9 @@ def simulate(listen: Address, latency: float, interval: float, chunk_size: int |
 
 def main() -> None:
     """The entry point of `extproc`."""
+    if closed := streams.filled():
+        message = f"extproc: {' and '.join(closed)} closed at start: {os.devnull} stands in"
+        click.echo(message, err="stderr" not in closed)
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Abort:
