@@ -15,7 +15,7 @@ from extproc.providers.blocks import Effort, Patterns
 from extproc.providers.families import Family
 from extproc.providers.passthrough import PassThrough
 from extproc.providers.translator import Translator
-from extproc.terms.call import CHAT, Call, first_segment
+from extproc.terms.call import CHAT, MESSAGES, Call, first_segment
 from extproc.terms.errors import UnsupportedApi
 from extproc.terms.frozen import replace
 from extproc.text import jsontext
@@ -77,9 +77,14 @@ class Moonshot(Provider):
 
     @property
     def has(self) -> frozenset[str]:
-        return super().has - {"responses"}
+        return super().has - {"responses"} | {MESSAGES}
+
+    def credentials(self, call: Call) -> Mapping[str, str]:
+        return {"x-api-key": call.token or ""} if call.api == MESSAGES else super().credentials(call)
 
     def path(self, call: Call) -> str:
+        if call.api == MESSAGES:
+            return with_query("/anthropic/v1/messages", call.target.query)
         if call.api is None or call.target.root not in _ROOTS:
             raise UnsupportedApi("moonshot has chat, models, files and embeddings only")
         return with_query(f"/v1/{call.api}", call.target.query)
