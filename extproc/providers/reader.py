@@ -19,6 +19,9 @@ class Reader(Counted, ABC):
 
     id_starts_event: ClassVar[bool] = False  # see sse.Decoder
 
+    done_ends: bool = True
+    """Whether nothing follows a `[DONE]`: some tell their usage behind it."""
+
     answer_id: str | None = None
     """The vendor's id of the answer, as soon as it is known."""
 

@@ -35,6 +35,7 @@ ROWS = (
             returns_thinking="kept",
             finish={"error": "error"},
             cache_control="kept",
+            messages_auth="bearer",
         ),
         sources=(_HIGRESS, "https://openrouter.ai/docs/api/reference, 2026-11: errors in streams, reasoning"),
     ),
