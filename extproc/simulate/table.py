@@ -38,7 +38,7 @@ class Facts:
     turns: str = ""
     thinks: str = ""
     says: str = "reasoning_content"
-    finish: Mapping[str, str] = field(default_factory=dict)
+    finish: Mapping[str, str] = field(default_factory=dict, hash=False)
     forced: bool = True
     wants: str = ""
     roles: str = "system user assistant tool"

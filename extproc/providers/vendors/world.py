@@ -117,6 +117,15 @@ ROWS = (
             finish={"model_length": "length", "error": "error"},
             content="parts",
             returns_thinking="dropped",
+            # {"object": "error", "message": …, "code": …} stands alone
+            errors=(
+                ErrorForm(
+                    at="object",
+                    ok=("chat.completion", "chat.completion.chunk", "text_completion", "list"),
+                    message="message",
+                    code="code",
+                ),
+            ),
         ),
         keys=(
             Key(
