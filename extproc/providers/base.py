@@ -135,6 +135,8 @@ class Provider(Block):
     tokens_required: ClassVar[bool] = True
     knows_developer: ClassVar[bool] = False
     """Whether the vendor accepts the role `developer`."""
+    keeps_signatures: ClassVar[bool] = False
+    """Whether tool calls' ids go out with what Gemini signed."""
     example_model: ClassVar[str] = "gpt-4o-mini"
     """A name to show people where the configuration has none."""
     setting_prefix: ClassVar[str] = ""
@@ -307,6 +309,11 @@ class Provider(Block):
         """What clients see of the vendor's thinking where an answer is converted."""
         return "passthrough"
 
+    @property
+    def counting(self) -> frozenset[str]:
+        """The dialects in which the vendor says how many tokens a request has."""
+        return self.speaks & {"responses"}
+
     def reader(self, call: Call) -> Reader:
         """Who reads the answer to a chat `call`, for a client whose dialect the vendor does not speak."""
         return ChatReader(self.event_error)
@@ -386,6 +393,8 @@ class Provider(Block):
         fields = self._mapped(call)
         if call.api == CHAT:
             messages.check_messages(fields)
+            if not self.keeps_signatures:
+                messages.without_signatures(fields, call.text)
         if not self.knows_developer:
             messages.developer_to_system(fields, {CHAT: "messages", RESPONSES: "input"}.get(call.api or ""))
         if call.context is not None:
