@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from extproc.fronts.front import Front, Notes
+from extproc.fronts.one_call import OneCall
 from extproc.fronts.writer import Writer
 from extproc.providers.reader import Reader
 from extproc.providers.traits import Traits
@@ -46,6 +47,7 @@ class ChatWriter(Writer):
         super().__init__(call, model, source)
         self._include_usage = call.stream and _wants_usage(call)
         self._sent: dict[int, _Sent] = {}
+        self._turns: dict[int, OneCall] = {}
         self._minted = 0
         self._head: bytes | None = None
 
@@ -80,7 +82,7 @@ class ChatWriter(Writer):
     def deltas(self, deltas: list[Delta]) -> list[bytes]:
         """What each says in chunks of their own: thinking, text, tool calls, and the finish."""
         out: list[bytes] = []
-        for delta in deltas:
+        for delta in self._in_turn(deltas):
             if (sent := self._sent.get(delta.index)) is None:
                 sent = self._sent[delta.index] = _Sent()
             if delta.reasoning:
@@ -98,6 +100,14 @@ class ChatWriter(Writer):
                     out.append(self._chunk(delta, sent, {"content": ""}))
                 out.append(self._chunk(delta, sent, {}, delta.finish))
         return out
+
+    def _in_turn(self, deltas: list[Delta]) -> list[Delta]:
+        told: list[Delta] = []
+        for delta in deltas:
+            if delta.tools and delta.index not in self._turns:
+                self._turns[delta.index] = OneCall()
+            told += [delta] if (turn := self._turns.get(delta.index)) is None else turn.deltas(delta)
+        return told
 
     def end(self) -> list[bytes]:
         if self._include_usage and self._source.raw_usage is not None:

@@ -1,14 +1,13 @@
 """A vendor's reader and a front's writer, glued: the translator of every answer that is converted.
 
 Rule: what holds for all vendors and all fronts, and nothing else: nothing follows a choice's finish, a stream without
-one was cut, a stream that is wanted whole is folded, the calls of another come one after the other.
+one was cut, a stream that is wanted whole is folded.
 """
 
 from collections.abc import Iterable
 import itertools
 from typing import Any
 
-from extproc.fronts.one_call import OneCall
 from extproc.fronts.thinking import Thinking
 from extproc.fronts.writer import Writer
 from extproc.providers.reader import Reader
@@ -30,7 +29,6 @@ class Converted(Translator):
         self._writer = writer
         self._thinking = thinking
         self._finished: set[int] = set()
-        self._calls: dict[int, OneCall] = {}
         self._ended = False
 
     def decoder(self, limit: int) -> sse.Framing:
@@ -92,12 +90,7 @@ class Converted(Translator):
                 self._finished.add(delta.index)
             if self._thinking is not None:
                 self._thinking.apply(delta, last=last or delta.finish is not None)
-            if self.expects_stream and (delta.tools or delta.index in self._calls):
-                if (calls := self._calls.get(delta.index)) is None:
-                    calls = self._calls[delta.index] = OneCall()
-                news += calls.deltas(delta)
-            else:
-                news.append(delta)
+            news.append(delta)
         return news
 
 
