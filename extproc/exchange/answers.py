@@ -69,9 +69,10 @@ class AnswerSide:
         """End the exchange with an error, in the form that still fits."""
         state, self._state = self._state, Done(mute=True)
         self._note(error)
-        if isinstance(state, Streaming):
-            return Forward(body=sse.encode(self._body_of(error)), metadata=self._metadata())
-        if isinstance(state, Watching):
+        if isinstance(state, Streaming) and self._answering:
+            said = sse.encode(self._body_of(error))
+            return Forward(body=said, ends=self._ends(False), breaks=True, metadata=self._metadata())
+        if isinstance(state, Watching) and self._answering:
             self._state = Done()
             return Forward()
         if isinstance(state, Done) and self._answering:  # the answer's head is out, and nothing of it is ours
@@ -197,7 +198,7 @@ class AnswerSide:
             return Forward(remove_headers=outgoing.VENDOR_HEADERS, response_mode=BodyMode.BUFFERED)
         self._state = Streaming(translator, sse.Decoder(id_starts_event=translator.id_starts_event), decompressor)
         remove = (*outgoing.VENDOR_HEADERS, "content-length", "content-encoding")
-        return Forward(remove_headers=remove, response_mode=BodyMode.STREAMED)
+        return Forward(remove_headers=remove, response_mode=BodyMode.STREAMED if self._attached else BodyMode.DUPLEX)
 
     def _past(self, sent: Sent, event: ResponseHeaders, status: int) -> Forward:
         """An answer in the vendor's own dialect is not ours to judge; with `recordUsage` we see it pass."""
@@ -230,6 +231,12 @@ class AnswerSide:
                 return Forward()
             case _:
                 raise BadUpstreamResponse(_UNASKED)
+
+    def _ends(self, end: bool) -> bool | None:
+        """Whether a stream ends with a piece, as far as that is ours to say. In a gateway that is not ours it is not:
+        which Envoy it has is not known, and 1.34 lets the first piece of a duplex stream pass unread
+        (envoyproxy/envoy#40340)."""
+        return None if self._attached else end
 
     def _whole(self, state: Whole, sent: bytes) -> Reply:
         try:
@@ -280,11 +287,11 @@ class AnswerSide:
         except ProxyError as error:
             return self._broken(state, out, error)
         if not event.end_of_stream:
-            return Forward(body=b"".join(out))
+            return Forward(body=b"".join(out), ends=self._ends(False))
         self._count(state.translator)
         self._state = Done(mute=True)
         self.record.complete = True
-        return Forward(body=b"".join(out), metadata=self._metadata())
+        return Forward(body=b"".join(out), ends=self._ends(True), metadata=self._metadata())
 
     def _broken(self, state: Streaming, out: list[bytes], error: ProxyError) -> Reply:
         self._count(state.translator)
@@ -293,7 +300,7 @@ class AnswerSide:
             out.append(b"\n\n")  # the vendor's last event, passed on as it came, had no end
         reply = self.fail(error)
         assert isinstance(reply, Forward)
-        return Forward(body=b"".join(out) + (reply.body or b""), metadata=reply.metadata)
+        return replace(reply, body=b"".join(out) + (reply.body or b""))
 
     def _count(self, translator: Translator) -> None:
         if self._counts:

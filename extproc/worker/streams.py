@@ -28,18 +28,19 @@ class Talk(Protocol):
 
     def answer(self, message: bytes) -> bytes:
         """The answer to a message; the next one is read when it is on its way. What is raised ends the stream with an
-        error, which only `Refused` names."""
+        error, which only `Refused` names, and behind an answer if it has one."""
 
     def end(self) -> None:
         """No more messages: the client has ended or reset the stream, or `answer` raised. Called once."""
 
 
 class Refused(Exception):
-    """A stream ends with an error."""
+    """A stream ends with an error. `last`: an answer that goes out before."""
 
-    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+    def __init__(self, code: grpc.StatusCode, details: str, last: bytes | None = None) -> None:
         super().__init__(details)
         self.code: int = code.value[0]
+        self.last = last
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,8 @@ class _Stream:
         try:
             answer = cygrpc.SendMessageOperation(self._talk.answer(message), _NO_FLAGS)
         except Refused as refused:
-            self._end(refused.code, str(refused))
+            last = () if refused.last is None else (cygrpc.SendMessageOperation(refused.last, _NO_FLAGS),)
+            self._end(refused.code, str(refused), *last)
         except Exception:
             log.exception("a stream failed unexpectedly")
             self._end(cygrpc.StatusCode.internal, "the stream failed unexpectedly")
