@@ -144,10 +144,11 @@ def _orders(group: Group) -> Iterator[tuple[int, Chain]]:
 class Config(Block):
     """One configuration file. `maxBodyBytes`: the longest JSON body read. `corsOrigins`: origins that browsers may
     call from; Envoy answers their preflights. `streamIdleTimeout`: how long an exchange may be silent.
-    `answerHeaders`: whether answers say in `x-ai-provider` and `x-ai-attempts` who gave them. `clients`: who may come
-    in; without any, everybody. `redis`: where key state is shared with other processes. `workers`: processes that
-    serve; as many as the machine has cores if absent. `recycle`: when they are replaced. `maxConcurrentRequests`: how
-    many requests a worker has at a time; more are refused at once."""
+    `answerHeaders`: whether answers say in `x-ai-provider` and `x-ai-attempts` who gave them, in `x-ai-dropped` what
+    of the request that vendor has no word for. `clients`: who may come in; without any, everybody. `redis`: where key
+    state is shared with other processes. `workers`: processes that serve; as many as the machine has cores if absent.
+    `recycle`: when they are replaced. `maxConcurrentRequests`: how many requests a worker has at a time; more are
+    refused at once."""
 
     providers: tuple[AnyProvider, ...] = Field(min_length=1)
     routes: tuple[Route, ...] = ()

@@ -174,7 +174,8 @@ def _size(count: int) -> str:
 # The schema
 
 _DESCRIPTIONS = {
-    "answerHeaders": "Whether answers say in x-ai-provider and x-ai-attempts who gave them.",
+    "answerHeaders": "Whether answers say in x-ai-provider and x-ai-attempts who gave them, and in x-ai-dropped what "
+    "of the request that vendor has no word for.",
     "attempts": "How often a request is tried, the first time included; by default once per step, twice at least.",
     "backoff": "How long a retry waits.",
     "base": "The first wait before a retry.",

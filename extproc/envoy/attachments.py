@@ -22,7 +22,7 @@ from extproc.envoy.placement import ControlPlane
 from extproc.envoy.processor import ATTACHED_FILTER, attached_processor, attached_route
 from extproc.exchange import routing
 from extproc.providers import Provider
-from extproc.terms.agreed import CLUSTER_ATTRIBUTE, ROUTE_ATTRIBUTE, envoy_buffer
+from extproc.terms.agreed import CLUSTER_ATTRIBUTE, ROUTE_ATTRIBUTE, STRIPPED, envoy_buffer
 
 Document = dict[str, Any]
 
@@ -177,8 +177,14 @@ def _envoy_gateway(config: Config, options: Options, gateway: Gateway) -> Iterat
     policy = {"targetRefs": targets, "extProc": [_ext_proc(options)]}
     yield _resource("EnvoyExtensionPolicy", "ai-proxy", gateway, policy)
     target = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": gateway.name}
-    limit = {"bufferLimit": envoy_buffer(config.max_body_bytes)}
-    yield _resource("ClientTrafficPolicy", "ai-proxy", gateway, {"targetRefs": [target], "connection": limit})
+    # The filter there may not remove `x-envoy-*`, by which a client would set retries and time limits.
+    strip = {"removeOnMatch": [{"type": "Prefix", "value": prefix} for prefix in STRIPPED]}
+    door = {
+        "targetRefs": [target],
+        "connection": {"bufferLimit": envoy_buffer(config.max_body_bytes)},
+        "headers": {"earlyRequestHeaders": strip},
+    }
+    yield _resource("ClientTrafficPolicy", "ai-proxy", gateway, door)
 
 
 def _resource(kind: str, name: str, gateway: Gateway, spec: Document) -> Document:

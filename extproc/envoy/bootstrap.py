@@ -130,8 +130,8 @@ def sample() -> str:
 
 def _runtime() -> bootstrap_v3.LayeredRuntime:
     flags = {
-        # In a cluster's filter chain, pausing the vendor because the stream to the sidecar is full ends in a read of
-        # freed memory when the answer ends meanwhile: 20 MB in one burst crash Envoy 1.40.0 (2026). The buffers hold.
+        # With it on Envoy 1.40.0 ended in upstream placement (2026). Its buffers hold what comes, and what we make of
+        # it is bounded (`agreed.GROWTH`).
         "envoy.reloadable_features.grpc_side_stream_flow_control": False,
         # Expressions of model routes are the operator's own; the default refuses those of a hundred instructions.
         "re2.max_program_size.error_level": 10_000,

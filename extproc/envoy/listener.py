@@ -31,7 +31,7 @@ from extproc.envoy.processor import (
 )
 from extproc.envoy.replies import access_logs, local_replies
 from extproc.envoy.routes import BODY_FILTER, BUFFER_FILTER, route_configuration
-from extproc.terms.agreed import BODY, CLIENT_HEADERS, CLIENT_STATE, INTERNAL_PREFIX, NAMESPACE, envoy_buffer
+from extproc.terms.agreed import BODY, CLIENT_HEADERS, CLIENT_STATE, NAMESPACE, STRIPPED, envoy_buffer
 
 STAT_PREFIX: Final = "ai_proxy"
 
@@ -59,12 +59,12 @@ def _connection_manager(config: Config, options: Options) -> hcm.HttpConnectionM
         access_log=access_logs(options.access_log),
         local_reply_config=local_replies(),
         server_header_transformation=hcm.HttpConnectionManagerServerHeaderTransformation.PASS_THROUGH,
-        # The peer is the client and nobody is internal: x-envoy-* of clients are dropped. Vendors learn no addresses.
+        # The peer is the client. Vendors learn no addresses.
         use_remote_address=True,
         skip_xff_append=True,
-        internal_address_config=hcm.HttpConnectionManagerInternalAddressConfig(),
+        internal_address_config=_nobody(),
         preserve_external_request_id=True,
-        early_header_mutation_extensions=[_strip_internal_headers()],
+        early_header_mutation_extensions=[_strip_headers()],
         # The path reaches the sidecar as it was sent: `pathPrefix` compares it raw, and dot segments are its to refuse.
         normalize_path=False,
         merge_slashes=False,
@@ -79,15 +79,22 @@ def _connection_manager(config: Config, options: Options) -> hcm.HttpConnectionM
     )
 
 
-def _strip_internal_headers() -> core.TypedExtensionConfig:
-    removal = mutation.HeaderMutation(
-        remove_on_match=mutation.HeaderMutationRemoveOnMatch(
-            key_matcher=matcher.StringMatcher(prefix=INTERNAL_PREFIX, ignore_case=True)
-        )
-    )
+def _nobody() -> hcm.HttpConnectionManagerInternalAddressConfig:
+    """Who is of Envoy's own fleet: broadcast. Without ranges it is every private address (Envoy 1.40)."""
+    broadcast = core.CidrRange(address_prefix="255.255.255.255", prefix_len=32)
+    return hcm.HttpConnectionManagerInternalAddressConfig(cidr_ranges=[broadcast])
+
+
+def _strip_headers() -> core.TypedExtensionConfig:
+    """Before anything reads them, Envoy itself included: its router lets `x-envoy-*` set retries and time limits."""
+
+    def removal(prefix: str) -> mutation.HeaderMutation:
+        key = matcher.StringMatcher(prefix=prefix, ignore_case=True)
+        return mutation.HeaderMutation(remove_on_match=mutation.HeaderMutationRemoveOnMatch(key_matcher=key))
+
     return core.TypedExtensionConfig(
         name="envoy.http.early_header_mutation.header_mutation",
-        typed_config=packed(early.HeaderMutation(mutations=[removal])),
+        typed_config=packed(early.HeaderMutation(mutations=list(map(removal, STRIPPED)))),
     )
 
 

@@ -22,6 +22,8 @@ from urllib.parse import quote
 
 import aiohttp
 
+from extproc.envoy.lines import HEAD, Lines
+
 __all__ = ["EnvoyError", "EnvoyProcess", "die_with_parent", "find_envoy", "validate", "validate_text", "version"]
 
 _DRAIN_SECONDS = 1.0  # a listener closes this long after we ask; exchanges under way go on
@@ -242,14 +244,22 @@ class EnvoyProcess:
 
     async def _supervise(self, process: asyncio.subprocess.Process) -> int:
         assert process.stderr is not None
+        lines = Lines()
         while line := await _read_line(process.stderr):
             text = line.decode(errors="replace").rstrip()
-            self._last_lines = [*self._last_lines[-19:], text]
-            if self._held is None:
-                self._on_line(text)
-            else:
-                self._held.append(text)
-        return await process.wait()
+            known = lines.known(text)
+            if self._held is not None:  # it has seen no request yet: an error of its start is told in all its words
+                self._last_lines = [*self._last_lines[-19:], text]
+                if known is not None:
+                    self._held.append(known)
+            elif known is not None:
+                self._on_line(known)
+        code = await process.wait()
+        if lines.left_out and self._held is None:
+            self._on_line(
+                f"{lines.left_out} lines that Envoy wrote beside its log are not shown: they may quote answers"
+            )
+        return code
 
     def _words(self) -> str:
         return f": {_complaint(chr(10).join(self._last_lines))}" if self._last_lines else ""
@@ -265,7 +275,6 @@ async def _read_line(stream: asyncio.StreamReader) -> bytes:
         return await stream.read(long.consumed)
 
 
-_LOG_HEAD = re.compile(r"^\[[^]]*\]\[\d+\]\[(?P<level>\w+)\]\[[^]]*\] (?:\[[^]]*\] )?")
 _AROUND = re.compile(r"^(?:error initializing configuration '[^']*': |error `|: )|` initializing config\b.*$")
 
 
@@ -274,9 +283,9 @@ def _complaint(output: str) -> str:
     without the log's time and file names."""
     kept = []
     for line in output.splitlines():
-        head = _LOG_HEAD.match(line)
+        head = HEAD.match(line)
         if head is None or head["level"] in ("error", "critical"):
-            kept.append(_LOG_HEAD.sub("", line))
+            kept.append(HEAD.sub("", line))
     said = [line.strip() for line in kept if line.strip()] or [output.strip()]
     after_quote = (line for line in said if line.startswith(": "))
     return _AROUND.sub("", next(after_quote, said[0]))

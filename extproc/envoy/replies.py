@@ -35,12 +35,20 @@ _METADATA_KEYS = (
 OWN_REPLIES: Final[Mapping[int, tuple[str, str]]] = {
     408: ("request_timeout", "the request did not arrive in time"),
     413: ("request_too_large", "the request body is too large"),
+    429: ("rate_limit_exceeded", "too many requests"),
     431: ("request_headers_too_large", "the request headers are too large"),
     502: ("bad_upstream_response", "the model vendor's answer cannot be read"),
     503: ("upstream_unavailable", "the model vendor cannot be reached"),
     504: ("upstream_timeout", "no answer in time"),
 }
 """status → code, message. Nothing of Envoy's wording: it names addresses and TLS details."""
+
+
+_COME_BACK: Final = core.HeaderValueOption(
+    header=core.HeaderValue(key="retry-after", value="1"),
+    append_action=core.HeaderValueOptionHeaderAppendAction.ADD_IF_ABSENT,
+)
+"""Codex ends at once where a 429 or 503 does not say when to ask again (0.171, 2026-11)."""
 
 
 def local_replies() -> hcm.LocalReplyConfig:
@@ -70,6 +78,7 @@ def _reply(condition: str, status: int, code: str, message: str) -> hcm.Response
             )
         ),
         body_format_override=body_format,
+        headers_to_add=[_COME_BACK] if status in (429, 503) else [],
     )
 
 

@@ -4,7 +4,7 @@ Rule: before the answer's head is out a failure is an `Answer` with the right st
 that Envoy may try another), afterwards an error event and then silence. What a vendor said untranslated goes nowhere.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -25,13 +25,15 @@ from extproc.exchange.states import (
     Watching,
     Whole,
 )
-from extproc.providers.base import vendor_error
+from extproc.fronts.registry import CHAT_FRONT
 from extproc.providers.translator import Translator
-from extproc.terms.agreed import envoy_buffer
+from extproc.terms import pauses
+from extproc.terms.agreed import GROWTH, envoy_buffer
 from extproc.terms.call import JSON_APIS
-from extproc.terms.errors import BadUpstreamResponse, Changing, Overloaded, ProxyError
-from extproc.terms.events import Answer, BodyMode, Forward, Reply, ResponseBody, ResponseHeaders
+from extproc.terms.errors import BadUpstreamResponse, ProxyError, VendorAuth
+from extproc.terms.events import Answer, BodyMode, Event, Forward, Reply, RequestBody, ResponseBody, ResponseHeaders
 from extproc.terms.frozen import replace
+from extproc.terms.refusals import vendor_error
 from extproc.text import compression, jsontext, sse
 from extproc.text.compression import Decompressor, Undecodable
 from extproc.text.jsontext import NotJson
@@ -39,6 +41,29 @@ from extproc.text.sse import EventTooLong
 
 _UNASKED: Final = "the vendor's answer is to a request that was not translated here"
 """Whoever sent it sent the client's own words, perhaps with its key: nothing of the answer is for the client."""
+
+_LONG: Final = 16 << 10
+"""Bytes of an answer from which on it may take long: of the shortest events they hold two thousand."""
+
+_LONG_REQUEST: Final = 64 << 10
+
+
+class _Pieces:
+    """What goes out in answer to one message: at most `GROWTH` more than the `came` bytes that it answers."""
+
+    __slots__ = ("_room", "made")
+
+    def __init__(self, came: int) -> None:
+        self.made: list[bytes] = []
+        self._room = came + GROWTH
+
+    def add(self, pieces: Iterable[bytes]) -> None:
+        """Raises `BadUpstreamResponse` where there is no more room."""
+        for piece in pieces:
+            self._room -= len(piece)
+            if self._room < 0:
+                raise BadUpstreamResponse("the vendor's answer becomes too long at once")
+            self.made.append(piece)
 
 
 class AnswerSide:
@@ -52,6 +77,7 @@ class AnswerSide:
         self._keys = snapshot.keys
         self._moment = moment
         self._state: State = Start()
+        self._front = CHAT_FRONT
         self._answer_headers: Mapping[str, str] = {}
         self._chance = moment.nonce
         self._token: str | None = None
@@ -65,13 +91,26 @@ class AnswerSide:
         self._bodiless = False
         self.record = Record()
 
+    def takes_long(self, event: Event) -> bool:
+        """Whether the reply to an event may take so long that other exchanges should not have to wait for it."""
+        match event:
+            case ResponseBody():
+                state = self._state
+                return len(event.body) > _LONG or (
+                    isinstance(state, Streaming) and (state.decoder.held > _LONG or state.decompressor.decodes)
+                )
+            case RequestBody():
+                return len(event.body) > _LONG_REQUEST
+            case _:
+                return False
+
     def fail(self, error: ProxyError) -> Reply:
         """End the exchange with an error, in the form that still fits."""
         state, self._state = self._state, Done(mute=True)
         self._note(error)
         if isinstance(state, Streaming) and self._answering:
-            said = sse.encode(self._body_of(error))
-            return Forward(body=said, ends=self._ends(False), breaks=True, metadata=self._metadata())
+            event = outgoing.redact(state.translator.failure(error), self._token)
+            return Forward(body=event, ends=self._ends(False), breaks=True, metadata=self._metadata())
         if isinstance(state, Watching) and self._answering:
             self._state = Done()
             return Forward()
@@ -86,18 +125,39 @@ class AnswerSide:
             remove = (*outgoing.VENDOR_HEADERS, *reply.remove_headers)
             sets = {**reply.set_headers, **self._about()}
             return replace(reply, set_headers=sets, remove_headers=remove, replaces=True)
-        headers = self._request_id() | outgoing.error_headers(self._answer_headers) | self._about()
-        if isinstance(error, Overloaded | Changing):
-            headers["retry-after"] = "1"
+        kept = outgoing.error_headers(self._answer_headers, self._token)
+        headers = self._request_id() | kept | self._pause(status) | self._about()
         return Answer(status, self._body_of(error), headers, self._metadata())
 
     def _request_id(self) -> dict[str, str]:
         """What a client can quote and the log can find; a vendor's own id wins."""
-        return {"x-request-id": self.record.request_id} if self.record.request_id else {}
+        ours = {"x-request-id": self.record.request_id} if self.record.request_id else {}
+        return {**ours, **self._front.headers(self.record.request_id)}
+
+    def _pause(self, status: int, body: bytes = b"") -> dict[str, str]:
+        """When the client shall ask again. Each 429 and 503 says it: without, Codex ends at once (0.171, 2026-11). What
+        Envoy may try again keeps the vendor's own words, which Envoy reads."""
+        if self._tried_again(status):
+            return {}
+        now = self._moment.now
+        wait = pauses.of_headers(self._answer_headers, now) or pauses.of_body(body)
+        if not wait and status not in (429, 503) and "retry-after" not in self._answer_headers:
+            return {}
+        return {"retry-after": pauses.told(wait)}
+
+    def _tried_again(self, status: int) -> bool:
+        """Whether Envoy may make another attempt because of this one's status."""
+        if not self._placed_by_envoy or self.record.route is None:
+            return False
+        route = self._config.by_name.get(self.record.route)
+        retry = None if route is None else self._config.retry_of(route)
+        if retry is None or self.record.attempt >= (retry.attempts or 1):
+            return False
+        return status in retry.on or (status >= 500 and "5xx" in retry.on)
 
     def _body_of(self, error: ProxyError) -> bytes:
         """Vendors quote the key that they refuse."""
-        return outgoing.redact(error.body(), self._token)
+        return outgoing.redact(self._front.error(error, self.record.request_id), self._token)
 
     def _note(self, error: ProxyError) -> None:
         """A vendor's code may be anything, our key too."""
@@ -119,7 +179,9 @@ class AnswerSide:
     def _response_head(self, event: ResponseHeaders) -> Forward:
         """The reply to the answer's head. Raises `ProxyError`."""
         reply = self._response_headers(event)
-        about = self._about()
+        about = {**self._about(), **self._front.headers(self.record.request_id)}
+        if quoting := outgoing.quoting(event.headers, self._token):
+            reply = replace(reply, remove_headers=(*reply.remove_headers, *quoting))
         return replace(reply, set_headers={**reply.set_headers, **about}) if about else reply
 
     def _response_headers(self, event: ResponseHeaders) -> Forward:
@@ -150,10 +212,13 @@ class AnswerSide:
             return Forward(remove_headers=outgoing.VENDOR_HEADERS, response_mode=BodyMode.BUFFERED)
 
     def _about(self) -> dict[str, str]:
-        """Who gave the answer, and at which attempt."""
+        """Who gave the answer, at which attempt, and what of the request could not be said to it."""
         if not self._config.answer_headers or self.record.provider is None:
             return {}
-        return {"x-ai-provider": self.record.provider, "x-ai-attempts": str(self.record.attempt)}
+        about = {"x-ai-provider": self.record.provider, "x-ai-attempts": str(self.record.attempt)}
+        if self.record.dropped is not None:
+            about["x-ai-dropped"] = self.record.dropped
+        return about
 
     def _untouched(self) -> Forward:
         self._state = Done()
@@ -164,7 +229,8 @@ class AnswerSide:
         self._state = failed
         if event.end_of_stream:
             raise self._error(failed, b"")
-        return Forward(remove_headers=outgoing.VENDOR_HEADERS, response_mode=BodyMode.BUFFERED)
+        lost = (*outgoing.VENDOR_HEADERS, *outgoing.of_a_refusal(event.headers))
+        return Forward(self._pause(failed.status), lost, response_mode=BodyMode.BUFFERED)
 
     def _answered(self, sent: Sent, event: ResponseHeaders, status: int) -> Forward:
         """A status below 400."""
@@ -240,7 +306,7 @@ class AnswerSide:
 
     def _whole(self, state: Whole, sent: bytes) -> Reply:
         try:
-            body = compression.decode(state.headers.get("content-encoding", ""), sent, self._buffer)
+            body = self._plain(state.headers, sent)
             if state.streams and state.translator.gathers:
                 translated = state.translator.gathered(
                     sse.events(body, id_starts_event=state.translator.id_starts_event)
@@ -250,6 +316,8 @@ class AnswerSide:
         except (Undecodable, EventTooLong) as error:
             raise BadUpstreamResponse(f"the vendor's answer cannot be read: {error}") from None
         self._count(state.translator)
+        if len(translated) > len(sent) + GROWTH:
+            raise BadUpstreamResponse("the vendor's answer becomes too long")
         if translated == sent:
             return self._ended(Forward(metadata=self._metadata()))
         return self._ended(outgoing.whole(translated, state.headers, self._metadata()))
@@ -272,35 +340,41 @@ class AnswerSide:
 
     def _chunk(self, state: Streaming, event: ResponseBody) -> Reply:
         """Translate what the chunk completes. What was made before a failure still goes out, before the error."""
-        out: list[bytes] = []
+        came = len(event.body) + min(state.decoder.held, sse.LIMIT)
+        out, decoded = _Pieces(came), 0
         try:
             for piece in state.decompressor.feed(event.body):
+                decoded += len(piece)
+                if decoded > len(event.body) + GROWTH:
+                    raise BadUpstreamResponse("the vendor's answer becomes too long at once")
                 for one in state.decoder.feed(piece):
-                    out.extend(state.translator.event(one))
+                    out.add(state.translator.event(one))
             if event.end_of_stream:
                 state.decompressor.close()
                 for one in state.decoder.close():
-                    out.extend(state.translator.event(one))
-                out.extend(state.translator.close())
+                    out.add(state.translator.event(one))
+                out.add(state.translator.close())
         except (Undecodable, EventTooLong) as unreadable:
             return self._broken(state, out, BadUpstreamResponse(f"the vendor's stream cannot be read: {unreadable}"))
         except ProxyError as error:
             return self._broken(state, out, error)
         if not event.end_of_stream:
-            return Forward(body=b"".join(out), ends=self._ends(False))
+            return Forward(body=b"".join(out.made), ends=self._ends(False))
         self._count(state.translator)
         self._state = Done(mute=True)
         self.record.complete = True
-        return Forward(body=b"".join(out), ends=self._ends(True), metadata=self._metadata())
+        return Forward(body=b"".join(out.made), ends=self._ends(True), metadata=self._metadata())
 
-    def _broken(self, state: Streaming, out: list[bytes], error: ProxyError) -> Reply:
+    def _broken(self, state: Streaming, out: _Pieces, error: ProxyError) -> Reply:
         self._count(state.translator)
-        out.extend(state.translator.release())
-        if out and not out[-1].endswith(sse.ENDS):
-            out.append(b"\n\n")  # the vendor's last event, passed on as it came, had no end
+        with suppress(BadUpstreamResponse):  # no room
+            out.add(state.translator.release())
+        made = out.made
+        if made and made[-1].strip(b"\r\n") and not made[-1].endswith(sse.ENDS):
+            made.append(b"\n\n")  # the vendor's last event, passed on as it came, had no end
         reply = self.fail(error)
         assert isinstance(reply, Forward)
-        return replace(reply, body=b"".join(out) + (reply.body or b""))
+        return replace(reply, body=b"".join(made) + (reply.body or b""))
 
     def _count(self, translator: Translator) -> None:
         if self._counts:
@@ -311,7 +385,12 @@ class AnswerSide:
             return self._ended(self._original_refusal(state, body))
         error = self._error(state, body)
         self._note(error)
-        return self._ended(outgoing.whole(self._body_of(error), state.headers, self._metadata()))
+        reply = outgoing.whole(self._body_of(error), state.headers, self._metadata())
+        sets = {**reply.set_headers, **self._pause(state.status, body)}
+        if error.status != state.status:
+            self.record.status = error.status
+            sets[":status"] = str(error.status)
+        return self._ended(replace(reply, set_headers=sets))
 
     def _original_refusal(self, state: Failed, body: bytes) -> Forward:
         """A client that speaks the vendor's dialect gets its errors as they are, but for our key."""
@@ -330,13 +409,21 @@ class AnswerSide:
         body = _error_document(self._decoded(failed, body))
         if failed.sent is None:
             return vendor_error(failed.status, body)
-        return failed.sent.provider.error(failed.status, body)
+        error = failed.sent.provider.error(failed.status, body)
+        ours = failed.sent.call.token is not None and self._from_vendor()
+        if failed.status == 401 and ours and not self._tried_again(401):
+            return VendorAuth(failed.sent.provider.id, error.message)
+        return error
 
     def _decoded(self, failed: Failed, body: bytes) -> bytes:
         try:
-            return compression.decode(failed.headers.get("content-encoding", ""), body, self._buffer)
+            return self._plain(failed.headers, body)
         except Undecodable:
             return b""
+
+    def _plain(self, headers: Mapping[str, str], body: bytes) -> bytes:
+        """A whole body, decoded. Raises `Undecodable`."""
+        return compression.decode(headers.get("content-encoding", ""), body, min(self._buffer, len(body) + GROWTH))
 
 
 def _error_document(body: bytes) -> bytes:

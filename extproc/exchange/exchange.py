@@ -16,12 +16,15 @@ from extproc.config.config import Route
 from extproc.exchange import outgoing, routing
 from extproc.exchange.answers import AnswerSide, number
 from extproc.exchange.states import Done, Headed, Moment, Place, Record, Sent, Snapshot
+from extproc.fronts import registry
+from extproc.fronts.front import NOTHING, Notes
 from extproc.providers import Provider
 from extproc.terms.agreed import (
     CLIENT_ATTRIBUTE,
     CLIENT_HEADERS,
     CLUSTER_HEADER,
     DOOR_ATTRIBUTE,
+    GROWTH,
     LOCAL_ROUTE,
     MODEL_ATTRIBUTE,
     PLACE_ATTRIBUTE,
@@ -29,7 +32,7 @@ from extproc.terms.agreed import (
     ROUTE_ATTRIBUTE,
     UNREAD_ROUTE,
 )
-from extproc.terms.call import JSON_APIS, Call, Target, parse_path
+from extproc.terms.call import CHAT_TARGET, JSON_APIS, Call, Target, parse_path
 from extproc.terms.errors import (
     BadJson,
     BadUpstreamResponse,
@@ -103,6 +106,8 @@ class Exchange(AnswerSide):
         placed = self._placed_by_envoy = PROVIDER_ATTRIBUTE in event.attributes
         headers = self._client_headers(event) if placed else event.headers
         target = parse_path(headers.get(":path", ""))
+        self._front = registry.front_of(target)
+        self.record.front = self._front.name
         self.record.method, self.record.path = headers.get(":method", ""), target.path
         self.record.request_id = headers.get("x-request-id")
         self._client = admit(self._config.client_keys, headers)
@@ -197,10 +202,15 @@ class Exchange(AnswerSide):
         if self._reads_for_envoy:
             return self._read(model, given.get("stream") == jsontext.TRUE)
         provider = place.provider
-        body = provider.settled(given)
         self.record.route, self.record.provider, self.record.model = route.name, provider.id, model
+        target, asked, notes = state.target, given, NOTHING
+        if registry.converts(self._front, provider, target):
+            name = routing.upstream_model(provider, target, given, place.model) or ""
+            asked, notes = self._front.read(given, provider.traits, name)
+            target = CHAT_TARGET
+        body = provider.settled(asked)
         call = Call(
-            state.target,
+            target,
             state.headers.get(":method", ""),
             state.headers,
             body=body,
@@ -208,13 +218,13 @@ class Exchange(AnswerSide):
             model=model,
             # A member named twice might be another model for the vendor: what was checked is what is sent.
             settled=(body is not given and body != given) or self._client.limited,
-            upstream_model=routing.upstream_model(provider, state.target, body, place.model),
+            upstream_model=routing.upstream_model(provider, target, body, place.model),
             stream=body.get("stream") == jsontext.TRUE,
             token=self._key(provider),
             now=int(self._moment.now),
             nonce=self._moment.nonce,
         )
-        return self._send(provider, self._with_context(provider, call))
+        return self._send(provider, self._with_context(provider, call), notes)
 
     def _read(self, model: str | None, stream: bool) -> Forward:
         """Tell Envoy what it could not read, for it to choose again; the exchange begins anew where it then goes."""
@@ -249,7 +259,7 @@ class Exchange(AnswerSide):
             now=int(self._moment.now),
             nonce=self._moment.nonce,
         )
-        return self._send(provider, call, BodyMode.NONE if streamed else None)
+        return self._send(provider, call, NOTHING, BodyMode.NONE if streamed else None)
 
     def _key(self, provider: Provider) -> str | None:
         token = self._keys.choose(provider, self._chance, self.record.attempt, self._moment.now)
@@ -269,14 +279,19 @@ class Exchange(AnswerSide):
             raise ContextUnavailable(f"the context text of provider {provider.id!r} is not available")
         return replace(call, context=text)
 
-    def _send(self, provider: Provider, call: Call, request_mode: BodyMode | None = None) -> Forward:
+    def _send(self, provider: Provider, call: Call, notes: Notes, request_mode: BodyMode | None = None) -> Forward:
         if not self._may_forward:  # Envoy does not have our routes yet: nothing goes out from here
             raise Changing
         upstream = provider.request(call)
+        if len(upstream.body or b"") > len(call.text) + 6 * len(call.context or "") + GROWTH:
+            raise TooLarge("the request becomes too long in the vendor's own form: send fewer and longer messages")
         self._token, self._counts = call.token, provider.record_usage is not False
-        translator = provider.translator(call)
+        translator = registry.translator(self._front, provider, call, notes)
         self._state = Sent(provider, call, translator)
+        self.record.converted = call.target is CHAT_TARGET
         self.record.upstream_model, self.record.stream = call.upstream_model, call.stream
+        if dropped := notes.dropped + upstream.dropped:
+            self.record.dropped = outgoing.listed(dropped)
         read = translator is not None or provider.watches(call)
         forward = outgoing.request(provider, call, upstream, self._metadata(), read=read, request_mode=request_mode)
         if self._attached:

@@ -43,7 +43,8 @@ class Record:
     """What is known about an exchange, for one line in the log. `error`: the code of the error that ended it.
     `request_id`: Envoy's or the client's; `upstream_request_id`: the vendor's. `attempt`: which one of the request's.
     `token`: the key that was used, never to be shown. `retry_after`: as the vendor said it.
-    `client`: the name of the client whose key was shown."""
+    `client`: the name of the client whose key was shown. `front`: the dialect that it speaks; `converted`: the vendor
+    does not. `dropped`: what of its request could not be said to the vendor, as the answer's header tells it."""
 
     method: str = ""
     path: str = ""
@@ -63,6 +64,9 @@ class Record:
     attempt: int = 1
     token: str | None = field(default=None, repr=False)
     retry_after: str | None = None
+    front: str = "chat"
+    converted: bool = False
+    dropped: str | None = None
 
 
 class Start(Frozen, frozen=True):

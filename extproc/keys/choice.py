@@ -7,13 +7,12 @@ done with keys in another: whoever goes by the states and changes them holds the
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from hashlib import sha256
 import math
 import threading
 
 from extproc.providers.base import Provider
+from extproc.terms import pauses
 
 _LONGEST_REST = 3600.0
 """Seconds that a vendor's `retry-after` is believed."""
@@ -87,7 +86,7 @@ class Keys:
             if current <= now:
                 self._states.pop(known, None)
             return
-        pause = _seconds(retry_after, now) if status == 429 else 0.0
+        pause = min(pauses.seconds(retry_after, now), _LONGEST_REST) if status == 429 else 0.0
         counts = policy is not None and policy.enabled and policy.counts(status)
         if not pause and not counts:
             return
@@ -135,18 +134,3 @@ class Keys:
 
 def _checks(provider: Provider) -> bool:
     return provider.failover is not None and provider.failover.checks
-
-
-def _seconds(retry_after: str | None, now: float) -> float:
-    """A `retry-after` in seconds from now: a number or a date (RFC 9110, 10.2.3); 0 for what is neither."""
-    if retry_after is None:
-        return 0.0
-    try:
-        wait = float(retry_after)
-    except ValueError:
-        try:
-            date = parsedate_to_datetime(retry_after)
-        except ValueError:
-            return 0.0
-        wait = date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now
-    return min(wait, _LONGEST_REST) if wait > 0 else 0.0

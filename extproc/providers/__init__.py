@@ -1,4 +1,4 @@
-"""The vendors, one file each. A new one: its file, its class in `AnyProvider`, its vectors, its row in the README."""
+"""The vendors, one file each. A new one: its file, its class in `AnyProvider`, its vectors, its row in the docs."""
 
 from typing import Annotated
 

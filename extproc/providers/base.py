@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, model_validator
@@ -29,16 +29,32 @@ from extproc.providers.blocks import (
     Tls,
     Tokens,
 )
+from extproc.providers.openai_chat import ChatReader
 from extproc.providers.passthrough import PassThrough
+from extproc.providers.reader import Reader
+from extproc.providers.traits import Traits
 from extproc.providers.translator import Translator
 from extproc.terms.call import CHAT, RESPONSES, Call, Target
 from extproc.terms.errors import UnsupportedApi, UpstreamError
 from extproc.terms.frozen import Frozen
+from extproc.terms.refusals import vendor_error
 from extproc.text import jsontext, sse
-from extproc.text.jsontext import NULL, Fields, NotJson
+from extproc.text.jsontext import NULL, Fields
 from extproc.text.patterns import ModelMapping
 
-__all__ = ["ContextSource", "Provider", "Upstream", "UpstreamRequest", "vendor_error", "with_query"]
+ThinkingMode = Literal["passthrough", "ignore", "concat"]
+"""What becomes of thinking: shown as it is, left out, or put before the answer's text."""
+
+__all__ = [
+    "Body",
+    "ContextSource",
+    "Provider",
+    "ThinkingMode",
+    "Upstream",
+    "UpstreamRequest",
+    "vendor_error",
+    "with_query",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +68,19 @@ class Upstream:
     sni: str
 
 
+class Body(Frozen, frozen=True):
+    """The vendor's body. `text` None: the client's goes unchanged. `dropped`: what of the client's could not be said to
+    this vendor and is not missed in the answer: names of members, a tool as `tools.<name>`."""
+
+    hidden = ("text",)
+
+    text: bytes | None
+    dropped: tuple[str, ...] = ()
+
+
 class UpstreamRequest(Frozen, frozen=True):
-    """The vendor's request. `body` None: the client's body goes unchanged. `remove`: further headers to drop."""
+    """The vendor's request. `body` None: the client's body goes unchanged. `remove`: further headers to drop.
+    `dropped`: see `Body`."""
 
     hidden = ("headers", "body")
 
@@ -61,6 +88,7 @@ class UpstreamRequest(Frozen, frozen=True):
     headers: Mapping[str, str]
     body: bytes | None = None
     remove: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +114,9 @@ def with_query(path: str, *queries: str) -> str:
     """`path?a&b` of the non-empty queries."""
     query = "&".join(filter(None, queries))
     return f"{path}?{query}" if query else path
+
+
+_UNCHANGED = Body(None)
 
 
 class Provider(Block):
@@ -199,7 +230,8 @@ class Provider(Block):
             path = with_query(call.target.path, call.target.query)
         else:
             path = self.path(call)
-        return UpstreamRequest(path, self.credentials(call), self.body(call))
+        body = self.body(call)
+        return UpstreamRequest(path, self.credentials(call), body.text, dropped=body.dropped)
 
     def translator(self, call: Call) -> Translator | None:
         """Who translates the answer; None: it needs no change, so its bytes stay in Envoy."""
@@ -207,6 +239,25 @@ class Provider(Block):
         if self.protocol == "original" or call.body is None or not (restore or self.record_usage):
             return None
         return PassThrough(call, restore=restore, event_error=self.event_error)
+
+    @cached_property
+    def speaks(self) -> frozenset[str]:
+        """The dialects (`Target.front`) whose clients the vendor serves as they are."""
+        return _OPENAI
+
+    @property
+    def traits(self) -> Traits:
+        """What differs from other vendors in a chat request."""
+        return Traits()
+
+    @property
+    def thinking(self) -> ThinkingMode:
+        """What clients see of the vendor's thinking where an answer is converted."""
+        return "passthrough"
+
+    def reader(self, call: Call) -> Reader:
+        """Who reads the answer to a chat `call`, for a client whose dialect the vendor does not speak."""
+        return ChatReader(self.event_error)
 
     def watches(self, call: Call) -> bool:
         """Under `protocol: original`: whether tokens are counted in the answer as it passes."""
@@ -244,8 +295,9 @@ class Provider(Block):
         """The headers that carry the key of `call`."""
         return {"authorization": f"Bearer {call.token}"}
 
-    def edit(self, fields: Fields, call: Call) -> None:
-        """The vendor's own changes to an OpenAI body, in place."""
+    def edit(self, fields: Fields, call: Call) -> tuple[str, ...]:
+        """The vendor's own changes to an OpenAI body, in place; what they dropped, see `Body`."""
+        return ()
 
     def wants_model(self, target: Target) -> bool:
         """Whether a body for this path, one of the vendor's own, takes the mapping's `*` where it names no model."""
@@ -263,15 +315,18 @@ class Provider(Block):
 
     # The body
 
-    def body(self, call: Call) -> bytes | None:
-        """The upstream body; None where nothing changes."""
+    def body(self, call: Call) -> Body:
+        """The upstream body."""
         if call.body is None:
-            return None
-        fields = self.original_fields(call) if self.protocol == "original" else self.openai_fields(call)
-        return None if fields == call.body and not call.settled else jsontext.dump(fields)
+            return _UNCHANGED
+        fields, dropped = (self.original_fields(call), ()) if self.protocol == "original" else self.openai_fields(call)
+        if fields == call.body and not call.settled:
+            return _UNCHANGED
+        return Body(jsontext.dump(fields), dropped)
 
-    def openai_fields(self, call: Call) -> Fields:
-        """The client's body with everything done to it that is said in OpenAI's terms. Needs `call.body`."""
+    def openai_fields(self, call: Call) -> tuple[Fields, tuple[str, ...]]:
+        """The client's body with everything done to it that is said in OpenAI's terms, and what that dropped. Needs
+        `call.body`."""
         fields = self._mapped(call)
         if call.api == CHAT:
             messages.check_messages(fields)
@@ -279,8 +334,7 @@ class Provider(Block):
             messages.developer_to_system(fields, {CHAT: "messages", RESPONSES: "input"}.get(call.api or ""))
         if call.context is not None:
             fields["messages"] = messages.insert_system(fields["messages"], call.context)
-        self.edit(fields, call)
-        return fields
+        return fields, self.edit(fields, call)
 
     def original_fields(self, call: Call) -> Fields:
         """The client's body under `protocol: original`: untouched but for what the configuration asks."""
@@ -296,24 +350,8 @@ class Provider(Block):
         return fields
 
 
+_OPENAI: Final = frozenset({"chat", "responses"})
+
+
 def _is_address(host: str) -> bool:
     return ":" in host or host.replace(".", "").isdecimal()
-
-
-def vendor_error(status: int, body: bytes) -> UpstreamError:
-    """An error body in OpenAI form stays as it is; anything else becomes one with the same status.
-
-    Only the usual message fields of a JSON error are quoted; HTML and other text never is.
-    """
-    try:
-        error = bytes(jsontext.fields(body).get("error", b""))
-    except NotJson:
-        error = b""
-    if error.startswith(b"{"):
-        code = jsontext.peek(error, "code")
-        return UpstreamError(status, code=code if isinstance(code, str) else None, document=body)
-    for key in ("message", "msg", "error", "error_msg", "detail"):
-        if isinstance(message := jsontext.peek(body, key), str):
-            code = jsontext.peek(body, "code")
-            return UpstreamError(status, message, code=str(code) if code is not None else None)
-    return UpstreamError(status, f"the model vendor answered with status {status}")

@@ -13,10 +13,10 @@ from typing import Any
 
 from msgspec import Raw
 
-from extproc.providers.base import vendor_error
 from extproc.providers.translator import Translator
 from extproc.terms.call import Call, Usage
 from extproc.terms.errors import BadUpstreamResponse, InvalidParameter, MissingParameter, UpstreamError, type_of
+from extproc.terms.refusals import vendor_error
 from extproc.text import jsontext, sse
 from extproc.text.jsontext import NULL, Fields, NotJson
 
@@ -29,6 +29,16 @@ _SAME_NAME = (
 ).split()
 """Parameters that both sides call the same."""
 
+_SAID = frozenset(
+    (
+        *_SAME_NAME,
+        *"model messages stream stream_options max_tokens max_completion_tokens top_p reasoning_effort".split(),
+    )
+)
+"""Members of which nothing is lost. Of the others the vendor would ignore some and refuse some."""
+_NEUTRAL = frozenset({b"0", b"0.0", b"false", b"{}", b"[]", b'""'})
+"""Values that say nothing: chat programs send them with every request."""
+
 _MESSAGE_KEYS = ("role", "name", "tool_calls", "tool_call_id", "reasoning_content", "partial")
 
 _HYBRID = re.compile(r"qwen3-\d+(\.\d+)?b(-a\d+(\.\d+)?b)?")
@@ -36,9 +46,13 @@ _HYBRID = re.compile(r"qwen3-\d+(\.\d+)?b(-a\d+(\.\d+)?b)?")
 to false for non-streaming calls", langchain4j/langchain4j#3974, 2025)."""
 
 
-def chat_request(fields: Fields, model: str, *, multimodal: bool, stream: bool, search: bool) -> bytes:
-    """An OpenAI chat body as DashScope's. `stream`: how the vendor is asked, which may differ from the client's
-    wish. `search`: `enable_search` unless the client said otherwise.
+def chat_request(
+    fields: Fields, model: str, *, multimodal: bool, stream: bool, search: bool
+) -> tuple[bytes, tuple[str, ...]]:
+    """An OpenAI chat body as DashScope's, and the names of members that it has no word for.
+
+    `stream`: how the vendor is asked, which may differ from the client's wish. `search`: `enable_search` unless the
+    client said otherwise.
 
     Raises `ClientError` for content that the model's endpoint cannot take.
     """
@@ -59,7 +73,10 @@ def chat_request(fields: Fields, model: str, *, multimodal: bool, stream: bool, 
         parameters["incremental_output"] = True
     parameters["result_format"] = "message"
     messages = [_message(m, i, multimodal=multimodal) for i, m in enumerate(jsontext.objects(fields["messages"]))]
-    return jsontext.dump({"model": model, "input": {"messages": messages}, "parameters": parameters})
+    body = jsontext.dump({"model": model, "input": {"messages": messages}, "parameters": parameters})
+    if sent.keys() <= _SAID:
+        return body, ()
+    return body, tuple(name for name in sent if name not in _SAID and bytes(sent[name]) not in _NEUTRAL)
 
 
 def _load(raw: Raw, param: str) -> Any:

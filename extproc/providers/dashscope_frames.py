@@ -7,34 +7,9 @@ from dataclasses import dataclass, field
 import itertools
 from typing import Any, Final
 
-from msgspec import Struct
-
+from extproc.terms.deltas import Delta, Tool
 from extproc.terms.errors import BadUpstreamResponse
 from extproc.text import jsontext
-
-
-class Tool(Struct):
-    """A tool call, or a piece of one."""
-
-    id: str = ""
-    name: str = ""
-    arguments: str = ""
-
-    def add(self, more: "Tool") -> None:
-        """What a later piece says: id and name once, arguments on and on."""
-        self.id, self.name = self.id or more.id, self.name or more.name
-        self.arguments += more.arguments
-
-
-class Choice(Struct):
-    """What one frame says about one choice."""
-
-    index: int
-    content: str
-    reasoning: str
-    tools: dict[int, Tool]
-    finish: str | None
-    logprobs: Any
 
 
 def _text(value: Any) -> str:
@@ -61,7 +36,7 @@ def _tools(value: Any, *, whole: bool) -> dict[int, Tool]:
     return tools
 
 
-def read_choices(output: Any, *, whole: bool) -> list[Choice]:
+def read_choices(output: Any, *, whole: bool) -> list[Delta]:
     """The choices of an `output`; the old form has one, as `text`. Those of a whole answer count from 0."""
     found = output.get("choices")
     if not found and output.get("text") is not None:
@@ -74,7 +49,7 @@ def read_choices(output: Any, *, whole: bool) -> list[Choice]:
         if index is not None:
             index = None if whole else jsontext.whole(index)
         choices.append(
-            Choice(
+            Delta(
                 place if index is None else index,
                 content if isinstance(content, str) else _text(content),
                 _text(reasoning) if reasoning else "",
@@ -120,7 +95,7 @@ class _Seen:
     reasoning: _Text = field(default_factory=_Text)
     arguments: dict[int, _Text] = field(default_factory=dict)
 
-    def grows(self, choice: Choice) -> bool:
+    def grows(self, choice: Delta) -> bool:
         """Whether a text of the choice repeats all of it and goes on."""
         return _goes_on(self.content.all, choice.content) or _goes_on(self.reasoning.all, choice.reasoning)
 
@@ -129,7 +104,7 @@ _NOTHING: Final = _Seen()
 """Of a choice that did not speak yet."""
 
 
-class Reader:
+class Increments:
     """Frames → deltas.
 
     A stream is cumulative when a frame's text starts with *all* the text so far and goes on, and the next frame of
@@ -141,9 +116,9 @@ class Reader:
     def __init__(self) -> None:
         self._cumulative = False
         self._seen: dict[int, _Seen] = {}
-        self._held: dict[int, Choice] = {}
+        self._held: dict[int, Delta] = {}
 
-    def deltas(self, choices: list[Choice]) -> list[Choice]:
+    def deltas(self, choices: list[Delta]) -> list[Delta]:
         """What is new in a frame, and in what was held before it."""
         new = []
         for choice in choices:
@@ -161,12 +136,12 @@ class Reader:
                 new.append(self._emit(choice, seen))
         return new
 
-    def close(self) -> list[Choice]:
+    def close(self) -> list[Delta]:
         """All that is held: nothing more comes, or the verdict is there."""
         held, self._held = self._held, {}
         return [self._emit(choice, self._seen[choice.index]) for choice in held.values()]
 
-    def _proves(self, choice: Choice) -> bool:
+    def _proves(self, choice: Delta) -> bool:
         """Whether this one starts with the held one's text, or goes on from all arguments so far."""
         seen, held = self._seen.get(choice.index, _NOTHING), self._held.get(choice.index)
         if held is not None and (
@@ -180,7 +155,7 @@ class Reader:
             for index, tool in choice.tools.items()
         )
 
-    def _emit(self, choice: Choice, seen: _Seen) -> Choice:
+    def _emit(self, choice: Delta, seen: _Seen) -> Delta:
         if len(self._seen) > _MOST_INDEXES or (
             choice.tools and len(choice.tools.keys() - seen.arguments) > _MOST_INDEXES - len(seen.arguments)
         ):

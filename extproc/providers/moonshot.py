@@ -64,9 +64,10 @@ class Moonshot(Provider):
         if first_segment(call.target.path, "/v1/") not in _ROOTS:
             raise UnsupportedApi("moonshot has chat, models, files and embeddings only")
 
-    def edit(self, fields: Fields, call: Call) -> None:
+    def edit(self, fields: Fields, call: Call) -> tuple[str, ...]:
         if call.upstream_model is not None and call.upstream_model in self.fixed_temperature_models:
-            fields.pop("temperature", None)
+            return () if fields.pop("temperature", None) is None else ("temperature",)
+        return ()
 
     def translator(self, call: Call) -> Translator | None:
         if self.protocol == "openai" and call.api == CHAT and call.stream:

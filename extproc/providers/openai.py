@@ -66,6 +66,7 @@ class OpenAI(Provider):
         own = next((call.headers[h] for h in ("x-api-key", "api-key") if h in call.headers), None)
         return {"authorization": f"Bearer {own}"} if own and not call.headers.get("authorization") else {}
 
-    def edit(self, fields: Fields, call: Call) -> None:
+    def edit(self, fields: Fields, call: Call) -> tuple[str, ...]:
         if self.response_json_schema is not None and call.api == CHAT:
             fields["response_format"] = jsontext.raw(self.response_json_schema)
+        return ()

@@ -6,9 +6,10 @@ from typing import ClassVar, Literal, Self
 from pydantic import field_validator, model_validator
 
 from extproc.providers import dashscope, messages
-from extproc.providers.base import Provider, UpstreamRequest, with_query
+from extproc.providers.base import Body, Provider, ThinkingMode, UpstreamRequest, with_query
 from extproc.providers.blocks import Patterns, is_plain
-from extproc.providers.dashscope_chat import Chat
+from extproc.providers.dashscope_chat import ChatReader
+from extproc.providers.reader import Reader
 from extproc.providers.translator import Translator
 from extproc.terms.call import CHAT, EMBEDDINGS, Call, Target
 from extproc.terms.errors import UnsupportedApi, UpstreamError
@@ -40,7 +41,7 @@ class Qwen(Provider):
     qwen_enable_search: bool = False
     qwen_file_ids: tuple[str, ...] = ()
     qwen_domain: str = "dashscope.aliyuncs.com"
-    reasoning_content_mode: Literal["passthrough", "ignore", "concat"] = "passthrough"
+    reasoning_content_mode: ThinkingMode = "passthrough"
     # qwen3.5 and qwen3.6 answer only on the multimodal endpoint, even for text (alibaba/higress#4716, 2026).
     multimodal_models: Patterns = NamePatterns(
         ["qwen-vl*", "qwen2-vl*", "qwen2.5-vl*", "qwen3-vl*", "qvq*", "qwen*-omni*", "qwen3.5*", "qwen3.6*"]
@@ -96,22 +97,23 @@ class Qwen(Provider):
             return replace(plain, headers=headers)
         return replace(plain, headers={**plain.headers, "accept": "application/json"}, remove=("x-dashscope-sse",))
 
-    def body(self, call: Call) -> bytes | None:
+    def body(self, call: Call) -> Body:
         if not self._native(call):
             return super().body(call)
-        fields = self.openai_fields(call)
+        fields, dropped = self.openai_fields(call)
         model = call.upstream_model or ""
         if call.api == EMBEDDINGS:
-            return dashscope.embeddings_request(fields, model)
-        return dashscope.chat_request(
+            return Body(dashscope.embeddings_request(fields, model), dropped)
+        text, more = dashscope.chat_request(
             fields,
             model,
             multimodal=model in self.multimodal_models,
             stream=self._upstream_streams(call),
             search=self.qwen_enable_search,
         )
+        return Body(text, (*dropped, *more))
 
-    def edit(self, fields: Fields, call: Call) -> None:
+    def edit(self, fields: Fields, call: Call) -> tuple[str, ...]:
         if (
             self.qwen_file_ids
             and self._native(call)
@@ -120,14 +122,23 @@ class Qwen(Provider):
         ):
             files = ",".join(f"fileid://{id}" for id in self.qwen_file_ids)
             fields["messages"] = messages.insert_system(fields["messages"], files, preamble=_PREAMBLE)
+        return ()
 
     def translator(self, call: Call) -> Translator | None:
         if not self._native(call):
             return super().translator(call)
-        model = call.model if self.restores_model(call) else call.upstream_model
-        if call.api == EMBEDDINGS:
-            return dashscope.Embeddings(call, model)
-        return Chat(call, model or "", self.reasoning_content_mode)
+        return dashscope.Embeddings(call, call.model if self.restores_model(call) else call.upstream_model)
+
+    @cached_property
+    def speaks(self) -> frozenset[str]:
+        return super().speaks - {"chat"} if self._speaks_native else super().speaks
+
+    @property
+    def thinking(self) -> ThinkingMode:
+        return self.reasoning_content_mode
+
+    def reader(self, call: Call) -> Reader:
+        return ChatReader() if self._speaks_native else super().reader(call)
 
     def error(self, status: int, body: bytes) -> UpstreamError:
         return dashscope.error(status, body)

@@ -6,7 +6,13 @@ CLUSTER_HEADER: Final = "x-ai-proxy-cluster"
 """Set by the sidecar to a provider's id: the cluster that the request goes to. Stripped before it leaves."""
 
 INTERNAL_PREFIX: Final = "x-ai-proxy-"
-"""Headers of ours: removed from what clients send, before anything reads it."""
+"""Headers of ours."""
+
+ENVOY_PREFIX: Final = "x-envoy-"
+"""Headers of Envoy's, by which its router takes orders."""
+
+STRIPPED: Final = (INTERNAL_PREFIX, ENVOY_PREFIX)
+"""Beginnings of headers that are removed from what clients send, before anything reads it."""
 
 OWN_ROUTES: Final = "ai_proxy:"
 """How the names of our own route table's routes without a provider begin. Any other name that Envoy says where the
@@ -79,3 +85,8 @@ def envoy_buffer(max_body_bytes: int) -> int:
     too long; and however small the limit is, answers read whole pass the same buffers, and one that fills them stalls.
     """
     return max(max_body_bytes, _LEAST_BUFFER) + _MARGIN
+
+
+GROWTH: Final = 4 << 20
+"""An answer to a message may have this many bytes more than came with what it answers, however the vendor's words are
+compressed or how much of ours each of them becomes. So all that goes out at once is far below Envoy's buffers."""

@@ -17,14 +17,15 @@ CHAT = "chat/completions"
 COMPLETIONS = "completions"
 EMBEDDINGS = "embeddings"
 RESPONSES = "responses"
+MESSAGES = "messages"
 MODELS = "models"
 
-JSON_APIS = frozenset({CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES})
+JSON_APIS = frozenset({CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, MESSAGES})
 """APIs whose request is JSON whatever its content-type says, and whose answer is never anything else."""
 
 ROOTS = frozenset(
     "assistants audio batches chat completions containers conversations embeddings evals files fine_tuning images "
-    "models moderations realtime responses threads uploads vector_stores videos".split()
+    "messages models moderations realtime responses threads uploads vector_stores videos".split()
 )
 
 
@@ -38,12 +39,14 @@ class Target(Frozen, frozen=True):
     `path`: the client's path without its query. `query`: without `?`, possibly empty.
     `api`: the path behind `/v1/`, cleaned (`chat/completions`, `files/abc/content`); None where it has no `/v1/`.
     `plain`: nobody on the way could read the path as another one (dot segments, control characters).
+    `front`: the dialect that a client speaks here; `chat` stands for all of OpenAI's but Responses.
     """
 
     path: str
     query: str
     api: str | None
     plain: bool = True
+    front: str = "chat"
 
     @property
     def root(self) -> str:
@@ -96,8 +99,13 @@ def _parsed(raw: str) -> Target:
     start = next((i for i in starts if segments[i] in ROOTS), starts[0] if starts else None)
     if start is None or "/" in segments[start]:
         return Target(path, query, None)
-    return Target(path, query, "/".join(quote(s, safe=_SAFE) for s in segments[start:]))
+    root = segments[start]
+    front = root if root in (MESSAGES, RESPONSES) else "chat"
+    return Target(path, query, "/".join(quote(s, safe=_SAFE) for s in segments[start:]), front=front)
 
+
+CHAT_TARGET: Final = Target("/v1/chat/completions", "", CHAT)
+"""What a request becomes whose dialect the vendor does not speak."""
 
 _remembered = lru_cache(maxsize=256)(_parsed)
 
@@ -141,11 +149,15 @@ class Call(Frozen, frozen=True):
 
 
 class Usage(Frozen, frozen=True):
-    """Tokens of one exchange, as the vendor counted them; None where it did not say."""
+    """Tokens of one exchange, as the vendor counted them; None where it did not say. `prompt_tokens` includes what was
+    read from a cache and written to one, `completion_tokens` the thinking."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     total_tokens: int | None = None
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
 
 
 NOT_COUNTED: Final = Usage()

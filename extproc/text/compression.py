@@ -1,12 +1,16 @@
 """Bodies that come compressed although identity was asked for: one incremental decompressor per answer.
 
-Rule: decoded bytes come in bounded pieces, so that a small chunk cannot become a large allocation.
+Rule: decoded bytes come in bounded pieces, so that a small chunk cannot become a large allocation, and nothing becomes
+more than `RATIO` times itself. deflate reaches 1,032, event streams of short events 20 to 30.
 """
 
 from collections.abc import Iterable, Iterator
 import zlib
 
 READABLE = ("gzip", "x-gzip", "deflate")
+RATIO = 100
+_FREE = 1 << 20
+"""Decoded bytes before the ratio counts: what is short may repeat itself."""
 _PIECE = 1 << 20
 _AUTO = zlib.MAX_WBITS | 32  # gzip or zlib, by its header
 
@@ -28,6 +32,12 @@ class Decompressor:
         self._zlib = None if encoding in ("", "identity") else zlib.decompressobj(_AUTO)
         self._undecided = encoding == "deflate"
         self._head = b""
+        self._fed = self._made = 0
+
+    @property
+    def decodes(self) -> bool:
+        """Whether bytes come out other than they go in."""
+        return self._zlib is not None
 
     def feed(self, chunk: bytes) -> Iterable[bytes]:
         """The decoded bytes of `chunk`, in pieces of at most 1 MiB. Raises `Undecodable`."""
@@ -35,6 +45,7 @@ class Decompressor:
 
     def _decoded(self, chunk: bytes) -> Iterator[bytes]:
         assert self._zlib is not None
+        self._fed += len(chunk)
         if self._undecided:
             self._head += chunk
             if len(self._head) < 2:
@@ -44,9 +55,13 @@ class Decompressor:
                 self._zlib = zlib.decompressobj(-zlib.MAX_WBITS)
         while chunk:
             try:
-                yield self._zlib.decompress(chunk, _PIECE)
+                piece = self._zlib.decompress(chunk, _PIECE)
             except zlib.error as error:
                 raise Undecodable(str(error)) from None
+            self._made += len(piece)
+            if self._made > max(_FREE, RATIO * self._fed):
+                raise Undecodable(f"it becomes more than {RATIO} times as long when it is decoded")
+            yield piece
             chunk = self._zlib.unconsumed_tail
             if self._zlib.eof and self._zlib.unused_data:  # gzip members may follow each other
                 chunk, self._zlib = self._zlib.unused_data, zlib.decompressobj(_AUTO)

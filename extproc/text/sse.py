@@ -91,6 +91,11 @@ class Decoder:
         self._name = b""
         self._comments: list[bytes] = []
 
+    @property
+    def held(self) -> int:
+        """Bytes of the event that is unfinished."""
+        return len(self._buffer)
+
     def feed(self, chunk: bytes) -> Iterator[Event]:
         """Events completed by `chunk`. Raises `EventTooLong` after those that came before the long one."""
         self._buffer += chunk

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 import secrets
 import time
 from typing import Final
@@ -19,7 +20,7 @@ import structlog
 from extproc._pb import extproc_pb2 as pb
 from extproc.exchange.exchange import Exchange, Moment, Record, Snapshot
 from extproc.terms.agreed import MOST_BODY_BYTES, envoy_buffer
-from extproc.terms.events import Forward, ResponseBody, ResponseHeaders
+from extproc.terms.events import Event, Forward, ResponseBody, ResponseHeaders
 from extproc.worker import streams, wire
 from extproc.worker.account import Clock, account
 from extproc.worker.listening import bind
@@ -77,11 +78,16 @@ class Talk:
         self._exchange = Exchange(snapshot, Moment(time.time(), secrets.randbits(96)))
         self._clock = Clock()
 
-    def answer(self, message: bytes) -> bytes:
+    def answer(self, message: bytes) -> bytes | streams.Work:
         """Raises what must end the stream with an error: a message that is none, or of an unknown kind."""
         request = pb.ProcessingRequest.FromString(message)
         phase = wire.phase_of(request)
         event = wire.decode(request, phase)
+        if event is not None and self._exchange.takes_long(event):
+            return partial(self._answer, event, phase)
+        return self._answer(event, phase)
+
+    def _answer(self, event: Event | None, phase: str) -> bytes:
         exchange = self._exchange
         record = exchange.record
         try:

@@ -226,6 +226,18 @@ def _envoy_gateway(bootstrap: Json, documents: list[Json]) -> None:
         }
     )
     listener(bootstrap)["per_connection_buffer_limit_bytes"] = limits["spec"]["connection"]["bufferLimit"]
+    matches = limits["spec"]["headers"]["earlyRequestHeaders"]["removeOnMatch"]
+    assert {match["type"] for match in matches} == {"Prefix"}
+    removals = [
+        {"remove_on_match": {"key_matcher": {"prefix": match["value"], "ignore_case": True}}} for match in matches
+    ]
+    early = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
+    manager(bootstrap)["early_header_mutation_extensions"] = [
+        {
+            "name": "envoy.http.early_header_mutation.header_mutation",
+            "typed_config": {"@type": f"type.googleapis.com/{early}", "mutations": removals},
+        }
+    ]
 
 
 def _http_route(route: Json, filter_name: str, enabled: Json) -> Json:

@@ -25,6 +25,7 @@ from extproc.envoy.process import find_envoy
 from tests.attach import gateways, online
 from tests.contract import processes
 from tests.contract.processes import Process, until
+from tests.contract.test_steering import CASES
 
 HERE = Path(__file__).parent
 PLANES = ("envoy", "istio", "higress", "envoy-gateway")
@@ -246,6 +247,17 @@ def test_a_client_cannot_choose_another_vendor_s_key(gateway: Attached) -> None:
         assert f"{OUR_KEYS}-qwen" in str(gateway.sent(said)["headers"])
 
 
+@pytest.mark.parametrize("case", ["retries", "hedged", "everything"])
+@pytest.mark.parametrize("marker", ["[[sim:status=503]]", "[[sim:delay=0.2]]"])
+def test_a_client_cannot_steer_the_gateway_s_router(gateway: Attached, case: str, marker: str) -> None:
+    said = f"steered {case} {marker}"
+    body = {"model": "qwen-max", "messages": user(said)}
+    answer = gateway.http.post(gateway.url("/qwen/v1/chat/completions"), json=body, headers=CASES[case])
+    assert answer.status_code == (503 if "503" in marker else 200)
+    sent = gateway.sent(said)["headers"]  # its router adds notes of its own
+    assert not sent.items() & {name.lower(): value for name, value in CASES[case].items()}.items()
+
+
 def test_a_refusal_of_the_vendor_is_an_openai_error(gateway: Attached) -> None:
     chat, text = gateway.sdk("qwen").chat.completions, "[[sim:status=429,retry_after=7]]"
     for stream in (False, True):
@@ -278,8 +290,8 @@ def test_a_route_without_a_name_is_the_gateway_s_too(gateway: Attached) -> None:
 
 def test_an_answer_of_the_gateway_s_own_filters_reaches_the_client(gateway: Attached) -> None:
     """The sidecar never saw the request that they refuse."""
-    headers = {"x-envoy-fault-abort-request": "503"}
-    answer = gateway.http.post(gateway.url("/qwen/v1/chat/completions"), json={"model": "m"}, headers=headers)
+    url = gateway.url("/qwen/v1/chat/completions")
+    answer = gateway.http.post(url, json={"model": "m"}, headers={"x-abort": "1"})
     assert (answer.status_code, answer.text) == (503, "fault filter abort")
 
 

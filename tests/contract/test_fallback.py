@@ -305,7 +305,7 @@ def test_a_vendor_that_keeps_failing_is_left_out(running: Gateway, first: Vendor
     assert attempts[-1] == ("openai", "1")
 
 
-def test_a_burst_of_a_stream_does_not_end_envoy(running: Gateway, first: Vendor) -> None:
+def test_a_long_stream_that_comes_at_once_arrives(running: Gateway, first: Vendor) -> None:
     piece = b"".join(FRAME % (b"x" * 500_000) for _ in range(4))
     last = FRAME.replace(b'"null"', b'"stop"') % b""
     first.reply = Reply(200, (*([piece] * 10), last), SSE)

@@ -139,7 +139,7 @@ class Vendor(BaseHTTPRequestHandler):
 CRASHING = '''
 """Two bugs for every process of the program: careless exceptions about a request and about an answer."""
 from extproc.providers.base import Provider
-from extproc.providers.dashscope_chat import Chat
+from extproc.fronts.converted import Converted
 from extproc.providers.passthrough import PassThrough
 
 settled = Provider.settled
@@ -163,7 +163,7 @@ def crashing(event):
 
 
 Provider.settled = crash_on_a_request
-Chat.event, PassThrough.event = crashing(Chat.event), crashing(PassThrough.event)
+Converted.event, PassThrough.event = crashing(Converted.event), crashing(PassThrough.event)
 '''
 
 

@@ -2,7 +2,7 @@
 
 Conventions: a block fenced as `yaml` is a configuration that loads by itself. One fenced as `yml` is for
 other programs. A table behind `<!-- keys: Class -->`
-describes the keys of that model. Code blocks of README.md and README.zh.md are the same, comments aside.
+describes the keys of that model. Code blocks of a document and its Chinese twin are the same, comments aside.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,6 +27,7 @@ from extproc.text.patterns import NamePatterns
 
 ROOT = Path(__file__).parents[2]
 READMES = ("README.md", "README.zh.md")
+REFERENCES = ("docs/configuration.md", "docs/configuration.zh.md")
 TROUBLESHOOTING = ("docs/troubleshooting.md", "docs/troubleshooting.zh.md")
 PAGES = tuple(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))
 DOCUMENTS = (*READMES, "CONTRIBUTING.md", "CHANGELOG.md", *PAGES)
@@ -77,11 +78,11 @@ def test_an_example_loads_without_a_note(path: Path) -> None:
             assert Path(source.url.removeprefix("file://")).is_file()
 
 
-@pytest.mark.parametrize("name", READMES)
+@pytest.mark.parametrize("name", REFERENCES)
 def test_every_example_is_listed(name: str) -> None:
     assert EXAMPLES
     for path in EXAMPLES:
-        assert f"](examples/{path.name})" in text(name), path.name
+        assert f"](../examples/{path.name})" in text(name), path.name
 
 
 # Keys
@@ -121,14 +122,14 @@ def documented(name: str) -> dict[str, dict[str, str]]:
     return {model: {k: row for row, k in re.findall(r"^(\| `(\w+)` \|.*)$", rows, re.M)} for model, rows in tables}
 
 
-@pytest.mark.parametrize("name", READMES)
+@pytest.mark.parametrize("name", REFERENCES)
 def test_every_key_is_described_and_no_other(name: str) -> None:
     tables = documented(name)
     wanted = {model: set(keys(block)) for model, block in BLOCKS.items()}
     assert {model: set(rows) for model, rows in tables.items()} == {m: k for m, k in wanted.items() if k}
 
 
-@pytest.mark.parametrize("name", READMES)
+@pytest.mark.parametrize("name", REFERENCES)
 def test_defaults_are_the_codes(name: str) -> None:
     for model, rows in documented(name).items():
         for key, row in rows.items():
@@ -168,7 +169,7 @@ def test_keys_in_prose_exist(name: str) -> None:
 @pytest.mark.parametrize("vendor", VENDORS, ids=lambda v: v.__name__)
 def test_a_vendor_has_its_rows_and_vectors(vendor: type[Provider]) -> None:
     (type_,) = get_args(vendor.model_fields["type"].annotation)
-    for name in READMES:
+    for name in REFERENCES:
         assert re.search(rf"^\| `{type_}`", text(name), re.M), f"{name} has no row for {type_}"
         assert f"`{type_}`" in documented(name)["Provider"]["type"]
     files = [p for p in (ROOT / "tests/vectors").glob("*.yaml") if type_ in types(YAML(typ="safe").load(p))]
@@ -217,7 +218,7 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("name", READMES)
+@pytest.mark.parametrize("name", REFERENCES)
 def test_the_table_of_commands(name: str) -> None:
     rows = dict(re.findall(r"^\| `extproc (\w+)` \|[^|]*\|(.*)\|$", text(name), re.M))
     assert {command: set(re.findall(r"--[a-z-]+", row)) for command, row in rows.items()} == COMMANDS
@@ -315,7 +316,7 @@ def test_every_error_is_in_the_table_with_status_and_words(name: str) -> None:
                 assert part in source, message
 
 
-@pytest.mark.parametrize("name", READMES)
+@pytest.mark.parametrize("name", REFERENCES)
 def test_every_field_of_the_log_line_is_in_the_table(name: str) -> None:
     fields = set(re.findall(r'"(\w+)":', text("extproc/worker/account.py")))
     assert {"method", "error", "duration_ms", "request_id"} <= fields

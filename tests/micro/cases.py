@@ -17,6 +17,8 @@ from extproc._pb import extproc_pb2 as pb
 from extproc.config.config import Config
 from extproc.exchange import routing
 from extproc.exchange.exchange import Snapshot
+from extproc.fronts import registry
+from extproc.fronts.front import NOTHING
 from extproc.providers import Provider
 from extproc.terms.agreed import CLIENT_ATTRIBUTE, PLACE_ATTRIBUTE, PROVIDER_ATTRIBUTE, ROUTE_ATTRIBUTE
 from extproc.terms.call import Call, parse_path
@@ -153,7 +155,7 @@ def prepared(provider: Provider, body: bytes) -> Call:
 
 
 def translator(call: Call) -> Any:
-    return NATIVE.providers[0].translator(call)
+    return registry.translator(registry.CHAT_FRONT, NATIVE.providers[0], call, NOTHING)
 
 
 def one_chunk() -> Run:

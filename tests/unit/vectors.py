@@ -7,7 +7,7 @@ vector may have `rows` of its own, which are merged over it. Sections:
     contexts  context texts by provider id
     request   method, path, headers, body (JSON) | text | base64, attributes
     upstream  path, query (its parts in any order), authority, headers, absent_headers, cluster, attached: true,
-              body (JSON) | same: true
+              dropped (a list of names), body (JSON) | same: true
     answer    status, headers, body (JSON) | text | base64 | frames (DashScope) | events (OpenAI) | sse (raw),
               gzip: true | deflate: true, empty: true, details
     client    status, headers, absent_headers, unread: true, recorded,
@@ -305,6 +305,8 @@ def check_upstream(vector: Vector, play: Play, body: bytes | None) -> None:
         Bound().same(json.loads(seen.upstream_body), plain(want["body"]), "upstream")
     if want.get("same"):
         assert seen.upstream_body == body
+    if "dropped" in want:
+        assert (seen.record.dropped or "").split(",") == (want["dropped"] or [""])
 
 
 def check_client(vector: Vector, seen: Seen, vendor: bytes | None) -> None:

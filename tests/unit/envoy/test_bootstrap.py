@@ -59,8 +59,8 @@ def test_it_fails_closed() -> None:
 def test_internal_headers_neither_come_in_nor_go_out() -> None:
     document = built()
     (early,) = manager(document)["early_header_mutation_extensions"]
-    (mutation,) = early["typed_config"]["mutations"]
-    assert mutation["remove_on_match"]["key_matcher"]["prefix"] == "x-ai-proxy-"
+    matchers = [mutation["remove_on_match"]["key_matcher"] for mutation in early["typed_config"]["mutations"]]
+    assert [(m["prefix"], m["ignore_case"]) for m in matchers] == [("x-ai-proxy-", True), ("x-envoy-", True)]
     for route in routes(document):
         assert {"x-ai-proxy-cluster", "x-forwarded-for", "x-forwarded-proto"} <= set(route["request_headers_to_remove"])
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import random
 import zlib
 
 from hypothesis import given, settings
@@ -48,10 +49,22 @@ def test_members_may_follow_each_other() -> None:
 
 
 def test_a_small_body_cannot_become_a_large_one() -> None:
-    bomb = gzip.compress(b"\0" * (64 << 20))
-    with pytest.raises(Undecodable):
-        decode("gzip", bomb, 1 << 20)
-    assert max(map(len, Decompressor("gzip").feed(bomb))) <= 1 << 20
+    body = random.Random(1).randbytes(4 << 20)
+    wire = gzip.compress(body, 1)
+    with pytest.raises(Undecodable, match="longer than"):
+        decode("gzip", wire, len(body) - 1)
+    assert max(map(len, Decompressor("gzip").feed(wire))) <= 1 << 20
+
+
+@pytest.mark.parametrize("cuts", [0, 100])
+def test_nothing_becomes_more_than_a_hundred_times_as_long(cuts: int) -> None:
+    """The first mebibyte is free: what is short may repeat itself."""
+    wire = zlib.compress(b"x" * (2 << 20))
+    assert decode("deflate", zlib.compress(b"x" * (1 << 20)), LIMIT)
+    with pytest.raises(Undecodable, match="100 times"):
+        fed("deflate", cut(wire, range(0, len(wire), len(wire) // cuts) if cuts else []))
+    twelfth = b"".join(b"data: {%d}\n\n" % n for n in range(200_000))
+    assert fed("deflate", [zlib.compress(twelfth)]) == twelfth
 
 
 def test_a_body_that_is_not_compressed_has_the_limit_too() -> None:

@@ -25,14 +25,20 @@ class Echo:
         self.ends = 0
         ECHOES.append(weakref.ref(self))
 
-    def answer(self, message: bytes) -> bytes:
+    def answer(self, message: bytes) -> Any:
         match message:
             case b"raise":
                 raise ValueError("a secret")
             case b"refuse":
                 raise Refused(grpc.StatusCode.NOT_FOUND, "not here")
+            case b"break":
+                raise Refused(grpc.StatusCode.ABORTED, "broken", b"<last>")
             case b"sleep":
                 time.sleep(0.5)
+            case b"long":
+                return lambda: (GO.wait(30) and b"<long>") or b"nobody let it go"
+            case b"long raise" | b"long refuse":
+                return lambda: self.answer(message[5:])
         return b"<" + message + b">"
 
     def end(self) -> None:
@@ -42,12 +48,15 @@ class Echo:
 
 ECHOES: list[Any] = []
 ENDED: list[int] = []
+GO = threading.Event()
+"""Whether those go on that take long."""
 
 
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
     ECHOES.clear()
     ENDED.clear()
+    GO.clear()
 
 
 @asynccontextmanager
@@ -125,6 +134,8 @@ async def test_messages_that_come_before_an_answer_wait_in_order() -> None:
     ("path", "messages", "code", "details"),
     [
         (PATH, [b"raise"], grpc.StatusCode.INTERNAL, "the stream failed unexpectedly"),
+        (PATH, [b"long raise"], grpc.StatusCode.INTERNAL, "the stream failed unexpectedly"),
+        (PATH, [b"m", b"long refuse"], grpc.StatusCode.NOT_FOUND, "not here"),
         (PATH, [b"refuse"], grpc.StatusCode.NOT_FOUND, "not here"),
         ("/a.Service/Once", [b"raise"], grpc.StatusCode.INTERNAL, "the stream failed unexpectedly"),
         ("/a.Service/Other", [], grpc.StatusCode.UNIMPLEMENTED, "there is no such method here"),
@@ -144,6 +155,20 @@ async def test_what_goes_wrong_ends_the_stream_with_an_error(
         await told(talk)
         assert await told(lambda: list(channel.stream_stream(PATH)(iter([b"next"])))) == [b"<next>"]
     assert [1] * len(ENDED) == ENDED
+
+
+async def test_a_stream_may_break_behind_an_answer() -> None:
+    async with serving() as (_, channel):
+
+        def talk() -> None:
+            call = channel.stream_stream(PATH)(iter([b"a", b"break", b"never answered"]))
+            assert [next(call), next(call)] == [b"<a>", b"<last>"]
+            with pytest.raises(grpc.RpcError):
+                next(call)
+            assert (call.code(), call.details()) == (grpc.StatusCode.ABORTED, "broken")
+
+        await told(talk)
+    assert ENDED == [1]
 
 
 async def test_a_unary_method_has_one_answer() -> None:
@@ -267,6 +292,52 @@ async def test_it_is_seen_that_the_thread_is_held_up() -> None:
         assert await told(lambda: next(call)) == b"<sleep>"
         await told(lambda: until(server.turns))
         assert server.turns(), "nothing has happened since, for there is nothing to do"
+
+
+async def test_other_streams_go_on_while_an_answer_takes_long() -> None:
+    async with serving() as (server, channel):
+
+        def talk() -> None:
+            call = channel.stream_stream(PATH)(iter([b"m", b"long", b"after"]))
+            assert next(call) == b"<m>"
+            for _ in range(20):
+                assert list(channel.stream_stream(PATH)(iter([b"a", b"b"]))) == [b"<a>", b"<b>"]
+            assert (server.turns(), server.turns()) == (True, True)
+            GO.set()
+            assert list(call) == [b"<long>", b"<after>"]  # in order
+            assert call.code() == grpc.StatusCode.OK
+
+        await told(talk)
+    assert ENDED == [1] * 21
+
+
+async def test_it_is_seen_that_all_long_answers_are_held_up() -> None:
+    async with serving() as (server, channel):
+
+        def talk() -> None:
+            calls = [channel.stream_stream(PATH)(iter([b"long"])) for _ in range(9)]
+            until(lambda: not server.turns())
+            assert list(channel.stream_stream(PATH)(iter([b"m"]))) == [b"<m>"]
+            GO.set()
+            assert [list(call) for call in calls] == [[b"<long>"]] * 9
+            until(server.turns)
+
+        await told(talk)
+    assert ENDED == [1] * 10
+
+
+async def test_an_answer_that_takes_long_is_made_though_nobody_waits_any_more() -> None:
+    async with serving() as (_, channel):
+
+        def talk() -> None:
+            call = channel.stream_stream(PATH)(iter(Said(b"m", b"long")))
+            assert next(call) == b"<m>"
+            call.cancel()
+            GO.set()
+            until(lambda: ENDED)
+
+        await told(talk)
+    assert ENDED == [1]
 
 
 async def test_an_address_that_cannot_be_had_is_an_error() -> None:

@@ -1,0 +1,41 @@
+"""Which front a request is for, and who converts between it and a provider. Rule: the one list of fronts."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from extproc.fronts.chat import Chat
+from extproc.fronts.converted import Converted
+from extproc.fronts.front import Front, Notes
+from extproc.fronts.thinking import thinking
+from extproc.providers import Provider
+from extproc.providers.translator import Translator
+from extproc.terms.call import CHAT, Call, Target
+
+FRONTS: Final[Mapping[str, Front]] = {front.name: front for front in (Chat(),)}
+
+CHAT_FRONT: Final = FRONTS["chat"]
+
+
+def front_of(target: Target) -> Front:
+    """The front whose form an answer has, whatever becomes of the request."""
+    return FRONTS.get(target.front, CHAT_FRONT)
+
+
+def converts(front: Front, provider: Provider, target: Target) -> bool:
+    """Whether a request becomes a chat request before the provider has it."""
+    return (
+        front is not CHAT_FRONT
+        and target.api == front.creates
+        and provider.protocol == "openai"
+        and front.name not in provider.speaks
+    )
+
+
+def translator(front: Front, provider: Provider, call: Call, notes: Notes) -> Translator | None:
+    """Who translates the answer to `call`; None: its bytes stay in Envoy."""
+    if call.api != CHAT or provider.protocol == "original" or front.name in provider.speaks:
+        return provider.translator(call)
+    reader = provider.reader(call)
+    model = call.model if provider.restores_model(call) else call.upstream_model
+    writer = front.writer(call, model or "", notes, reader)
+    return Converted(reader, writer, stream=call.stream, thinking=thinking(provider.thinking))
