@@ -1,6 +1,6 @@
 # One obvious command each; `make help` lists them. Everything is installed into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-unit containers fuzz chaos bench bench-quick micro instructions check format stubs bootstrap helm manifests capacity lock clean
+.PHONY: help install run test test-unit containers fuzz chaos bench bench-quick micro instructions check format stubs bootstrap helm manifests vendors capacity lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -61,6 +61,7 @@ check: install ## format, lint, types, fresh stubs and bootstrap
 	@$(BIN)/python tools/stubs.py --check
 	@$(BIN)/python tools/bootstrap.py --check
 	@$(BIN)/python tools/attachments.py --check
+	@$(BIN)/python tools/vendors.py --check
 
 format: install ## format and fix what can be fixed
 	@$(BIN)/ruff format
@@ -78,6 +79,9 @@ helm: install ## put helm into .venv, for the chart's tests (Linux, x86-64)
 
 manifests: helm ## render deploy/kubernetes from the Helm chart
 	@$(BIN)/python tools/manifests.py
+
+vendors: install ## write the tables of docs/vendors.md again, after a row was changed
+	@$(BIN)/python tools/vendors.py
 
 capacity: install ## do the sums of docs/capacity.md again, after an input was changed
 	@$(BIN)/python tools/capacity.py

@@ -15,6 +15,7 @@ from extproc.config.load import Loaded
 from extproc.config.masking import SECRET_NAME, is_public, mask, one_line
 from extproc.providers import Azure, OpenAI, Provider, Qwen
 from extproc.providers.blocks import Recycle
+from extproc.providers.vendors import KEYS, VENDOR_KEYS
 from extproc.text.patterns import ModelMapping, NamePatterns
 
 
@@ -197,6 +198,7 @@ _DESCRIPTIONS = {
     "healthCheckInterval": "Milliseconds between health checks of a key that is set aside.",
     "healthCheckModel": "The model that health checks ask, as clients name it.",
     "healthCheckTimeout": "Milliseconds that a health check may take.",
+    "idleTimeout": "How long an idle connection to the vendor is kept: less than the vendor keeps it.",
     "maxRetries": "How often a refused request is tried again.",
     "on": "What is tried again: statuses, 5xx, connect, reset, timeout.",
     "outlierDetection": "When Envoy leaves the vendor out in favour of others.",
@@ -241,12 +243,32 @@ _DESCRIPTIONS = {
     "maxAge": "How long a worker lives: seconds, or text such as 500ms, 30s, 5m, 1h.",
     "maxMemory": "What a worker may hold: bytes, or text such as 512MiB. Linux only.",
     "maxBodyBytes": "The longest JSON body that is read.",
+    "maxBodyValues": "How many JSON values a body may have, at all depths; the token ids of embeddings do not count.",
+    "maxEventBytes": "The longest event of a stream that is read, in bytes.",
     "maxBytes": "The longest text that is taken, in bytes.",
     "mode": "auto: name is one of max_tokens, temperature, top_p, top_k, seed; raw: a dotted path.",
     "modelMapping": "The client's model name to the vendor's: exact names, prefix*, ~regex, and * for the rest. "
     "An empty target keeps the client's name.",
     "models": "The model names that clients may use, as GET /v1/models lists them.",
     "Match.models": "Model names: exact, with * for any text, or ~regex.",
+    "claudeVersion": "The API's version where the client names none.",
+    "claudeCodeMode": "Whether the keys are tokens of Claude Code's login, not API keys.",
+    "apiVersion": "The first segment of the vendor's paths.",
+    "geminiSafetySetting": "Category → threshold, sent with every chat.",
+    "geminiThinkingBudget": "Tokens of thinking where the client says nothing; 0: none, -1: as the model likes.",
+    "vertexAuthKey": "A service account's JSON: ${NAME} from the environment or file:PATH of a secret file.",
+    "vertexProjectId": "The project; needed with vertexAuthKey.",
+    "vertexRegion": "global, us, eu or a region.",
+    "vertexClaudeVersion": "anthropic_version in the body of Claude's requests.",
+    "vertexAuthServiceName": "Higress' key, accepted and not needed.",
+    "vertexTokenRefreshAhead": "Higress' key, accepted and not needed.",
+    "awsRegion": "The region, such as us-east-1.",
+    "awsAccessKey": "With awsSecretKey: requests are signed; apiTokens win.",
+    "awsSecretKey": "The other half of awsAccessKey.",
+    "awsSessionToken": "The token of a session's keys.",
+    "bedrockAdditionalFields": "Goes into additionalModelRequestFields of every chat.",
+    "promptCacheRetention": "Whether cache points are set for Claude and Nova, and for how long.",
+    "bedrockPromptCachePointPositions": "Where cache points are set: systemPrompt, lastUserMessage, lastMessage.",
     "moonshotFileId": "An uploaded file whose text goes in as a system message.",
     "multimodalModels": "The vendor's names of models that answer on the multimodal endpoint; replaces the list.",
     "Client.models": "The names that it may ask for: exact, with * for any text, or ~regex.",
@@ -269,6 +291,7 @@ _DESCRIPTIONS = {
     "qwenEnableSearch": "Lets the model search the web unless the client says otherwise; native API only.",
     "qwenFileIds": "Uploaded files that qwen-long gets to see; native API only, not together with context.",
     "reasoningContentMode": "What becomes of the model's thinking: kept apart, dropped, or put before the answer.",
+    "responsesApi": "Whether /v1/responses passes to the vendor or becomes a chat; by default it passes where it can.",
     "recordUsage": "true: answers are read to count tokens even where nothing else needs it.",
     "recycle": "When a worker process is replaced by a new one, one at a time.",
     "refresh": "How often the text is fetched again: seconds, or text such as 500ms, 30s, 5m, 1h.",
@@ -283,8 +306,53 @@ _DESCRIPTIONS = {
     "tls": "How the vendor's certificate is verified.",
     "type": "The vendor.",
     "value": "Any YAML value.",
+    "quirks": "How the vendor differs from what this version knows of it; what is said here replaces its row's.",
+    "url": "The vendor's address, or several of which the first is used: scheme, host and port.",
+    "prefix": "What stands in the place of /v1 in the vendor's paths.",
+    "auth": "How the key is sent: in Authorization as a bearer or alone (plain), in the header named, or never.",
+    "Quirks.key": "Whether a request needs a key of ours; without one the client's own goes through.",
+    "apis": "The APIs that the vendor has, a list, or a mapping to their paths where these differ.",
+    "refuses": "Members that it answers 400 for: dropped, and named in x-ai-dropped. messages.name is one in messages, "
+    "responses/tool_choice one of the Responses API.",
+    "renames": "Members that it has under another name.",
+    "clamps": "What numbers may be: min and max, or value for the only one.",
+    "beside": "Where a member is there, others that it refuses beside it.",
+    "streamTools": "A member that must be true for the arguments of tools to be streamed.",
+    "jsonSchema": "object: it knows response_format json_object only.",
+    "toolChoice": "What tool_choice cannot say: none, required, function. The last two become auto.",
+    "roles": "What it lacks: developer, system turns after the first (later-system), system at all.",
+    "cacheControl": "Whether cache_control is kept (without ttl) or dropped; as it is if absent.",
+    "returnsThinking": "Whether earlier turns must, may or must not carry reasoning_content.",
+    "toolIds": "How many letters and digits a tool call's id must have.",
+    "thinking": "How it is asked for thinking, and what that is called in answers.",
+    "ask": "The members that ask for it; none where it cannot be asked.",
+    "efforts": "Its names for levels of reasoning_effort.",
+    "adds": "Members that are sent where the client does not say them.",
+    "field": "What thinking is called; think: it stands in the content between <think> and </think>.",
+    "forced": "false: tools cannot be forced while it thinks.",
+    "unasked": "Whether it thinks unless it is told not to.",
+    "finish": "Its finish reasons and OpenAI's for them; error for one that is a failure.",
+    "usage": "Where streams tell their usage.",
+    "UsageForm.at": "The member that is usage, a dotted path.",
+    "afterDone": "Whether it comes behind [DONE].",
+    "reasoningOutside": "Whether completion_tokens is without what was thought.",
+    "errors": "How it tells errors within an answer of status 200.",
+    "ErrorForm.at": "The member that says that it is one, a dotted path.",
+    "ok": "Values that are no error.",
+    "message": "The member with the words.",
+    "code": "The member with the code.",
+    "status": "The member with an HTTP status.",
+    "statuses": "Codes and the statuses that they stand for.",
+    "content": "parts: content may be a list of parts, some of them thinking.",
+    "byModel": "The same for some of its models, by patterns of their names; the first that matches.",
+    "Clamp.min": "The least.",
+    "Clamp.max": "The most.",
+    "Clamp.value": "The only value.",
     "workers": "How many processes serve; read at start. As many as there are cores if absent.",
 }
+
+
+_DESCRIPTIONS |= {key.name: key.about for key in KEYS.values()}
 
 
 class _Schema(GenerateJsonSchema):
@@ -312,6 +380,9 @@ def schema() -> dict[str, Any]:
     generated.pop("required")
     generated["anyOf"] = [{"required": ["providers"]}, {"required": ["provider"]}]
     definitions["Config"] = generated
+    definitions["Vendor"]["dependentSchemas"] = {
+        key: {"properties": {"type": {"enum": [type]}}} for key, type in VENDOR_KEYS.items()
+    }
     for title, definition in definitions.items():
         for key, found in definition.get("properties", {}).items():
             text = _DESCRIPTIONS.get(f"{title}.{key}") or _DESCRIPTIONS.get(key)

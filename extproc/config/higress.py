@@ -13,12 +13,12 @@ from extproc.config.config import did_you_mean
 from extproc.providers.blocks import ID
 from extproc.terms.agreed import SIDECAR_CLUSTER
 
-UNSUPPORTED_TYPES = frozenset(
-    "ai360 baichuan baidu bedrock claude cloudflare cohere coze deepl deepseek dify doubao fireworks gemini generic "
-    "github grok groq hunyuan longcat minimax mistral ollama openrouter spark stepfun together-ai triton vertex vllm "
-    "yi zhipuai".split()
+TYPES = frozenset(
+    "ai360 azure baichuan baidu bedrock claude cloudflare cohere coze deepl deepseek dify doubao fireworks gemini "
+    "generic galadriel github grok groq hunyuan kling longcat minimax mistral moonshot ollama openai openrouter qwen "
+    "spark stepfun together-ai triton vertex vllm yi zhipuai".split()
 )
-"""The provider types of ai-proxy that this version lacks."""
+"""The provider types of ai-proxy (provider/provider.go, 2026-06 and later)."""
 
 UNSUPPORTED_KEYS = frozenset(
     "basePath basePathHandling capabilities contextCleanupCommands firstByteTimeout hiclawMode "
@@ -26,7 +26,7 @@ UNSUPPORTED_KEYS = frozenset(
 )
 """Keys of ai-proxy for providers of any type that this version lacks."""
 
-UNSUPPORTED_VENDOR_KEYS = frozenset(
+VENDOR_KEYS = frozenset(
     "apiVersion awsAccessKey awsRegion awsSecretKey bedrockAdditionalFields bedrockPromptCachePointPositions botType "
     "claudeCodeMode claudeVersion cloudflareAccountId difyApiUrl doubaoDomain geminiSafetySetting "
     "geminiThinkingBudget genericHost hunyuanAuthId hunyuanAuthKey inputVariable minimaxApiType minimaxGroupId "
@@ -34,7 +34,7 @@ UNSUPPORTED_VENDOR_KEYS = frozenset(
     "tritonModelVersion vertexAuthKey vertexAuthServiceName vertexOpenAICompatible vertexProjectId vertexRegion "
     "vertexTokenRefreshAhead vllmCustomUrl vllmServerHost zhipuCodePlanMode zhipuDomain".split()
 )
-"""Keys of ai-proxy for one of `UNSUPPORTED_TYPES`."""
+"""Keys of ai-proxy for single types."""
 
 DEAD_KEYS = frozenset("authHeaderKey subPath vertexGeminiSafetySetting".split())
 """Documented or declared in ai-proxy, but nothing in it reads them from a configuration."""
@@ -48,7 +48,7 @@ def key_problem(key: str, value: object, type: str, owners: Mapping[str, str]) -
     """
     if key in DEAD_KEYS:
         return "Higress ai-proxy itself never read this key; remove it"
-    unsupported = key in UNSUPPORTED_KEYS or key in UNSUPPORTED_VENDOR_KEYS
+    unsupported = key in UNSUPPORTED_KEYS or (key in VENDOR_KEYS and key not in owners)
     if not unsupported and key not in owners:
         return None
     if value in (None, False, "", [], {}):

@@ -22,8 +22,9 @@ from extproc.config.files import Files
 from extproc.config.higress import Location
 from extproc.config.masking import mask
 from extproc.config.placeholders import NOT_READ, Placeholders
-from extproc.config.wording import OWNERS, TOKEN_KEYS, TYPES, block_at, keys, kind_of, may_be_secret, worded
+from extproc.config.wording import OWNERS, TOKEN_KEYS, TYPES, block_at, keys, keys_of, kind_of, may_be_secret, worded
 from extproc.config.yamlfile import Map, Seq, locate, value_at
+from extproc.providers.vendors import refused
 
 __all__ = ["ConfigError", "Loaded", "Problem", "StandIn", "load"]
 
@@ -214,7 +215,7 @@ class Loading:
         self._client_references(native)
         config: Config | None = None
         read = Placeholders(self.base, self.environ, self.files, self.keyless)
-        context = {"resolve": read.resolve, "expand": read.expand, "fill": read.fill}
+        context = {"resolve": read.resolve, "whole": read.whole, "expand": read.expand, "fill": read.fill}
         try:
             config = Config.model_validate(native, context=context)
         except ValidationError as error:
@@ -224,6 +225,10 @@ class Loading:
             self._same_keys(config, native)
             if config.redis is not None and not self.keyless and find_spec("redis") is None:
                 self.fault(native, ("redis",), "needs a package that is missing: pip install 'ai-proxy-envoy[redis]'")
+            for index, provider in enumerate(config.providers):
+                if (needs := provider.needs_package) is not None and not self.keyless and find_spec(needs[0]) is None:
+                    message = f"type {provider.type} needs a package that is missing: pip install {needs[1]!r}"
+                    self.fault(native, ("providers", index, "type"), message)
         if config is None or self.problems:
             raise ConfigError(sorted(self.problems, key=lambda p: p.line)) from None
         notes = tuple(dict.fromkeys(map(mask, [*self.notes, *advice(config)])))
@@ -236,12 +241,15 @@ class Loading:
         if not isinstance(given, dict) or not isinstance(type, str) or type not in TYPES:
             return given
         block = given | {}
-        for key in [k for k in given if k not in keys(TYPES[type])]:
+        for key in [k for k in given if k not in keys_of(type)]:
             message = higress.key_problem(key, given[key], type, OWNERS)
             if message:
                 self.fault(providers, (index, key), message)
             if message is not None:
                 del block[key]
+        if unserved := refused(type, block):
+            self.fault(providers, (index, unserved[0]), unserved[1])
+            del block[unserved[0]]
         tls, context = block.get("tls"), block.get("context")
         if isinstance(tls, dict) and isinstance(tls.get("caFile"), str):
             path = self.base / tls["caFile"]

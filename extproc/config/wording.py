@@ -10,7 +10,7 @@ from typing import Any, get_args
 from extproc.config import higress
 from extproc.config.config import Config, did_you_mean
 from extproc.config.higress import Location
-from extproc.providers import AnyProvider, Provider
+from extproc.providers import VENDOR_KEYS, AnyProvider, Provider
 from extproc.providers.blocks import Block
 
 
@@ -26,13 +26,21 @@ def keys(block: type[Block]) -> list[str]:
 
 
 TYPES: dict[str, type[Provider]] = {
-    get_args(block.model_fields["type"].annotation)[0]: block
+    name: block
     for block in _blocks(AnyProvider)
     if issubclass(block, Provider)
+    for name in get_args(block.model_fields["type"].annotation)
 }
 """The supported values of `type`, and their models."""
 
-OWNERS = {key: name for name, block in TYPES.items() for key in keys(block) if key not in keys(Provider)}
+
+def keys_of(type: str) -> list[str]:
+    """The keys that a provider of this type may have."""
+    found = keys(TYPES[type])
+    return [key for key in found if VENDOR_KEYS.get(key, type) == type]
+
+
+OWNERS = {key: name for name in TYPES for key in keys_of(name) if key not in keys(Provider)}
 """Keys that one type has alone → that type."""
 
 TOKEN_KEYS = ("apiTokens", "apiToken")
@@ -162,6 +170,6 @@ def _unknown_type(type: object) -> str:
     allowed = f"allowed: {', '.join(TYPES)}"
     if not isinstance(type, str):
         return f"type: found {found_text(type)}; {allowed}"
-    if type in higress.UNSUPPORTED_TYPES:
+    if type in higress.TYPES:
         return f"type {type} is a provider of Higress ai-proxy that this version does not support yet; {allowed}"
     return f"unknown type {type!r}{did_you_mean(type, TYPES)}; {allowed}"

@@ -17,7 +17,7 @@ from extproc.exchange import outgoing, routing
 from extproc.exchange.answers import AnswerSide, number
 from extproc.exchange.states import Done, Headed, Moment, Place, Record, Sent, Snapshot
 from extproc.fronts import registry
-from extproc.fronts.front import NOTHING, Notes
+from extproc.fronts.front import NOTHING, Front, Notes
 from extproc.providers import Provider
 from extproc.terms.agreed import (
     CLIENT_ATTRIBUTE,
@@ -32,7 +32,7 @@ from extproc.terms.agreed import (
     ROUTE_ATTRIBUTE,
     UNREAD_ROUTE,
 )
-from extproc.terms.call import CHAT_TARGET, JSON_APIS, Call, Target, parse_path
+from extproc.terms.call import CHAT_TARGET, EMBEDDINGS, JSON_APIS, Call, Target, parse_path
 from extproc.terms.errors import (
     BadJson,
     BadUpstreamResponse,
@@ -44,7 +44,9 @@ from extproc.terms.errors import (
     Overloaded,
     ProxyError,
     SeveralVendors,
+    TokenUnavailable,
     TooLarge,
+    TooManyValues,
     UnknownPath,
     UnsupportedEncoding,
 )
@@ -65,6 +67,9 @@ from extproc.text.jsontext import NotJson
 
 __all__ = ["Exchange", "Moment", "Record", "Snapshot"]
 
+
+_SHOWN_PATH = 512
+"""Characters of a path in the log, which has a line for those too who have no key."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 
@@ -105,10 +110,9 @@ class Exchange(AnswerSide):
     def _request_headers(self, event: RequestHeaders) -> Reply:
         placed = self._placed_by_envoy = PROVIDER_ATTRIBUTE in event.attributes
         headers = self._client_headers(event) if placed else event.headers
-        target = parse_path(headers.get(":path", ""))
-        self._front = registry.front_of(target)
-        self.record.front = self._front.name
-        self.record.method, self.record.path = headers.get(":method", ""), target.path
+        path = headers.get(":path", "")
+        self._take_front(registry.front_at(path))
+        self.record.method, self.record.path = headers.get(":method", ""), path.partition("?")[0][:_SHOWN_PATH]
         self.record.request_id = headers.get("x-request-id")
         self._client = admit(self._config.client_keys, headers)
         if DOOR_ATTRIBUTE in event.attributes:  # asked again further on, where there is more to decide and to log
@@ -119,6 +123,8 @@ class Exchange(AnswerSide):
             raise Overloaded("too many requests at a time; try again")
         if self.record.method not in _METHODS:
             raise MethodNotAllowed(f"the method {self.record.method[:20]!r} is not supported")
+        target = parse_path(path)
+        self._take_front(registry.front_of(target))
         state = self._placed(event, headers, target) if placed else self._routed(event, headers, target)
         self._state = state
         if event.end_of_stream:
@@ -132,6 +138,9 @@ class Exchange(AnswerSide):
         if number(headers.get("content-length", "")) > self._buffer:
             raise self._too_large()
         return Forward(request_mode=BodyMode.BUFFERED)
+
+    def _take_front(self, front: Front) -> None:
+        self._front, self.record.front = front, front.name
 
     def _client_headers(self, event: RequestHeaders) -> Mapping[str, str]:
         """The head as the client sent it. A later attempt sees it as the one before left it."""
@@ -191,6 +200,9 @@ class Exchange(AnswerSide):
             return self._without_body(state)
         if len(event.body) > self._config.max_body_bytes:
             raise self._too_large()
+        # Before anything is made of it: three bytes may become an object of a hundred. Token ids cost little.
+        if jsontext.many(event.body, self._config.max_body_values, numbers=state.target.api != EMBEDDINGS):
+            raise TooManyValues(f"the request body has more than {self._config.max_body_values} JSON values")
         try:
             given = jsontext.fields(event.body)
         except NotJson as error:
@@ -204,6 +216,7 @@ class Exchange(AnswerSide):
         provider = place.provider
         self.record.route, self.record.provider, self.record.model = route.name, provider.id, model
         target, asked, notes = state.target, given, NOTHING
+        registry.check(self._front, provider, target)
         if registry.converts(self._front, provider, target):
             name = routing.upstream_model(provider, target, given, place.model) or ""
             asked, notes = self._front.read(given, provider.traits, name)
@@ -251,6 +264,7 @@ class Exchange(AnswerSide):
         route = routes[0]
         provider = self._place(state, route).provider
         self.record.route, self.record.provider = route.name, provider.id
+        registry.check(self._front, provider, state.target)
         call = Call(
             state.target,
             method,
@@ -262,6 +276,11 @@ class Exchange(AnswerSide):
         return self._send(provider, call, NOTHING, BodyMode.NONE if streamed else None)
 
     def _key(self, provider: Provider) -> str | None:
+        if provider.token_source is not None:
+            token = self._contexts.get(provider.token_name)
+            if token is None:
+                raise TokenUnavailable(f"the gateway has no token for provider {provider.id!r}: see its log")
+            return token
         token = self._keys.choose(provider, self._chance, self.record.attempt, self._moment.now)
         self.record.token = token
         return token

@@ -6,12 +6,14 @@ from typing import Final
 from extproc.fronts.chat import Chat
 from extproc.fronts.converted import Converted
 from extproc.fronts.front import Front, Notes
+from extproc.fronts.responses import Responses
 from extproc.fronts.thinking import thinking
 from extproc.providers import Provider
 from extproc.providers.translator import Translator
 from extproc.terms.call import CHAT, Call, Target
+from extproc.terms.errors import UnsupportedApi
 
-FRONTS: Final[Mapping[str, Front]] = {front.name: front for front in (Chat(),)}
+FRONTS: Final[Mapping[str, Front]] = {front.name: front for front in (Chat(), Responses())}
 
 CHAT_FRONT: Final = FRONTS["chat"]
 
@@ -19,6 +21,11 @@ CHAT_FRONT: Final = FRONTS["chat"]
 def front_of(target: Target) -> Front:
     """The front whose form an answer has, whatever becomes of the request."""
     return FRONTS.get(target.front, CHAT_FRONT)
+
+
+def front_at(path: str) -> Front:
+    """The front that a path seems to be for, at the cost of a search: whoever has no key has its error in this form."""
+    return next((front for front in FRONTS.values() if f"/v1/{front.name}" in path), CHAT_FRONT)
 
 
 def converts(front: Front, provider: Provider, target: Target) -> bool:
@@ -29,6 +36,17 @@ def converts(front: Front, provider: Provider, target: Target) -> bool:
         and provider.protocol == "openai"
         and front.name not in provider.speaks
     )
+
+
+def check(front: Front, provider: Provider, target: Target) -> None:
+    """Raises `UnsupportedApi` for what only a vendor that speaks the front's dialect itself has."""
+    if (
+        front is not CHAT_FRONT
+        and provider.protocol == "openai"
+        and front.name not in provider.speaks
+        and target.api != front.creates
+    ):
+        raise UnsupportedApi(f"{provider.type} has no such API: of {front.name} only {front.creates} is converted")
 
 
 def translator(front: Front, provider: Provider, call: Call, notes: Notes) -> Translator | None:

@@ -17,8 +17,9 @@ from extproc.config.config import ConfigError, Problem, did_you_mean
 from extproc.config.files import Files
 from extproc.config.load import Loading, targets
 from extproc.config.masking import mask, one_line
-from extproc.config.wording import OWNERS, TYPES, keys
+from extproc.config.wording import OWNERS, TYPES, keys_of
 from extproc.imports.naming import UNNAMED, Named, Naming, keys_by_name, secrets, unhidden
+from extproc.providers.vendors import refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +77,20 @@ def _reduce(loading: Loading, native: dict[str, Any]) -> None:
         type = given.get("type") if isinstance(given, dict) else None
         if not isinstance(type, str):
             continue
-        if type in higress.UNSUPPORTED_TYPES:
+        if type in higress.TYPES and type not in TYPES:
             gone.add(higress.provider_id(given))
             message = f"providers of type {type} are not supported yet; what it would have taken is refused"
             loading.fault(providers, (index, "type"), message, lost=True)
+        elif unserved := refused(type, given):
+            gone.add(higress.provider_id(given))
+            message = f"{unserved[1]}; what it would have taken is refused"
+            loading.fault(providers, (index, unserved[0]), message, lost=True)
         if type not in TYPES:
             continue
-        for key in [key for key in given if key not in keys(TYPES[type])]:
+        for key in [key for key in given if key not in keys_of(type)]:
             problem = higress.key_problem(key, given[key], type, OWNERS)
             if problem is None:
-                problem = f"unknown key{did_you_mean(key, keys(TYPES[type]))}"
+                problem = f"unknown key{did_you_mean(key, keys_of(type))}"
             if problem:  # else it is switched off
                 loading.fault(providers, (index, key), problem, lost=True)
             given.pop(key)

@@ -26,6 +26,7 @@ from extproc.providers.blocks import (
     OriginUrl,
     OutlierDetection,
     RetryOnFailure,
+    Seconds,
     Tls,
     Tokens,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "ContextSource",
     "Provider",
     "ThinkingMode",
+    "TokenSource",
     "Upstream",
     "UpstreamRequest",
     "vendor_error",
@@ -110,6 +112,15 @@ class ContextSource:
     server_name: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class TokenSource:
+    """What a provider's bearer tokens are made from beside the exchanges. `key`: a Google service account's JSON.
+    `scope`: what they are for."""
+
+    key: SecretStr = field(repr=False)
+    scope: str
+
+
 def with_query(path: str, *queries: str) -> str:
     """`path?a&b` of the non-empty queries."""
     query = "&".join(filter(None, queries))
@@ -139,6 +150,7 @@ class Provider(Block):
     models: tuple[str, ...] | None = None
     response_model: Literal["client", "upstream"] = "client"
     record_usage: bool | None = None
+    responses_api: Literal["convert", "pass"] | None = None
     endpoint: OriginUrl | None = None
     tls: Tls = Tls()
     context: ContextFile | None = None
@@ -147,6 +159,10 @@ class Provider(Block):
     retry_on_failure: RetryOnFailure | None = None
     outlier_detection: OutlierDetection = OutlierDetection()
     circuit_breakers: CircuitBreakers = CircuitBreakers()
+    idle_timeout: Seconds = 4.0
+    """How long Envoy keeps a connection that nobody uses. A server that closes it first may do so under a request that
+    is on its way, which nobody can tell from one that it has read: so before the usual 5 s (uvicorn and with it vLLM
+    and SGLang, Node.js, Apache, cpp-httplib; nginx has 75 s, AWS' balancers 60 s; 2026)."""
     timeout: int = Field(default=120_000, gt=0)
     """Milliseconds that fetching a context text may take."""
 
@@ -159,6 +175,12 @@ class Provider(Block):
     def _has_tokens(self) -> Self:
         if self.tokens_required and not self.tokens:
             raise ValueError(f"apiTokens is missing: type {self.type} needs at least one key")
+        return self
+
+    @model_validator(mode="after")
+    def _has_what_passes(self) -> Self:
+        if self.responses_api == "pass" and "responses" not in self.has:
+            raise ValueError(f"responsesApi: {self.type} has no Responses API that a request could be passed to")
         return self
 
     # What the rest of the program asks
@@ -206,6 +228,21 @@ class Provider(Block):
         given = self.context
         return ContextSource(given.file_url, given.refresh, self.timeout / 1000, given.max_bytes)
 
+    @property
+    def token_source(self) -> TokenSource | None:
+        """Where the provider's key comes from, if it is a token that is made anew ahead of its end."""
+        return None
+
+    @property
+    def needs_package(self) -> tuple[str, str] | None:
+        """A module that is no dependency of everybody's, and what is installed to have it."""
+        return None
+
+    @property
+    def token_name(self) -> str:
+        """Under which such a token is found among the texts that exchanges are given; no id is like it."""
+        return f"{self.id}#token"
+
     def takes_context(self, call: Call) -> bool:
         """Whether the context text belongs into this call."""
         return call.api == CHAT and call.body is not None
@@ -243,7 +280,23 @@ class Provider(Block):
     @cached_property
     def speaks(self) -> frozenset[str]:
         """The dialects (`Target.front`) whose clients the vendor serves as they are."""
+        match self.responses_api:
+            case "convert":
+                return self.passes - {"responses"}
+            case "pass":
+                return self.passes | {"responses"}
+            case None:
+                return self.passes
+
+    @property
+    def has(self) -> frozenset[str]:
+        """The dialects that the vendor has an endpoint for."""
         return _OPENAI
+
+    @property
+    def passes(self) -> frozenset[str]:
+        """Those of them in which its clients are served as they are unless the configuration says otherwise."""
+        return self.has
 
     @property
     def traits(self) -> Traits:
@@ -270,6 +323,10 @@ class Provider(Block):
     def error(self, status: int, body: bytes) -> UpstreamError:
         """A vendor's refusal (`status` ≥ 400, `body` decoded from any compression) as an OpenAI error."""
         return vendor_error(status, body)
+
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
+        """As `error`, for vendors whose `headers` say more."""
+        return self.error(status, body)
 
     def event_error(self, event: sse.Event) -> UpstreamError | None:
         """The error that an event of a stream is in the vendor's own form; OpenAI's (`{"error": {…}}`) needs none."""

@@ -54,6 +54,10 @@ class Moonshot(Provider):
     def vendor_url(self) -> str:
         return "https://api.moonshot.cn"
 
+    @property
+    def has(self) -> frozenset[str]:
+        return super().has - {"responses"}
+
     def path(self, call: Call) -> str:
         if call.api is None or call.target.root not in _ROOTS:
             raise UnsupportedApi("moonshot has chat, models, files and embeddings only")

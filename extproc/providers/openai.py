@@ -8,6 +8,7 @@ from pydantic import AfterValidator
 
 from extproc.providers.base import Provider, with_query
 from extproc.providers.blocks import Filled
+from extproc.providers.traits import Traits
 from extproc.providers.urls import BaseUrl, merge_query, parse_base_url
 from extproc.terms.call import CHAT, ROOTS, Call, first_segment
 from extproc.terms.errors import UnsupportedApi
@@ -52,6 +53,10 @@ class OpenAI(Provider):
     @property
     def vendor_url(self) -> str:
         return self._url.origin
+
+    @property
+    def traits(self) -> Traits:
+        return Traits(files=True, strict=True, verbosity=True)
 
     def path(self, call: Call) -> str:
         if call.api is None:

@@ -98,7 +98,7 @@ class ChatReader(Reader):
             delta.reasoning = thought if isinstance(thought, str) else ""
         if isinstance(finish, str) and finish not in ("", "null"):
             delta.finish = finish
-        if len(said) > 2 or "content" not in said:  # beside a role and a text
+        if len(said) > ("role" in said) + ("content" in said):  # beside a role and a text
             self._rest(delta, said)
         delta.logprobs = choice.get("logprobs")
         if isinstance(stop := choice.get("stop_reason"), str):  # vLLM tells which one matched (its API, 2026)

@@ -17,8 +17,8 @@ _ESCAPE = ord("\\")
 
 class PassThrough(Translator):
     """`restore`: put the client's model name in place of the vendor's. `edit`: a vendor's own change to a chunk,
-    in place; it says whether it changed anything. `event_error`: the error that an event is in the vendor's own
-    form, None for other events."""
+    in place; it says whether it changed anything, and raises what error the chunk is. `whole`: the same for a whole
+    answer. `event_error`: the error that an event is in the vendor's own form, None for other events."""
 
     def __init__(
         self,
@@ -26,10 +26,12 @@ class PassThrough(Translator):
         *,
         restore: bool,
         edit: Callable[[Fields], bool] | None = None,
+        whole: Callable[[Fields], bool] | None = None,
         event_error: Callable[[sse.Event], UpstreamError | None] | None = None,
     ) -> None:
         self._model = jsontext.raw(call.model) if restore else None
         self._edit = edit
+        self._edit_whole = whole
         self._event_error = event_error
         self._typed = call.api == RESPONSES
         self._watches = not restore and edit is None
@@ -40,7 +42,8 @@ class PassThrough(Translator):
         """Raises `BadUpstreamResponse` for what is not JSON, or no object where an API answers nothing else."""
         try:
             fields = jsontext.fields(body)
-            return jsontext.dump(fields) if self._rename_and_count(fields) else body
+            edited = self._edit_whole is not None and self._edit_whole(fields)
+            return jsontext.dump(fields) if self._rename_and_count(fields) or edited else body
         except NotJson as error:
             if self._json_only or not _is_json(body):
                 raise BadUpstreamResponse(f"the vendor's answer is not a JSON object: {error}") from None
@@ -78,9 +81,9 @@ class PassThrough(Translator):
             if not _is_json(data):
                 raise BadUpstreamResponse(f"the vendor sent an event that is not readable JSON: {error}") from None
             return None
+        edited = self._edit is not None and self._edit(fields)
         if "error" in fields and bytes(fields["error"]).startswith(b"{"):
             raise UpstreamError(500, document=data)
-        edited = self._edit is not None and self._edit(fields)
         changed = self._rename_and_count(fields) or edited
         self._finished = self._finished or _finishes(bytes(fields.get("choices", b"")))
         return jsontext.dump(fields) if changed else None

@@ -10,6 +10,7 @@ from extproc.providers.base import Body, Provider, ThinkingMode, UpstreamRequest
 from extproc.providers.blocks import Patterns, is_plain
 from extproc.providers.dashscope_chat import ChatReader
 from extproc.providers.reader import Reader
+from extproc.providers.traits import Traits
 from extproc.providers.translator import Translator
 from extproc.terms.call import CHAT, EMBEDDINGS, Call, Target
 from extproc.terms.errors import UnsupportedApi, UpstreamError
@@ -129,9 +130,17 @@ class Qwen(Provider):
             return super().translator(call)
         return dashscope.Embeddings(call, call.model if self.restores_model(call) else call.upstream_model)
 
-    @cached_property
-    def speaks(self) -> frozenset[str]:
-        return super().speaks - {"chat"} if self._speaks_native else super().speaks
+    @property
+    def has(self) -> frozenset[str]:
+        return super().has - {"chat"} if self._speaks_native else super().has
+
+    @property
+    def passes(self) -> frozenset[str]:
+        return frozenset() if self._speaks_native else self.has
+
+    @property
+    def traits(self) -> Traits:
+        return Traits(search=True)
 
     @property
     def thinking(self) -> ThinkingMode:

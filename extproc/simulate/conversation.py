@@ -3,7 +3,9 @@
 Rule: tolerant readers only; each vendor checks strictly before it comes here.
 """
 
+import base64
 from collections.abc import Iterable
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 import re
 from typing import Any
@@ -12,6 +14,7 @@ from extproc.simulate.faults import without_markers
 
 Message = dict[str, Any]
 
+_CALLS = re.compile(r"\[\[sim:call=([^\]]+)\]\]")
 _FILE_IDS = re.compile(r"fileid://([\w.-]+)")
 
 
@@ -60,6 +63,34 @@ def tool_result(messages: list[Message]) -> str | None:
     """What the tool said, when a tool spoke last: str or None."""
     if messages and messages[-1].get("role") == "tool":
         return text_of(messages[-1].get("content"))
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Scripted:
+    """The call that a marker asks for now: the how many-th of its script, its tool, its arguments or None for any.
+    `name` None: all have been made. `result`: what the tool said last."""
+
+    step: int
+    name: str | None
+    arguments: str | None
+    result: str | None
+
+
+def scripted(messages: list[Message]) -> Scripted | None:
+    """What the last user message with `call` markers asks for, after as many results as came behind it: Scripted, or
+    None without a script. The prompt need not stand last: some programs end with turns of their own."""
+    for place in range(len(messages) - 1, -1, -1):
+        if messages[place].get("role") != "user":
+            continue
+        if calls := _CALLS.findall(text_of(messages[place].get("content"))):
+            results = [text_of(m.get("content")) for m in messages[place + 1 :] if m.get("role") == "tool"]
+            step, said = len(results), results[-1] if results else None
+            if step >= len(calls):
+                return Scripted(step, None, None, said)
+            name, _, packed = calls[step].partition(":")
+            arguments = base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4)).decode() if packed else None
+            return Scripted(step, name, arguments, said)
     return None
 
 

@@ -19,6 +19,7 @@ from extproc.simulate.conversation import (
     matches,
     mentions_json,
     schema_of,
+    scripted,
     stops,
     tool_result,
 )
@@ -194,6 +195,7 @@ def _generation(call: Call, model: str, given: dict[str, Any], parameters: dict[
         schema=schema,
         chunks=call.faults.tokens,
         big=call.faults.big,
+        scripted=scripted(messages),
     )
     form = Form(
         multimodal=multimodal,

@@ -28,6 +28,9 @@ commas or several markers. The marker itself is never quoted back. An unknown na
 | `done`            | native: the stream ends with `data:[DONE]`                                        |
 | `noindex`         | native: streamed tool calls carry no `index`                                      |
 | `big=N`           | one piece of text of N characters                                                 |
+| `call=NAME`       | the tool is called, with arguments that fit its schema                            |
+| `call=NAME:BASE`  | the same with these arguments: JSON in base64url. Several are made one after the  |
+|                   | other, each after the result of the one before (`conversation.scripted`)          |
 """
 
 from collections.abc import Callable
@@ -85,7 +88,7 @@ def parse(text: str) -> Faults:
             wanted[name] = True
         elif name in _VALUES and (value or name in _DEFAULTS):
             wanted[name] = _VALUES[name](value) if value else _DEFAULTS[name]
-        elif name:
+        elif name and not (name == "call" and value):
             raise ValueError(f"unknown simulator marker: {item.strip()}")
     if "retry_after" in wanted:
         wanted.setdefault("status", 429)

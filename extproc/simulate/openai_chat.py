@@ -17,6 +17,7 @@ from extproc.simulate.conversation import (
     matches,
     mentions_json,
     schema_of,
+    scripted,
     stops,
     text_of,
     tool_result,
@@ -114,6 +115,7 @@ def ask(call: Call, body: dict[str, Any], messages: list[dict[str, Any]], dialec
         schema=schema_of(body.get("response_format")),
         chunks=call.faults.tokens,
         big=call.faults.big,
+        scripted=scripted(messages),
     )
 
 

@@ -10,6 +10,8 @@ from itertools import zip_longest
 import json
 from typing import Any
 
+from extproc.simulate.conversation import Scripted
+
 PIECE = 3
 ARGUMENT_PIECE = 6
 
@@ -35,6 +37,7 @@ class Asked:
     schema: dict[str, Any] | None = None
     chunks: int | None = None
     big: int | None = None
+    scripted: Scripted | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,19 @@ def sample(schema: Any, seed: str) -> Any:
             return seed
 
 
+def _scripted(asked: Asked, wanted: Scripted) -> tuple[ToolCall, ...]:
+    if wanted.name is None:
+        return ()
+    arguments = wanted.arguments
+    if arguments is None:
+        tool = next((tool for tool in asked.tools if tool.get("name") == wanted.name), {})
+        arguments = json.dumps(sample(tool.get("parameters"), "杭州"), ensure_ascii=False)
+    return (ToolCall(f"call_sim{wanted.step:04d}", wanted.name, cut_pieces(arguments, ARGUMENT_PIECE)),)
+
+
 def _calls(asked: Asked) -> tuple[ToolCall, ...]:
+    if asked.scripted is not None:
+        return _scripted(asked, asked.scripted)
     if not asked.tools or asked.tool_choice == "none":
         return ()
     chosen = [tool for tool in asked.tools if str(tool.get("name")) in asked.text]
@@ -160,6 +175,8 @@ def _text(asked: Asked, choice: int) -> str:
         said += f"已读文件：{'、'.join(asked.files)}。"
     if asked.search:
         said += "已联网搜索。"
+    if asked.scripted is not None:  # programs say a lot around a prompt
+        return f"{said}工具返回：{asked.scripted.result}。"
     if asked.tool_result is not None:
         said += f"工具返回：{asked.tool_result}。"
     said += f"你说：{asked.text}"

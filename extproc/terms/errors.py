@@ -2,14 +2,16 @@
 
     ProxyError
     ├── ClientError            4xx: the client can mend it
-    │   ├── BadJson 400 · MissingParameter 400 · InvalidParameter 400 · MethodNotAllowed 405
-    │   ├── InvalidApiKey 401 · ModelNotAllowed 403 · TooLarge 413 · UnsupportedEncoding 415
+    │   ├── BadJson 400 · TooManyValues 400 · MissingParameter 400 · InvalidParameter 400 · MethodNotAllowed 405
+    │   ├── InvalidApiKey 401 · ModelNotAllowed 403 · TooLarge 413 · PathTooLong 414
+    │   ├── UnsupportedEncoding 415
     │   └── UnknownPath 404 · NoRoute 404 · UnsupportedApi 404 · ModelNotFound 404
     ├── UpstreamError          the vendor said no; its status is kept
     ├── VendorAuth             502: the vendor refuses the gateway's key, which is no fault of the client's
     ├── BadUpstreamResponse    502: the vendor's answer cannot be read
     ├── StreamTruncated        502: the vendor's stream ended too early
     ├── ContextUnavailable     503: a configured context text is not there
+    ├── TokenUnavailable       503: a token that a vendor's login makes is not there
     ├── Overloaded             503: more requests at a time than are allowed
     ├── Changing               503: Envoy and we have different configurations for a moment
     ├── SeveralVendors         500: a route of a gateway that is not ours would be one of several vendors'
@@ -52,6 +54,10 @@ class BadJson(ClientError):
     code = "invalid_json"
 
 
+class TooManyValues(ClientError):
+    code = "too_many_values"
+
+
 class MissingParameter(ClientError):
     code = "missing_required_parameter"
 
@@ -76,6 +82,11 @@ class ModelNotAllowed(ClientError):
 class TooLarge(ClientError):
     status = 413
     code = "request_too_large"
+
+
+class PathTooLong(ClientError):
+    status = 414
+    code = "path_too_long"
 
 
 class MethodNotAllowed(ClientError):
@@ -159,6 +170,11 @@ class StreamTruncated(ProxyError):
 class ContextUnavailable(ProxyError):
     status = 503
     code = "context_unavailable"
+
+
+class TokenUnavailable(ProxyError):
+    status = 503
+    code = "token_unavailable"
 
 
 class Overloaded(ProxyError):

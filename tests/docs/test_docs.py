@@ -5,7 +5,7 @@ other programs. A table behind `<!-- keys: Class -->`
 describes the keys of that model. Code blocks of a document and its Chinese twin are the same, comments aside.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 import re
 from typing import Any, get_args
@@ -13,17 +13,18 @@ from typing import Any, get_args
 import click
 from pydantic import BaseModel
 import pytest
-from ruamel.yaml import YAML
 
 from extproc.cli.commands import cli
 from extproc.config.config import Config
 from extproc.config.describe import schema
 from extproc.config.load import load
 from extproc.exchange.exchange import Exchange, Moment, Snapshot
-from extproc.providers import AnyProvider, Provider
+from extproc.providers import AnyProvider, Provider, Vendor
 from extproc.providers.blocks import Block
 from extproc.terms.events import Answer, Forward, RequestBody, RequestHeaders
 from extproc.text.patterns import NamePatterns
+from tests.unit import vectors
+from tools import vendors as made
 
 ROOT = Path(__file__).parents[2]
 READMES = ("README.md", "README.zh.md")
@@ -88,18 +89,20 @@ def test_every_example_is_listed(name: str) -> None:
 # Keys
 
 
-def models(annotation: Any) -> Iterator[type[Block]]:
+def models(annotation: Any, within: tuple[type, ...] = ()) -> Iterator[type[Block]]:
     """Every block that a type speaks of, recursively."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation not in within:
         assert issubclass(annotation, Block)
         yield annotation
         for field in annotation.model_fields.values():
-            yield from models(field.annotation)
+            yield from models(field.annotation, (*within, annotation))
     for argument in get_args(annotation):
-        yield from models(argument)
+        yield from models(argument, within)
 
 
 VENDORS = [m for m in models(AnyProvider) if issubclass(m, Provider)]
+SPOKEN = {provider["type"] for vector in vectors.load() for provider in vectors.configuration(vector)["providers"]}
+TYPES = [(name, vendor) for vendor in VENDORS for name in get_args(vendor.model_fields["type"].annotation)]
 
 
 def keys(block: type[Block]) -> dict[str, Any]:
@@ -115,9 +118,14 @@ def keys(block: type[Block]) -> dict[str, Any]:
 BLOCKS = {b.__name__: b for b in (*models(Config), Provider)}
 
 
+def reference(name: str) -> str:
+    """A page of the reference, and that of the vendors behind it."""
+    return text(name) + text(name.replace("configuration", "vendors"))
+
+
 def documented(name: str) -> dict[str, dict[str, str]]:
     """Model → key → its row, as the reference has it."""
-    tables = re.findall(r"<!-- keys: (\w+) -->\n((?:\|.*\n)+)", text(name))
+    tables = re.findall(r"<!-- keys: (\w+) -->\n(?:<!-- made: \w+ -->\n)?((?:\|.*\n)+)", reference(name))
     assert len(tables) == len({model for model, _ in tables}), "a model has two tables"
     return {model: {k: row for row, k in re.findall(r"^(\| `(\w+)` \|.*)$", rows, re.M)} for model, rows in tables}
 
@@ -166,22 +174,18 @@ def test_keys_in_prose_exist(name: str) -> None:
 # Vendors
 
 
-@pytest.mark.parametrize("vendor", VENDORS, ids=lambda v: v.__name__)
-def test_a_vendor_has_its_rows_and_vectors(vendor: type[Provider]) -> None:
-    (type_,) = get_args(vendor.model_fields["type"].annotation)
+@pytest.mark.parametrize(("type_", "vendor"), TYPES, ids=[name for name, _ in TYPES])
+def test_a_vendor_has_its_rows_and_vectors(type_: str, vendor: type[Provider]) -> None:
     for name in REFERENCES:
-        assert re.search(rf"^\| `{type_}`", text(name), re.M), f"{name} has no row for {type_}"
-        assert f"`{type_}`" in documented(name)["Provider"]["type"]
-    files = [p for p in (ROOT / "tests/vectors").glob("*.yaml") if type_ in types(YAML(typ="safe").load(p))]
-    assert files, f"no vectors speak of type {type_}"
+        assert re.search(rf"^\| `{type_}`", reference(name), re.M), f"{name} has no row for {type_}"
+        assert vendor is Vendor or f"`{type_}`" in documented(name)["Provider"]["type"]
+    assert type_ in SPOKEN, f"no vectors speak of type {type_}"
 
 
-def types(value: Any) -> set[str]:
-    """The `type` of every provider in a file of vectors."""
-    if isinstance(value, Mapping):
-        own = {value["type"]} if "apiTokens" in value and isinstance(value.get("type"), str) else set()
-        return own.union(*(types(v) for v in value.values()))
-    return set().union(*map(types, value)) if isinstance(value, list) else set()
+def test_the_tables_of_vendors_are_made_from_the_rows() -> None:
+    for language, path in made.PAGES.items():
+        page = path.read_text(encoding="utf-8")
+        assert made.Page(language).render(page) == page, f"{path.name} is stale: make vendors"
 
 
 def test_the_vendor_in_contributing_works() -> None:

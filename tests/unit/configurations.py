@@ -6,9 +6,10 @@ from textwrap import dedent
 
 import pytest
 
+from extproc.config import wording
 from extproc.config.load import ConfigError, Loaded, StandIn, load
 
-TYPES = "qwen, openai, azure, moonshot"
+TYPES = ", ".join(wording.TYPES)
 
 
 def write(folder: Path, text: str) -> Path:

@@ -12,6 +12,7 @@ vector may have `rows` of its own, which are merged over it. Sections:
               gzip: true | deflate: true, empty: true, details
     client    status, headers, absent_headers, unread: true, recorded,
               body (JSON) | error (members) | same: true | events (JSON of each event) |
+              response (members of a Responses answer, the stream's last or the whole one; ids are `<any>`) |
               openai (the error that ends them) | chat (a chat stream, told shortly; `model`: its name, `m` by
               default) | joined (the same with neighbouring texts of one kind joined)
 
@@ -35,6 +36,7 @@ import zlib
 import pytest
 from ruamel.yaml import YAML
 
+from . import responses_rules
 from .player import CLIENT_KEY, CLIENT_NOISE, NOW, Play, Seen, config_of
 from .sse_reference import parse
 
@@ -334,6 +336,11 @@ def check_client(vector: Vector, seen: Seen, vendor: bytes | None) -> None:
         Bound().same(told(seen.client_body, want.get("model", "m")), plain(want["chat"]), "stream")
     if "joined" in want:
         Bound().same(_joined(told(seen.client_body, want.get("model", "m"))), plain(want["joined"]), "stream")
+    if "response" in want:
+        streamed = seen.client["content-type"].startswith("text/event-stream")
+        response = responses_rules.check(seen.client_body) if streamed else json.loads(seen.client_body)
+        for name, value in plain(want["response"]).items():
+            Bound().same(response[name], value, f"response.{name}")
     if "events" in want:
         assert seen.client["content-type"].startswith("text/event-stream")
         got = [d.decode() if d.strip() == b"[DONE]" else json.loads(d) for d, _, _ in parse(seen.client_body) if d]

@@ -59,9 +59,9 @@ WRONG = [
     ),
     (
         "a type of Higress",
-        "providers:\n  - type: gemini\n    apiTokens: [x]\n",
+        "providers:\n  - type: dify\n    apiTokens: [x]\n",
         [
-            "config.yaml:2: providers[0]: type gemini is a provider of Higress ai-proxy that this version does not "
+            "config.yaml:2: providers[0]: type dify is a provider of Higress ai-proxy that this version does not "
             f"support yet; allowed: {TYPES}"
         ],
     ),

@@ -69,7 +69,7 @@ def test_a_client_that_wants_one_answer_gets_one_from_a_vendor_that_streams() ->
 
 def test_developer_becomes_system_in_responses_too() -> None:
     items = [{"role": "developer", "content": "a"}, {"type": "function_call_output", "output": "developer"}, "x"]
-    _, sent = asked({"model": "m", "input": items}, "/v1/responses")
+    _, sent = asked({"model": "m", "input": items}, "/v1/responses", provider={"responsesApi": "pass"})
     assert json.loads(sent.body or b"")["input"] == [{"role": "system", "content": "a"}, *items[1:]]
 
 

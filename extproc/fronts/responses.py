@@ -1,0 +1,25 @@
+"""OpenAI's Responses API: the front that passes where a vendor has it, and is converted through chat elsewhere.
+
+Rule: errors before an answer are OpenAI's, as for chat. What only a server with a memory could serve is refused.
+"""
+
+from extproc.fronts import responses_request
+from extproc.fronts.front import Front, Notes
+from extproc.fronts.responses_answer import ResponsesWriter
+from extproc.fronts.writer import Writer
+from extproc.providers.reader import Reader
+from extproc.providers.traits import Traits
+from extproc.terms.call import RESPONSES, Call
+from extproc.text.jsontext import Fields
+
+
+class Responses(Front):
+    name = "responses"
+    creates = RESPONSES
+
+    def read(self, fields: Fields, traits: Traits, model: str) -> tuple[Fields, Notes]:
+        return responses_request.read(fields, traits)
+
+    def writer(self, call: Call, model: str, notes: Notes, source: Reader) -> Writer:
+        assert isinstance(notes, responses_request.Notes)
+        return ResponsesWriter(call, model, notes, source)

@@ -1,0 +1,196 @@
+"""Write the tables of docs/vendors.md and its twin from the rows of vendors; a test says when they are stale.
+
+Rule: what stands between `<!-- made: NAME -->` and `<!-- end -->` is made here, everything else is written by people.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+import re
+import sys
+
+from extproc.providers.vendors import KEYS, ROWS, VENDOR_KEYS, Row
+from extproc.providers.vendors.quirks import Quirks, UsageForm
+
+ROOT = Path(__file__).parent.parent
+PAGES = {"en": ROOT / "docs" / "vendors.md", "zh": ROOT / "docs" / "vendors.zh.md"}
+_MADE = re.compile(r"(<!-- made: (\w+) -->\n).*?(?=<!-- end -->)", re.S)
+
+COLUMNS = "chat completions embeddings responses messages models images audio rerank files batches".split()
+
+_WORDS = {
+    "passed": ("passed", "透传"),
+    "list": ("list ¹ or passed", "列表 ¹ 或透传"),
+    "type": ("type", "type"),
+    "vendor": ("vendor", "供应商"),
+    "at": ("where", "地址"),
+    "other": ("other", "其他"),
+    "every": ("every `/v1/*` passed", "所有 `/v1/*` 透传"),
+    "rest": ("404", "404"),
+    "said": ("yours to say", "由您指定"),
+    "bare": ("without `/v1`", "无 `/v1`"),
+    "what": ("what is put right", "修正了什么"),
+    "nothing": ("nothing: a pass-through", "无：原样透传"),
+    "key": ("key", "键"),
+    "form": ("type", "类型"),
+    "default": ("default", "默认值"),
+    "meaning": ("meaning", "含义"),
+    "for": ("for {}: {}", "用于 {}：{}"),
+    "none": ("none", "无"),
+    "quirks": ("how the vendor differs from its row, see below", "供应商与表中所写有何不同，见下文"),
+    "refuses": ("dropped: {}", "去掉：{}"),
+    "renames": ("renamed: {}", "改名：{}"),
+    "clamps": ("within bounds: {}", "限制范围：{}"),
+    "beside": ("dropped beside {}: {}", "与 {} 同时出现时去掉：{}"),
+    "jsonSchema": ("`json_schema` → `json_object`", "`json_schema` → `json_object`"),
+    "toolChoice": ("`tool_choice` cannot be {}", "`tool_choice` 不能是 {}"),
+    "forced": ("tools are not forced while it thinks", "思考时不强制工具"),
+    "streamTools": ("{} for streamed tools", "流式工具加 {}"),
+    "ask": ("asked for thinking by {}", "以 {} 要求思考"),
+    "noask": ("no effort", "不接受思考强度"),
+    "field": ("thinking: {} → `reasoning_content`", "思考：{} → `reasoning_content`"),
+    "returns": ("history's `reasoning_content`: {}", "历史中的 `reasoning_content`：{}"),
+    "required": ("required", "必须带"),
+    "kept": ("kept", "保留"),
+    "dropped": ("dropped", "去掉"),
+    "finish": ("finish: {}", "结束原因：{}"),
+    "usage": ("usage from {}", "用量取自 {}"),
+    "afterDone": ("usage behind `[DONE]`", "用量在 `[DONE]` 之后"),
+    "outside": ("reasoning tokens added to `completion_tokens`", "思考的 token 计入 `completion_tokens`"),
+    "errors": ("errors in a 200: {}", "200 里的错误：{}"),
+    "content": ("content in parts becomes text", "分段的内容合成文本"),
+    "toolIds": ("tool call ids of {} letters and digits", "工具调用 id 为 {} 位字母数字"),
+    "cacheControl": ("`cache_control` {}", "`cache_control` {}"),
+    "byModel": ("for {}: {}", "对 {}：{}"),
+}
+
+
+def _code(names: object) -> str:
+    return ", ".join(f"`{name}`" for name in names)  # type: ignore[attr-defined]
+
+
+class Page:
+    """The tables in one language."""
+
+    def __init__(self, language: str) -> None:
+        self._language = list(PAGES).index(language)
+
+    def say(self, key: str, *values: str) -> str:
+        return _WORDS[key][self._language].format(*values)
+
+    def render(self, page: str) -> str:
+        """The page with its tables made anew."""
+        return _MADE.sub(lambda found: found[1] + "".join(f"{line}\n" for line in getattr(self, found[2])()), page)
+
+    def served(self) -> Iterator[str]:
+        """Which row has which API."""
+        heads = (*map(self.say, ("type", "vendor", "at")), *COLUMNS, self.say("other"))
+        yield f"| {' | '.join(heads)} |"
+        yield "|" + "---|" * (len(COLUMNS) + 4)
+        for row in ROWS.values():
+            cells = [self._cell(row, name) for name in COLUMNS]
+            hosts = _code(url.removeprefix("https://") for url in row.quirks.url)
+            prefix = row.quirks.prefix
+            behind = "" if prefix == "/v1" else f" `{prefix}`" if prefix else f" {self.say('bare')}"
+            where = f"{hosts}{behind}" if hosts else self.say("said")
+            yield f"| `{row.type}` | {row.title} | {where} | {' | '.join(cells)} | {self._others(row)} |"
+
+    def _cell(self, row: Row, name: str) -> str:
+        apis = row.quirks.apis
+        if apis is not None and name not in apis:
+            return "404"
+        if name == "models":
+            return self.say("list")
+        path = apis[name] if apis is not None else ""
+        return f"{self.say('passed')} `{path}`" if path else self.say("passed")
+
+    def _others(self, row: Row) -> str:
+        if row.quirks.apis is None:
+            return self.say("every")
+        more = [name for name in row.quirks.apis if name not in COLUMNS]
+        return f"{_code(more)} {self.say('passed')}" if more else self.say("rest")
+
+    def differences(self) -> Iterator[str]:
+        """What is done for each row."""
+        yield f"| {self.say('type')} | {self.say('what')} |"
+        yield "|---|---|"
+        for row in ROWS.values():
+            told = "; ".join(self._told(row.quirks, Quirks(roles=row.quirks.roles)))
+            yield f"| `{row.type}` | {told or self.say('nothing')} |"
+
+    def _told(self, quirks: Quirks, usual: Quirks) -> Iterator[str]:
+        if quirks.refuses != usual.refuses:
+            yield self.say("refuses", _code(quirks.refuses))
+        if quirks.renames != usual.renames:
+            yield self.say("renames", ", ".join(f"`{a}` → `{b}`" for a, b in quirks.renames.items()))
+        if quirks.clamps != usual.clamps:
+            yield self.say("clamps", _code(quirks.clamps))
+        for member, others in quirks.beside.items() if quirks.beside != usual.beside else ():
+            yield self.say("beside", f"`{member}`", _code(others))
+        if quirks.json_schema != usual.json_schema:
+            yield self.say("jsonSchema")
+        if quirks.tool_choice != usual.tool_choice:
+            yield self.say("toolChoice", _code(quirks.tool_choice))
+        if quirks.stream_tools and quirks.stream_tools != usual.stream_tools:
+            yield self.say("streamTools", f"`{quirks.stream_tools}`")
+        if quirks.tool_ids and quirks.tool_ids != usual.tool_ids:
+            yield self.say("toolIds", str(quirks.tool_ids))
+        if quirks.cache_control and quirks.cache_control != usual.cache_control:
+            yield self.say("cacheControl", self.say(quirks.cache_control))
+        thinking = quirks.thinking
+        if thinking.ask != usual.thinking.ask or thinking.efforts != usual.thinking.efforts:
+            yield self.say("ask", _code(thinking.ask)) if thinking.ask else self.say("noask")
+        if thinking.forced != usual.thinking.forced:
+            yield self.say("forced")
+        if thinking.field != usual.thinking.field:
+            yield self.say("field", "`<think>`" if thinking.field == "think" else f"`{thinking.field}`")
+        if quirks.returns_thinking != usual.returns_thinking and quirks.returns_thinking:
+            yield self.say("returns", self.say(quirks.returns_thinking))
+        if quirks.finish != usual.finish:
+            yield self.say("finish", ", ".join(f"`{a}` → `{b}`" for a, b in quirks.finish.items()))
+        if quirks.usage != usual.usage:
+            yield from self._usage(quirks.usage)
+        if quirks.errors != usual.errors:
+            yield self.say("errors", _code(form.at for form in quirks.errors))
+        if quirks.content != usual.content:
+            yield self.say("content")
+        for pattern, own in quirks.by_model.items():
+            if told := ", ".join(self._told(own.over(quirks).model_copy(update={"by_model": {}}), quirks)):
+                yield self.say("byModel", f"`{pattern}`", told)
+
+    def _usage(self, usage: UsageForm) -> Iterator[str]:
+        if usage.at:
+            yield self.say("usage", f"`{usage.at}`")
+        if usage.after_done:
+            yield self.say("afterDone")
+        if usage.reasoning_outside:
+            yield self.say("outside")
+
+    def keys(self) -> Iterator[str]:
+        """The keys that single types have."""
+        yield "| {} | {} | {} | {} |".format(*map(self.say, ("key", "form", "default", "meaning")))
+        yield "|---|---|---|---|"
+        for key in KEYS.values():
+            given = f"`{str(key.default).lower()}`" if isinstance(key.default, bool) else str(key.default)
+            default = self.say("none") if key.default is None else given
+            about = (key.about, key.chinese)[self._language].rstrip(".")
+            yield f"| `{key.name}` | {key.kind} | {default} | {self.say('for', f'`{VENDOR_KEYS[key.name]}`', about)} |"
+        yield f"| `quirks` | mapping | {self.say('none')} | {self.say('quirks')} |"
+
+
+def main() -> int:
+    stale = []
+    for language, path in PAGES.items():
+        page = path.read_text(encoding="utf-8")
+        made = Page(language).render(page)
+        if made != page:
+            stale.append(path.name)
+            if "--check" not in sys.argv:
+                path.write_text(made, encoding="utf-8")
+    if stale and "--check" in sys.argv:
+        print(f"stale: {', '.join(stale)}; run make vendors", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
