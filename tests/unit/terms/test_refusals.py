@@ -98,6 +98,10 @@ def test_seconds_may_stand_in_other_words() -> None:
     info = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.07s"}
     for document in ({"error": {"details": [{"a": 1}, info]}}, [{"error": {"details": [info]}}]):
         assert pauses.of_body(json.dumps(document).encode()) == 34.07
-    for odd in (b'"retryDelay"', b'{"error":{"details":{"retryDelay":1}}}', b'{"error":{"details":[{"retryDelay":7}]}}'):
+    for odd in (
+        b'"retryDelay"',
+        b'{"error":{"details":{"retryDelay":1}}}',
+        b'{"error":{"details":[{"retryDelay":7}]}}',
+    ):
         assert pauses.of_body(odd) == 0
     assert [pauses.told(wait) for wait in (0, 0.2, 7, 7.2, 1800, 1e300)] == ["1", "1", "7", "8", "60", "60"]
