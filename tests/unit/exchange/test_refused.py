@@ -25,8 +25,8 @@ def refused(headers: dict[str, str], body: bytes | None = ERROR, **provider: Any
 @pytest.mark.parametrize("status", ["400", "429", "500"])
 def test_a_failed_answer_carries_only_headers_from_a_list(status: str, body: bytes | None) -> None:
     kept = {"x-request-id": "r", "request-id": "q", "x-ratelimit-limit-requests": "9", "x-should-retry": "false"}
-    lost = {"location": f"https://v.example/?key={KEY}", "www-authenticate": "Bearer", "server": "v", "via": "v",
-            "x-powered-by": "v", "x-key": KEY, "set-cookie": "c", "link": "<v>", "retry-after-ms": "1800000"}  # fmt: skip
+    named = "www-authenticate server via x-powered-by set-cookie link retry-after-ms".split()
+    lost = {"location": f"https://v.example/?key={KEY}", "x-key": KEY, **dict.fromkeys(named, "1800000")}
     seen = refused({":status": status, **kept, **lost}, body).seen
     assert seen.client.items() >= kept.items()
     assert not seen.client.keys() & lost.keys()
