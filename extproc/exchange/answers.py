@@ -26,6 +26,7 @@ from extproc.exchange.states import (
     Watching,
     Whole,
 )
+from extproc.fronts.front import NOTHING
 from extproc.fronts.registry import CHAT_FRONT
 from extproc.providers.translator import Translator
 from extproc.terms import pauses
@@ -59,6 +60,7 @@ class AnswerSide:
         self._moment = moment
         self._state: State = Start()
         self._front = CHAT_FRONT
+        self._notes = NOTHING
         self._answer_headers: Mapping[str, str] = {}
         self._chance = moment.nonce
         self._token: str | None = None
@@ -113,7 +115,12 @@ class AnswerSide:
     def _request_id(self) -> dict[str, str]:
         """What a client can quote and the log can find; a vendor's own id wins."""
         ours = {"x-request-id": self.record.request_id} if self.record.request_id else {}
-        return {**ours, **self._front.headers(self.record.request_id)}
+        return {**ours, **self._front.headers(self._quoted)}
+
+    @property
+    def _quoted(self) -> str:
+        """The same for fronts in which there always is one."""
+        return self.record.request_id or f"req_{self._moment.nonce:024x}"
 
     def _pause(self, status: int, body: bytes = b"") -> dict[str, str]:
         """When the client shall ask again. Each 429 and 503 says it: without, Codex ends at once (0.171, 2026-11). What
@@ -138,7 +145,7 @@ class AnswerSide:
 
     def _body_of(self, error: ProxyError) -> bytes:
         """Vendors quote the key that they refuse."""
-        return outgoing.redact(self._front.error(error, self.record.request_id), self._token)
+        return outgoing.redact(self._front.error(error, self._quoted, self._notes), self._token)
 
     def _note(self, error: ProxyError) -> None:
         """A vendor's code may be anything, our key too."""
@@ -160,7 +167,7 @@ class AnswerSide:
     def _response_head(self, event: ResponseHeaders) -> Forward:
         """The reply to the answer's head. Raises `ProxyError`."""
         reply = self._response_headers(event)
-        about = {**self._about(), **self._front.headers(self.record.request_id)}
+        about = {**self._about(), **self._front.headers(self._quoted)}
         if quoting := outgoing.quoting(event.headers, self._token):
             reply = replace(reply, remove_headers=(*reply.remove_headers, *quoting))
         return replace(reply, set_headers={**reply.set_headers, **about}) if about else reply
@@ -222,18 +229,14 @@ class AnswerSide:
             raise BadUpstreamResponse(f"the vendor answered with status {status}")
         translator = sent.translator
         kind = event.headers.get("content-type", "").lower()
-        if (
-            translator is None
-            or status >= 300
-            or not (json_only or kind.startswith(("application/json", "text/event-stream")))
-        ):
+        if translator is None or status >= 300 or not (json_only or kind.startswith(("application/json", sse.KIND))):
             return self._untouched()
         encoding = event.headers.get("content-encoding", "")
         try:
             decompressor = Decompressor(encoding)
         except Undecodable as error:
             raise BadUpstreamResponse(str(error)) from None
-        streams = kind.startswith("text/event-stream")
+        streams = kind.startswith(translator.stream_kind)
         if translator.expects_stream and not streams:
             raise BadUpstreamResponse("the vendor did not answer with an event stream")
         if event.end_of_stream:
@@ -245,11 +248,13 @@ class AnswerSide:
             return Forward(remove_headers=outgoing.VENDOR_HEADERS, response_mode=BodyMode.BUFFERED)
         self._state = Streaming(
             translator,
-            sse.Decoder(self._config.max_event_bytes, id_starts_event=translator.id_starts_event),
+            translator.decoder(self._config.max_event_bytes),
             decompressor,
         )
         remove = (*outgoing.VENDOR_HEADERS, "content-length", "content-encoding")
-        return Forward(remove_headers=remove, response_mode=BodyMode.STREAMED if self._attached else BodyMode.DUPLEX)
+        sets = {} if translator.stream_kind == sse.KIND else {"content-type": sse.KIND}
+        mode = BodyMode.STREAMED if self._attached else BodyMode.DUPLEX
+        return Forward(sets, remove_headers=remove, response_mode=mode)
 
     def _past(self, sent: Sent, event: ResponseHeaders, status: int) -> Forward:
         """An answer in the vendor's own dialect is not ours to judge; with `recordUsage` we see it pass."""
@@ -296,7 +301,7 @@ class AnswerSide:
                 raise BadUpstreamResponse(f"the vendor's answer has more than {MOST_VALUES} JSON values")
             if state.streams and state.translator.gathers:
                 translated = state.translator.gathered(
-                    sse.events(body, self._config.max_event_bytes, id_starts_event=state.translator.id_starts_event)
+                    sse.events(body, state.translator.decoder(self._config.max_event_bytes))
                 )
             else:
                 translated = state.translator.body(body)
@@ -422,7 +427,12 @@ def _error_document(body: bytes) -> bytes:
         return body
     with suppress(EventTooLong):
         return next(
-            (event.data for event in sse.events(body, _LONGEST_REFUSAL, id_starts_event=True) if event.data), b""
+            (
+                event.data
+                for event in sse.events(body, sse.Decoder(_LONGEST_REFUSAL, id_starts_event=True))
+                if event.data
+            ),
+            b"",
         )
     return b""
 

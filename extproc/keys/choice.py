@@ -1,8 +1,9 @@
 """Which of a provider's keys to use now: throttled ones rest, failing ones are set aside.
 
-Rule: decisions only, on a clock that is passed in. One `Keys` is shared by all exchanges of a process and outlives
-configurations; it knows keys by fingerprint, so nothing in it is a secret. Exchanges run in one thread, what else is
-done with keys in another: whoever goes by the states and changes them holds the lock.
+Rule: decisions only, on a clock that is passed in and that nobody sets: `now` is monotonic seconds, the same for all
+processes of a machine (Linux and macOS count from its start). One `Keys` is shared by all exchanges of a process and
+outlives configurations; it knows keys by fingerprint, so nothing in it is a secret. Exchanges run in one thread, what
+else is done with keys in another: whoever goes by the states and changes them holds the lock.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ _LONGEST_REST = 3600.0
 
 @dataclass(slots=True)
 class _State:
-    """`until`: seconds since 1970 before which the key is not used, infinite until a health check says otherwise."""
+    """`until`: when the key may be used again; infinite until a health check says otherwise."""
 
     failures: int = 0
     successes: int = 0
@@ -29,8 +30,8 @@ class _State:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """A key that is not to be used before `until`; 0: it is back before its time. `aside`: it failed too often; else
-    its vendor asked for a pause."""
+    """A key that is not to be used before `until` (monotonic seconds of this machine); 0: it is back before its time.
+    `aside`: it failed too often; else its vendor asked for a pause."""
 
     provider: str
     fingerprint: str
@@ -71,14 +72,18 @@ class Keys:
             return 0.0
         return state.until
 
-    def report(self, provider: Provider, token: str, status: int, retry_after: str | None, now: float) -> None:
-        """What a vendor answered to a key. A 429 rests for its `retry-after`; beyond that `failover` decides."""
+    def report(
+        self, provider: Provider, token: str, status: int, retry_after: str | None, now: float, date: float
+    ) -> None:
+        """What a vendor answered to a key. A 429 rests for its `retry-after`; beyond that `failover` decides. `date`:
+        seconds since 1970, for a `retry-after` that is a date."""
         if status < 400 and not self._states:
             return
         with self._lock:
-            self._report(provider, token, status, retry_after, now)
+            pause = min(pauses.seconds(retry_after, date), _LONGEST_REST) if status == 429 else 0.0
+            self._report(provider, token, status, pause, now)
 
-    def _report(self, provider: Provider, token: str, status: int, retry_after: str | None, now: float) -> None:
+    def _report(self, provider: Provider, token: str, status: int, pause: float, now: float) -> None:
         policy = provider.failover
         known = (provider.id, fingerprint(token))
         current = self._until(provider, token)
@@ -86,7 +91,6 @@ class Keys:
             if current <= now:
                 self._states.pop(known, None)
             return
-        pause = min(pauses.seconds(retry_after, now), _LONGEST_REST) if status == 429 else 0.0
         counts = policy is not None and policy.enabled and policy.counts(status)
         if not pause and not counts:
             return

@@ -308,6 +308,11 @@ class Provider(Block):
         """What clients see of the vendor's thinking where an answer is converted."""
         return "passthrough"
 
+    @property
+    def counting(self) -> frozenset[str]:
+        """The dialects in which the vendor says how many tokens a request has."""
+        return self.speaks & {"responses"}
+
     def reader(self, call: Call) -> Reader:
         """Who reads the answer to a chat `call`, for a client whose dialect the vendor does not speak."""
         return ChatReader(self.event_error)

@@ -13,10 +13,15 @@ from extproc import __version__
 
 @asynccontextmanager
 async def serving(
-    host: str, port: int, not_ready: Callable[[], str | None], config: Callable[[], Mapping[str, Any] | None]
+    host: str,
+    port: int,
+    not_ready: Callable[[], str | None],
+    config: Callable[[], Mapping[str, Any] | None],
+    trouble: Callable[[], Mapping[str, str]] = dict,
 ) -> AsyncIterator[int]:
     """Serve the admin port; yields the port it got. `not_ready`: why requests would not be served, None if they are.
-    `config`: what is known of the configuration, None before there is one.
+    `config`: what is known of the configuration, None before there is one. `trouble`: what goes wrong and is tried
+    again, whether or not requests are served meanwhile.
 
     Raises `OSError` when the address is taken.
     """
@@ -25,10 +30,11 @@ async def serving(
         return web.json_response({"status": "ok"})
 
     async def readyz(_: web.Request) -> web.Response:
-        reason = not_ready()
+        reason, failing = not_ready(), dict(trouble())
+        more = {"trouble": failing} if failing else {}
         if reason is None:
-            return web.json_response({"status": "ready"})
-        return web.json_response({"status": "not ready", "reason": reason}, status=503)
+            return web.json_response({"status": "ready", **more})
+        return web.json_response({"status": "not ready", "reason": reason, **more}, status=503)
 
     async def version(_: web.Request) -> web.Response:
         return web.json_response({"name": "ai-proxy-envoy", "version": __version__})

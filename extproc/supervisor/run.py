@@ -5,8 +5,8 @@ the message says which. Workers are no such part: they are started again.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 import os
@@ -26,8 +26,9 @@ from extproc.envoy.process import EnvoyError, EnvoyProcess, die_with_parent
 from extproc.supervisor import admin, demo
 from extproc.supervisor.live import EnvoySide, Live, NoEnvoy, Source
 from extproc.supervisor.sidecar import Options as SidecarOptions
-from extproc.supervisor.sidecar import sidecar
-from extproc.supervisor.supervisor import Logging, WorkerFailed
+from extproc.supervisor.sidecar import Sidecar, sidecar
+from extproc.supervisor.spawning import WorkerFailed
+from extproc.supervisor.supervisor import Logging
 from extproc.terms.agreed import LAME_SECONDS, PROBE_PATH
 from extproc.worker.places import Address, Door, Place, reserved_address
 
@@ -66,6 +67,7 @@ class _Life:
     def __init__(self) -> None:
         self.stop = asyncio.Event()
         self.not_ready: Callable[[], str | None] = lambda: "starting"
+        self.trouble: Callable[[], Mapping[str, str]] = dict
         self._started = False
         self._task = asyncio.current_task()
 
@@ -73,9 +75,9 @@ class _Life:
         """Why requests would not be served; None if they are."""
         return "stopping" if self.stop.is_set() else self.not_ready()
 
-    def started(self, not_ready: Callable[[], str | None]) -> None:
+    def started(self, running: Sidecar) -> None:
         """From now on a signal means: finish what is under way."""
-        self.not_ready, self._started = not_ready, True
+        self.not_ready, self.trouble, self._started = running.not_ready, running.trouble, True
 
     def on_signal(self) -> None:
         if self._task is not None and (self.stop.is_set() or not self._started):
@@ -123,11 +125,13 @@ async def serve(source: Source, options: ServeOptions) -> None:
     given = SidecarOptions(options.door, options.workers, options.logging, LAME_SECONDS, options.grace)
     async with (
         _living() as life,
-        admin.serving(options.admin.host, options.admin.port, life.reason, live.description) as admin_port,
+        admin.serving(
+            options.admin.host, options.admin.port, life.reason, live.description, lambda: life.trouble()
+        ) as admin_port,
         sidecar(live, given) as running,
         running.following(envoy),
     ):
-        life.started(running.not_ready)
+        life.started(running)
         grpc = ", ".join(map(str, running.addresses))
         tls = options.door.tls is not None
         log.info("serving", grpc=grpc, tls=tls, admin=_url(Address(options.admin.host, admin_port)))
@@ -174,7 +178,9 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
         # Held until the end: a port that the system chose would else be anybody's while everything starts.
         options = replace(options, listen=stack.enter_context(reserved_address(options.listen)))
         admin_port = await stack.enter_async_context(
-            admin.serving(options.admin.host, options.admin.port, life.reason, lambda: live.description())
+            admin.serving(
+                options.admin.host, options.admin.port, life.reason, lambda: live.description(), lambda: life.trouble()
+            )
         )
         parts: dict[str, Awaitable[int]] = {}
         if simulate:
@@ -186,7 +192,7 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
         base = _url(Address(_reachable(options.listen.host), envoy.listener_port))
         await _until_routing(base)
         await stack.enter_async_context(running.following(side))
-        life.started(running.not_ready)
+        life.started(running)
         log.info("ready", base_url=f"{base}/v1", admin=_url(Address(options.admin.host, admin_port)))
         if options.demo:
             with running.quiet():
@@ -197,6 +203,12 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
         if died is not None:
             raise PartDied(f"{died} stopped unexpectedly, so everything stops")
         log.info("stopping: open exchanges may finish (again to stop now)", seconds=options.grace)
+
+
+def _admin(
+    address: Address, life: _Life, config: Callable[[], Mapping[str, object]]
+) -> AbstractAsyncContextManager[int]:
+    return admin.serving(address.host, address.port, life.reason, config, lambda: life.trouble())
 
 
 def check_placement(placement: Placement, envoy: tuple[int, ...], loaded: Loaded) -> None:

@@ -8,6 +8,7 @@ things differ from a browser: an unterminated last event counts, and one event i
 
 from collections.abc import Iterator
 import re
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -70,6 +71,23 @@ def ended(event: Event) -> bytes:
     if not event.data or event.raw.endswith(ENDS):
         return event.raw
     return event.raw + (b"\n" if event.raw.endswith(b"\n") else b"\n\n")
+
+
+KIND = "text/event-stream"
+
+
+class Framing(Protocol):
+    """Who makes events of a stream's bytes; `Decoder` does of SSE."""
+
+    @property
+    def held(self) -> int:
+        """Bytes of the event that is unfinished."""
+
+    def feed(self, chunk: bytes) -> Iterator[Event]:
+        """Events completed by `chunk`. Raises `EventTooLong` after those that came before the long one."""
+
+    def close(self) -> Iterator[Event]:
+        """What the end of the stream completes."""
 
 
 class Decoder:
@@ -189,8 +207,7 @@ class Decoder:
             raise EventTooLong(f"an event is longer than {self._limit} bytes")
 
 
-def events(body: bytes, limit: int = LIMIT, *, id_starts_event: bool = False) -> Iterator[Event]:
+def events(body: bytes, decoder: Framing) -> Iterator[Event]:
     """All events of a whole stream. Raises `EventTooLong`."""
-    decoder = Decoder(limit, id_starts_event=id_starts_event)
     yield from decoder.feed(body)
     yield from decoder.close()

@@ -14,6 +14,8 @@ import signal
 from typing import BinaryIO, cast
 import weakref
 
+import structlog
+
 from extproc.config.config import Config, ConfigError
 from extproc.config.files import Files
 from extproc.config.load import StandIn, load
@@ -23,6 +25,8 @@ from extproc.keys.kept import keys_kept
 from extproc.terms.agreed import LAME_SECONDS
 from extproc.worker import channel, logs, loop, server
 from extproc.worker.places import Tls
+
+log = structlog.get_logger("extproc.worker")
 
 FORMER_SECONDS = 5.0
 """How long Envoy may still route by the configuration before."""
@@ -83,7 +87,10 @@ class Current:
             return self._loaded(order)
         except ConfigError as error:
             channel.send(self._report, channel.Failed(str(error)))
-            return None
+        except Exception as error:  # a fault of ours: what is served goes on
+            log.exception("a configuration could not be loaded: a fault of ours")
+            channel.send(self._report, channel.Failed(type(error).__name__))
+        return None
 
     def _loaded(self, order: channel.Load) -> Config:
         config = load(

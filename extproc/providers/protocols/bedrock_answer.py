@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Final
 
+from extproc.providers.protocols import eventstream
 from extproc.providers.protocols.bedrock_request import NAMES
 from extproc.providers.protocols.conversation import Names
 from extproc.providers.reader import Reader
@@ -51,6 +52,12 @@ def error(status: int, name: str, document: Any) -> UpstreamError:
 class BedrockReader(Reader):
     """`fields`: the chat request, which says how tools were renamed. A stream's messages come as events: the kind as
     its name (an exception's with `!` before it), the payload as its data."""
+
+    stream_kind = eventstream.KIND
+
+    @staticmethod
+    def decoder(limit: int) -> sse.Framing:
+        return eventstream.Decoder(limit)
 
     def __init__(self, fields: Fields) -> None:
         self._fields = fields
