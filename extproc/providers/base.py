@@ -136,6 +136,8 @@ class Provider(Block):
     tokens_required: ClassVar[bool] = True
     knows_developer: ClassVar[bool] = False
     """Whether the vendor accepts the role `developer`."""
+    keeps_signatures: ClassVar[bool] = False
+    """Whether tool calls' ids go out with what Gemini signed."""
     example_model: ClassVar[str] = "gpt-4o-mini"
     """A name to show people where the configuration has none."""
     setting_prefix: ClassVar[str] = ""
@@ -392,6 +394,8 @@ class Provider(Block):
         fields = self._mapped(call)
         if call.api == CHAT:
             messages.check_messages(fields)
+            if not self.keeps_signatures:
+                messages.without_signatures(fields, call.text)
         if not self.knows_developer:
             messages.developer_to_system(fields, {CHAT: "messages", RESPONSES: "input"}.get(call.api or ""))
         if call.context is not None:

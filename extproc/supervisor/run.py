@@ -22,7 +22,7 @@ from extproc.config.config import ConfigError, Problem
 from extproc.config.load import Loaded, StandIn
 from extproc.envoy import process as envoy_process
 from extproc.envoy.placement import Placement, objection
-from extproc.envoy.process import EnvoyError, EnvoyProcess, die_with_parent
+from extproc.envoy.process import EnvoyError, EnvoyProcess, die_with_parent, keyless_environment
 from extproc.supervisor import admin, demo
 from extproc.supervisor.live import EnvoySide, Live, NoEnvoy, Source
 from extproc.supervisor.sidecar import Options as SidecarOptions
@@ -54,6 +54,9 @@ DRAIN_SECONDS = 30.0
 """How long open exchanges may go on after a stop was asked for."""
 
 SIMULATED_KEY = "sk-sim-stand-in"
+
+_PROXIES = frozenset({"HTTPS_PROXY", "ALL_PROXY"})
+"""Variables by which other programs find a proxy."""
 
 
 class PartDied(Exception):
@@ -102,6 +105,7 @@ async def _living() -> AsyncIterator[_Life]:
     except asyncio.CancelledError:
         if not life.broken_off():
             raise
+    log.info("stopped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +174,8 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
     """
     if simulate:
         source = replace(source, stand_in=StandIn("http://127.0.0.1:1", SIMULATED_KEY))
+    if proxies := sorted({name.upper() for name in os.environ if name.upper() in _PROXIES}):
+        log.warning("not used: Envoy connects to vendors directly", variables=proxies)
     live = Live(source, partial(check_placement, options.placement, envoy_process.version()))
     check_free(options.listen, options.admin)
     door = Door(Address("127.0.0.1", 0))
@@ -184,9 +190,12 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
         )
         parts: dict[str, Awaitable[int]] = {}
         if simulate:
+            log.info("starting the simulated vendors")
             url, parts["the simulated vendors"] = await _simulator(stack)
             live = live.with_stand_in(StandIn(url, SIMULATED_KEY))
+        log.info("starting the workers")
         running = await stack.enter_async_context(sidecar(live, given))
+        log.info("starting Envoy")
         envoy, side = await _envoy(stack, live.loaded, running.addresses, options)
         parts["Envoy"] = envoy.exited
         base = _url(Address(_reachable(options.listen.host), envoy.listener_port))
@@ -229,6 +238,7 @@ async def _simulator(stack: AsyncExitStack) -> tuple[str, Awaitable[int]]:
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,  # Ctrl-C is ours to handle
         preexec_fn=die_with_parent(),
+        env=keyless_environment(),
     )
 
     async def end() -> None:
@@ -264,10 +274,10 @@ async def _envoy(
     )
     side = xds.Directory(given)
     await side.check(loaded)
-    side.write_all(loaded)
+    await asyncio.to_thread(side.write_all, loaded)
     path = directory / "envoy.json"
     path.write_text(bootstrap.bootstrap(loaded.config, given))
-    envoy = EnvoyProcess(path, concurrency=options.concurrency, on_line=_log_envoy)
+    envoy = EnvoyProcess(path, concurrency=options.concurrency, on_line=_log_envoy, on_failure=_log_failure)
     await envoy.start()
     stack.push_async_callback(envoy.drain_and_stop, options.grace)
     side.confirm = envoy.works_with
@@ -277,6 +287,13 @@ async def _envoy(
 def _log_envoy(line: str) -> None:
     write = log.debug if "caught ENVOY_SIGTERM" in line else log.warning  # we sent it
     write("envoy", line=line)
+
+
+def _log_failure(kind: str, known: Mapping[str, object]) -> None:
+    """An attempt that Envoy could not bring to an answer, or an answer of Envoy's own."""
+    status = known.get("status")
+    write = log.warning if kind == "attempt" or (isinstance(status, int) and status >= 500) else log.info
+    write("attempt failed" if kind == "attempt" else "Envoy answered itself", **known)
 
 
 def check_free(address: Address, admin_address: Address | None = None) -> None:
