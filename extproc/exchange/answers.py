@@ -92,7 +92,8 @@ class AnswerSide:
         state, self._state = self._state, Done(mute=True)
         self._note(error)
         if isinstance(state, Streaming) and self._answering:
-            event = outgoing.redact(state.translator.failure(error), self._token)
+            event = state.translator.failure(error) or self._front.failure(error, self._quoted)
+            event = outgoing.redact(event, self._token)
             return Forward(body=event, ends=self._ends(False), breaks=True, metadata=self._metadata())
         if isinstance(state, Watching) and self._answering:
             self._state = Done()

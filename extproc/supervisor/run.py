@@ -206,7 +206,10 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
         if options.demo:
             with running.quiet():
                 await demo.chat(base, live.loaded.config)
-        print(demo.banner(base, live.loaded.config), flush=True)
+        if options.logging.format == "json":
+            log.info("try it", **demo.for_machines(base, live.loaded.config))
+        else:
+            print(demo.banner(base, live.loaded.config), flush=True)
         died = await _first(life.stop, parts)
         life.stop.set()
         if died is not None:
