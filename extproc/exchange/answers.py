@@ -380,7 +380,7 @@ class AnswerSide:
         self._note(error)
         reply = outgoing.whole(self._body_of(error), state.headers, self._metadata())
         sets = {**reply.set_headers, **self._pause(state.status, body)}
-        if error.status != state.status:
+        if isinstance(error, VendorAuth):
             self.record.status = error.status
             sets[":status"] = str(error.status)
         return self._ended(replace(reply, set_headers=sets))
@@ -404,7 +404,7 @@ class AnswerSide:
             return vendor_error(failed.status, body)
         error = failed.sent.provider.refusal(failed.status, failed.headers, body)
         ours = failed.sent.call.token is not None and self._from_vendor()
-        if failed.status == 401 and ours and not self._tried_again(401):
+        if error.status == 401 and ours and not self._tried_again(failed.status):
             return VendorAuth(failed.sent.provider.id, error.message)
         return error
 
