@@ -68,7 +68,7 @@ class Numbers:
         self._ids[known] = self._ids.get(known) or piece.id
         if piece.name:
             self._named.add(known)
-        if piece.id:
+        if piece.id == self._ids[known]:
             self._by_id.setdefault(piece.id, known)
         return known
 
