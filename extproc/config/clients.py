@@ -23,6 +23,9 @@ from extproc.text.patterns import NamePatterns
 CREDENTIALS: Final = ("authorization", "x-api-key", "api-key")
 """The headers in which a client shows its key, as `Bearer KEY` in the first."""
 
+_LONGEST_KEY = 4096
+"""Characters that are looked at of what a request shows: who has no key is to cost little. Keys are shorter."""
+
 _HASHED = "sha256:"
 _HASH = re.compile(r"sha256:[0-9a-fA-F]{64}")
 
@@ -40,6 +43,8 @@ class KeyHash:
     @classmethod
     def read(cls, text: str) -> "KeyHash":
         """A key as it stands in a file: the key itself or `sha256:` and 64 hexadecimal digits."""
+        if len(text) >= _LONGEST_KEY:
+            raise ValueError(f"a key must be shorter than {_LONGEST_KEY} characters")
         if not text.startswith(_HASHED):
             return cls.of(text)
         if not _HASH.fullmatch(text):
@@ -170,7 +175,7 @@ def admit(known: Book, headers: Mapping[str, str]) -> Client:
 def _shown(headers: Mapping[str, str]) -> Iterator[str]:
     scheme, _, credential = headers.get("authorization", "").strip().partition(" ")
     given = [credential if scheme.lower() == "bearer" else "", *(headers.get(name, "") for name in CREDENTIALS[1:])]
-    return filter(None, map(str.strip, given))
+    return (key[:_LONGEST_KEY] for key in map(str.strip, given) if key)
 
 
 def without_keys(clients: Sequence[Client], headers: Mapping[str, str]) -> Mapping[str, str]:

@@ -242,6 +242,7 @@ _DESCRIPTIONS = {
     "maxAge": "How long a worker lives: seconds, or text such as 500ms, 30s, 5m, 1h.",
     "maxMemory": "What a worker may hold: bytes, or text such as 512MiB. Linux only.",
     "maxBodyBytes": "The longest JSON body that is read.",
+    "maxBodyValues": "How many JSON values a body may have, at all depths; the token ids of embeddings do not count.",
     "maxBytes": "The longest text that is taken, in bytes.",
     "mode": "auto: name is one of max_tokens, temperature, top_p, top_k, seed; raw: a dotted path.",
     "modelMapping": "The client's model name to the vendor's: exact names, prefix*, ~regex, and * for the rest. "

@@ -5,7 +5,12 @@ loads exactly the same, whatever the disk holds by then.
 """
 
 from collections.abc import Mapping
+import errno
 from pathlib import Path
+from typing import Final
+
+MOST_BYTES: Final = 4 << 20
+"""Of one file: ten thousand providers with their routes, and ten times the usual bundle of authorities."""
 
 
 class Files:
@@ -20,14 +25,14 @@ class Files:
         self.asked: set[Path] = set()
 
     def read(self, path: Path) -> bytes:
-        """The file's content. Raises `OSError`."""
+        """The file's content. Raises `OSError`, also for one of more than `MOST_BYTES`."""
         path = path.absolute()
         self.asked.add(path)
         key = str(path)
         if key not in self.found:
             if self._given is not None and key not in self._given:
                 raise FileNotFoundError(2, "No such file or directory", key)
-            self.found[key] = path.read_bytes() if self._given is None else self._given[key]
+            self.found[key] = _bounded(path) if self._given is None else self._given[key]
         return self.found[key]
 
     def exists(self, path: Path) -> bool:
@@ -37,3 +42,11 @@ class Files:
         except OSError:
             return False
         return True
+
+
+def _bounded(path: Path) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise OSError(errno.EFBIG, f"it has more than {MOST_BYTES >> 20} MiB")
+    return content

@@ -1,14 +1,15 @@
 """Small pieces that the bootstrap's files share."""
 
 import ipaddress
-import json
 import re
-from typing import Any, Final
+from typing import Final
 
-from betterproto2 import Casing, Message
 from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
-from envoy_data_plane.google import protobuf
+
+from extproc.envoy.rendering import as_json, packed
+
+__all__ = ["as_json", "is_ip", "packed", "regex", "socket_address", "string_match", "text_format", "watched_file"]
 
 LISTENERS_FILE: Final = "listeners.json"
 ROUTES_FILE: Final = "routes.json"
@@ -22,16 +23,6 @@ def watched_file(directory: str, name: str) -> core.ConfigSource:
         ),
         resource_api_version=core.ApiVersion.V3,
     )
-
-
-def packed(message: Message) -> protobuf.Any:
-    return protobuf.Any.pack(message)
-
-
-def as_json(message: Message) -> Any:
-    """A message as JSON values, its fields named as in Envoy's documentation."""
-    text = json.dumps(message.to_dict(casing=Casing.SNAKE), ensure_ascii=False)
-    return json.loads(text.replace("consecutive_5_xx", "consecutive_5xx"))  # betterproto2 0.9 parts `5xx` in two
 
 
 def text_format(text: str) -> core.SubstitutionFormatString:

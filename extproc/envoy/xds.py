@@ -6,15 +6,14 @@ their own: a listener that changes makes Envoy drain connections, routes that ch
 
 from collections.abc import Iterable, Mapping, Sequence
 import hashlib
-import json
 from typing import Final
 
 from betterproto2 import Message
 from envoy_data_plane.envoy.config.bootstrap import v3 as bootstrap_v3
 from envoy_data_plane.envoy.config.cluster import v3 as cluster_v3
 from envoy_data_plane.envoy.config.core import v3 as core
-from envoy_data_plane.envoy.service.discovery import v3 as discovery
 from envoy_data_plane.google import protobuf
+import msgspec
 
 from extproc.config.config import Config
 from extproc.envoy.chains import provider_of
@@ -71,11 +70,18 @@ def routes(config: Config, options: Options) -> str:
 
 def version(document: str) -> str:
     """The version that Envoy will say it works with."""
-    return str(json.loads(document)["version_info"])
+    return _version.decode(document).version_info
+
+
+class _Versioned(msgspec.Struct):
+    version_info: str
+
+
+_version: Final = msgspec.json.Decoder(_Versioned)
 
 
 def _document(resources: Iterable[Message]) -> str:
-    response = discovery.DiscoveryResponse(resources=[packed(resource) for resource in resources])
-    content = as_json(response)
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
-    return json.dumps({"version_info": digest, **content}, indent=2, ensure_ascii=False) + "\n"
+    """A resource per line."""
+    lines = b",\n".join(msgspec.json.encode(as_json(packed(resource))) for resource in resources)
+    digest = hashlib.sha256(lines).hexdigest()[:16]
+    return f'{{"version_info": "{digest}", "resources": [\n{lines.decode()}\n]}}\n'

@@ -4,12 +4,13 @@ Rule: before the answer's head is out a failure is an `Answer` with the right st
 that Envoy may try another), afterwards an error event and then silence. What a vendor said untranslated goes nowhere.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
 from extproc.config.clients import ANYONE
 from extproc.exchange import outgoing
+from extproc.exchange.bounds import LONG, LONG_REQUEST, MOST_VALUES, Pieces
 from extproc.exchange.bystander import Watch
 from extproc.exchange.states import (
     Done,
@@ -40,29 +41,6 @@ from extproc.text.sse import EventTooLong
 
 _UNASKED: Final = "the vendor's answer is to a request that was not translated here"
 """Whoever sent it sent the client's own words, perhaps with its key: nothing of the answer is for the client."""
-
-_LONG: Final = 16 << 10
-"""Bytes of an answer from which on it may take long: of the shortest events they hold two thousand."""
-
-_LONG_REQUEST: Final = 64 << 10
-
-
-class _Pieces:
-    """What goes out in answer to one message: at most `GROWTH` more than the `came` bytes that it answers."""
-
-    __slots__ = ("_room", "made")
-
-    def __init__(self, came: int) -> None:
-        self.made: list[bytes] = []
-        self._room = came + GROWTH
-
-    def add(self, pieces: Iterable[bytes]) -> None:
-        """Raises `BadUpstreamResponse` where there is no more room."""
-        for piece in pieces:
-            self._room -= len(piece)
-            if self._room < 0:
-                raise BadUpstreamResponse("the vendor's answer becomes too long at once")
-            self.made.append(piece)
 
 
 class AnswerSide:
@@ -95,11 +73,11 @@ class AnswerSide:
         match event:
             case ResponseBody():
                 state = self._state
-                return len(event.body) > _LONG or (
-                    isinstance(state, Streaming) and (state.decoder.held > _LONG or state.decompressor.decodes)
+                return len(event.body) > LONG or (
+                    isinstance(state, Streaming) and (state.decoder.held > LONG or state.decompressor.decodes)
                 )
             case RequestBody():
-                return len(event.body) > _LONG_REQUEST
+                return len(event.body) > LONG_REQUEST
             case _:
                 return False
 
@@ -277,6 +255,8 @@ class AnswerSide:
     def _whole(self, state: Whole, sent: bytes) -> Reply:
         try:
             body = self._plain(state.headers, sent)
+            if jsontext.many(body, MOST_VALUES, numbers=False):
+                raise BadUpstreamResponse(f"the vendor's answer has more than {MOST_VALUES} JSON values")
             if state.streams and state.translator.gathers:
                 translated = state.translator.gathered(
                     sse.events(body, id_starts_event=state.translator.id_starts_event)
@@ -311,7 +291,7 @@ class AnswerSide:
     def _chunk(self, state: Streaming, event: ResponseBody) -> Reply:
         """Translate what the chunk completes. What was made before a failure still goes out, before the error."""
         came = len(event.body) + min(state.decoder.held, sse.LIMIT)
-        out, decoded = _Pieces(came), 0
+        out, decoded = Pieces(came), 0
         try:
             for piece in state.decompressor.feed(event.body):
                 decoded += len(piece)
@@ -335,7 +315,7 @@ class AnswerSide:
         self.record.complete = True
         return Forward(body=b"".join(out.made), metadata=self._metadata())
 
-    def _broken(self, state: Streaming, out: _Pieces, error: ProxyError) -> Reply:
+    def _broken(self, state: Streaming, out: Pieces, error: ProxyError) -> Reply:
         self._count(state.translator)
         with suppress(BadUpstreamResponse):  # no room
             out.add(state.translator.release())

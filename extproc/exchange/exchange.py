@@ -17,7 +17,7 @@ from extproc.exchange import outgoing, routing
 from extproc.exchange.answers import AnswerSide, number
 from extproc.exchange.states import Done, Headed, Moment, Place, Record, Sent, Snapshot
 from extproc.fronts import registry
-from extproc.fronts.front import NOTHING, Notes
+from extproc.fronts.front import NOTHING, Front, Notes
 from extproc.providers import Provider
 from extproc.terms.agreed import (
     CLIENT_ATTRIBUTE,
@@ -32,7 +32,7 @@ from extproc.terms.agreed import (
     ROUTE_ATTRIBUTE,
     UNREAD_ROUTE,
 )
-from extproc.terms.call import CHAT_TARGET, JSON_APIS, Call, Target, parse_path
+from extproc.terms.call import CHAT_TARGET, EMBEDDINGS, JSON_APIS, Call, Target, parse_path
 from extproc.terms.errors import (
     BadJson,
     BadUpstreamResponse,
@@ -45,6 +45,7 @@ from extproc.terms.errors import (
     ProxyError,
     SeveralVendors,
     TooLarge,
+    TooManyValues,
     UnknownPath,
     UnsupportedEncoding,
 )
@@ -65,6 +66,9 @@ from extproc.text.jsontext import NotJson
 
 __all__ = ["Exchange", "Moment", "Record", "Snapshot"]
 
+
+_SHOWN_PATH = 512
+"""Characters of a path in the log, which has a line for those too who have no key."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 
@@ -105,10 +109,9 @@ class Exchange(AnswerSide):
     def _request_headers(self, event: RequestHeaders) -> Reply:
         placed = self._placed_by_envoy = PROVIDER_ATTRIBUTE in event.attributes
         headers = self._client_headers(event) if placed else event.headers
-        target = parse_path(headers.get(":path", ""))
-        self._front = registry.front_of(target)
-        self.record.front = self._front.name
-        self.record.method, self.record.path = headers.get(":method", ""), target.path
+        path = headers.get(":path", "")
+        self._take_front(registry.front_at(path))
+        self.record.method, self.record.path = headers.get(":method", ""), path.partition("?")[0][:_SHOWN_PATH]
         self.record.request_id = headers.get("x-request-id")
         self._client = admit(self._config.client_keys, headers)
         if DOOR_ATTRIBUTE in event.attributes:  # asked again further on, where there is more to decide and to log
@@ -119,6 +122,8 @@ class Exchange(AnswerSide):
             raise Overloaded("too many requests at a time; try again")
         if self.record.method not in _METHODS:
             raise MethodNotAllowed(f"the method {self.record.method[:20]!r} is not supported")
+        target = parse_path(path)
+        self._take_front(registry.front_of(target))
         state = self._placed(event, headers, target) if placed else self._routed(event, headers, target)
         self._state = state
         if event.end_of_stream:
@@ -132,6 +137,9 @@ class Exchange(AnswerSide):
         if number(headers.get("content-length", "")) > self._buffer:
             raise self._too_large()
         return Forward(request_mode=BodyMode.BUFFERED)
+
+    def _take_front(self, front: Front) -> None:
+        self._front, self.record.front = front, front.name
 
     def _client_headers(self, event: RequestHeaders) -> Mapping[str, str]:
         """The head as the client sent it. A later attempt sees it as the one before left it."""
@@ -191,6 +199,9 @@ class Exchange(AnswerSide):
             return self._without_body(state)
         if len(event.body) > self._config.max_body_bytes:
             raise self._too_large()
+        # Before anything is made of it: three bytes may become an object of a hundred. Token ids cost little.
+        if jsontext.many(event.body, self._config.max_body_values, numbers=state.target.api != EMBEDDINGS):
+            raise TooManyValues(f"the request body has more than {self._config.max_body_values} JSON values")
         try:
             given = jsontext.fields(event.body)
         except NotJson as error:

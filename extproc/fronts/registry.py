@@ -23,6 +23,11 @@ def front_of(target: Target) -> Front:
     return FRONTS.get(target.front, CHAT_FRONT)
 
 
+def front_at(path: str) -> Front:
+    """The front that a path seems to be for, at the cost of a search: whoever has no key has its error in this form."""
+    return next((front for front in FRONTS.values() if f"/v1/{front.name}" in path), CHAT_FRONT)
+
+
 def converts(front: Front, provider: Provider, target: Target) -> bool:
     """Whether a request becomes a chat request before the provider has it."""
     return (

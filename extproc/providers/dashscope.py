@@ -6,6 +6,7 @@ embedding (help.aliyun.com, 2026).
 """
 
 import base64
+from contextlib import suppress
 from operator import itemgetter
 import re
 import struct
@@ -152,12 +153,7 @@ def embeddings_request(fields: Fields, model: str) -> bytes:
     """An OpenAI embeddings body as DashScope's. Raises `ClientError` for input the vendor cannot take."""
     if "input" not in fields:
         raise MissingParameter("input is missing", param="input")
-    value = _load(fields["input"], "input")
-    texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
-        raise InvalidParameter(
-            "input must be a string or a non-empty array of strings: this vendor takes no token arrays", param="input"
-        )
+    texts = _texts(fields["input"])
     if len(texts) > (most := _BATCH.get(model, _DEFAULT_BATCH)):
         raise InvalidParameter(f"input has {len(texts)} texts, {model} takes at most {most} at once", param="input")
     encoding = _load(fields.get("encoding_format", NULL), "encoding_format")
@@ -167,6 +163,17 @@ def embeddings_request(fields: Fields, model: str) -> bytes:
         theirs: fields[ours] for ours, theirs in _EMBEDDING_PARAMETERS.items() if fields.get(ours, NULL) != NULL
     }
     return jsontext.dump({"model": model, "input": {"texts": texts}, "parameters": parameters})
+
+
+def _texts(given: Raw) -> list[str]:
+    """Token arrays may be long: none is made of numbers."""
+    wrong = "input must be a string or a non-empty array of strings: this vendor takes no token arrays"
+    with suppress(NotJson):
+        if bytes(given).startswith(b'"'):
+            return [jsontext.load(given)]
+        if texts := jsontext.texts(given):
+            return texts
+    raise InvalidParameter(wrong, param="input")
 
 
 class Embeddings(Translator):

@@ -10,6 +10,7 @@ import re
 from typing import Final
 from urllib.parse import quote, unquote
 
+from extproc.terms.errors import PathTooLong
 from extproc.terms.frozen import Frozen
 from extproc.text.jsontext import Fields
 
@@ -54,6 +55,10 @@ class Target(Frozen, frozen=True):
         return (self.api or "").partition("/")[0]
 
 
+_LONGEST_PATH = 8192
+_MOST_SEGMENTS = 64
+"""More than any API has: the longest paths name a model, of 512 characters at most, each of which may be nine long."""
+
 _ENCODED_TOO_OFTEN = 4
 
 
@@ -82,7 +87,8 @@ def first_segment(path: str, prefix: str) -> str | None:
 def parse_path(raw: str) -> Target:
     """A raw request path, read leniently: any prefix, doubled slashes and a doubled `/v1` (a common BASE_URL
     mistake) are forgiven. Dot segments and control characters are not, however they are written: such a path names no
-    API."""
+    API. Raises `PathTooLong`.
+    """
     return _remembered(raw) if len(raw) <= _SHORT else _parsed(raw)
 
 
@@ -92,6 +98,8 @@ _SHORT = 256
 
 def _parsed(raw: str) -> Target:
     path, _, query = raw.partition("?")
+    if len(path) > _LONGEST_PATH or path.count("/") > _MOST_SEGMENTS:
+        raise PathTooLong(f"a path may have {_LONGEST_PATH} characters and {_MOST_SEGMENTS} slashes")
     segments = [unquote(s) for s in path.split("/") if s]
     if not all(map(_is_plain, segments)):
         return Target(path, query, None, plain=False)

@@ -2,8 +2,9 @@
 
     ProxyError
     ├── ClientError            4xx: the client can mend it
-    │   ├── BadJson 400 · MissingParameter 400 · InvalidParameter 400 · MethodNotAllowed 405
-    │   ├── InvalidApiKey 401 · ModelNotAllowed 403 · TooLarge 413 · UnsupportedEncoding 415
+    │   ├── BadJson 400 · TooManyValues 400 · MissingParameter 400 · InvalidParameter 400 · MethodNotAllowed 405
+    │   ├── InvalidApiKey 401 · ModelNotAllowed 403 · TooLarge 413 · PathTooLong 414
+    │   ├── UnsupportedEncoding 415
     │   └── UnknownPath 404 · NoRoute 404 · UnsupportedApi 404 · ModelNotFound 404
     ├── UpstreamError          the vendor said no; its status is kept
     ├── BadUpstreamResponse    502: the vendor's answer cannot be read
@@ -51,6 +52,10 @@ class BadJson(ClientError):
     code = "invalid_json"
 
 
+class TooManyValues(ClientError):
+    code = "too_many_values"
+
+
 class MissingParameter(ClientError):
     code = "missing_required_parameter"
 
@@ -75,6 +80,11 @@ class ModelNotAllowed(ClientError):
 class TooLarge(ClientError):
     status = 413
     code = "request_too_large"
+
+
+class PathTooLong(ClientError):
+    status = 414
+    code = "path_too_long"
 
 
 class MethodNotAllowed(ClientError):

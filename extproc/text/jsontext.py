@@ -26,6 +26,7 @@ NULL = Raw(b"null")
 
 _fields = msgspec.json.Decoder(Fields)
 _list = msgspec.json.Decoder(list[Raw])
+_texts = msgspec.json.Decoder(list[str])
 _objects = msgspec.json.Decoder(list[Fields])
 _any = msgspec.json.Decoder()
 _one = msgspec.json.Decoder(Raw)
@@ -95,6 +96,13 @@ def _split_objects(text: str) -> list[Fields]:
     return [_split_object(bytes(raw).decode()) for raw in _split_array(text)]
 
 
+def _split_texts(text: str) -> list[str]:
+    found = _loose.decode(text)
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise ValueError("not an array of strings")
+    return found
+
+
 def _check_utf8(text: bytes) -> None:
     """Raw values are skipped over, so the UTF-8 of a whole text is not checked by reading it. Piece by piece: a line of
     Chinese beside a megabyte of ASCII must not widen all of it."""
@@ -108,6 +116,45 @@ def _check_utf8(text: bytes) -> None:
                 decoder.decode(text[at : at + _PIECE], final=at + _PIECE >= len(text))
         except UnicodeDecodeError:
             raise NotJson("not UTF-8") from None
+
+
+_MARKS = b'",[]{}'
+_AS_MARKS = bytes(c if c in _MARKS else ord("0") for c in range(256))
+_NO_MARKS = b" \t\r\n:"
+_STRING = re.compile(rb'"[^"]*"?')
+_MARKS_PIECE = 1 << 18
+
+
+def many(text: bytes, most: int, *, numbers: bool = True) -> bool:
+    """Whether a JSON text has more than `most` values, at all depths; told from its marks, before anything is made of
+    it. `numbers`: whether those count (and `true`, `false`, `null`); without them names of members do.
+
+    A text that is no JSON has any number, but no work is lost on it.
+    """
+    if len(text) <= 2 * most:  # `0,` is the shortest
+        return False
+    opened = text.count(b"{") + text.count(b"[")
+    if opened + (text.count(b",") + 1 if numbers else text.count(b'"') // 2) <= most:  # if none was within a string
+        return False
+    plain = text.replace(b"\\\\", b"").replace(b'\\"', b"")
+    found, inside, last = int(numbers), False, b""
+    for at in range(0, len(plain), _MARKS_PIECE):
+        marks = plain[at : at + _MARKS_PIECE].translate(_AS_MARKS, _NO_MARKS)
+        if inside:
+            _, quote, marks = marks.partition(b'"')
+            inside = not quote
+        inside ^= marks.count(b'"') % 2 == 1
+        outside, strings = _STRING.subn(b"0", marks)
+        found += outside.count(b"{") + outside.count(b"[")
+        if numbers:
+            joined = last + outside
+            found += outside.count(b",") - joined.count(b"{}") - joined.count(b"[]")
+            last = joined[-1:]
+        else:
+            found += strings
+        if found - (last in (b"{", b"[")) > most:  # that one may turn out to be empty
+            return True
+    return False
 
 
 def fields(text: bytes | Raw) -> Fields:
@@ -147,6 +194,14 @@ def objects(text: bytes | Raw) -> list[Fields]:
         return _objects.decode(text)
     except _UNREAD as error:
         return _again(text, _split_objects, error)
+
+
+def texts(text: bytes | Raw) -> list[str]:
+    """The elements of a JSON array of strings. Raises `NotJson`, at the first that is none."""
+    try:
+        return _texts.decode(text)
+    except _UNREAD as error:
+        return _again(text, _split_texts, error)
 
 
 def load(text: bytes | Raw) -> Any:

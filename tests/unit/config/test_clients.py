@@ -4,6 +4,7 @@ from collections.abc import Mapping
 import hashlib
 import json
 from pathlib import Path
+import sys
 from typing import Any
 
 import pytest
@@ -352,3 +353,58 @@ def test_the_list_of_models_has_what_a_client_may_use(key: str, provider: str, n
         single = Play(config)
         single.request({**HEAD, **bearer(key), ":method": "GET", ":path": f"/v1/models/{name}"}, None, {})
         assert single.seen.status == (200 if name in names else 404)
+
+
+LONG = {
+    "of one segment": {":path": "/" + "a" * 60_000},
+    "of many segments": {":path": "/a" * 30_000},
+    "of nothing but slashes": {":path": "/" * 60_000},
+    "encoded": {":path": "/v1/" + "%25" * 20_000},
+    "encoded again and again": {":path": "/%2525252525" * 5000},
+    "of dots": {":path": "/..%2f" * 10_000},
+    "of a query": {":path": "/v1/models?" + "&a=%41" * 10_000},
+    "a key": {"authorization": "Bearer " + "k" * 60_000},
+    "three keys": dict.fromkeys(("authorization", "x-api-key", "api-key"), "Bearer " + "k" * 20000),
+}
+
+
+def work(config: Config, headers: Mapping[str, str]) -> int:
+    """How many functions are called until a head is answered, those of C included."""
+    calls = 0
+
+    def count(_frame: object, event: str, _arg: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    played = Play(config)
+    sys.setprofile(count)
+    try:
+        played.request({**HEAD, **headers}, None, {})
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+@pytest.mark.parametrize("kind", LONG)
+def test_who_has_no_key_costs_as_much_with_a_long_head_as_with_a_short_one(kind: str) -> None:
+    short = {name: value[:40] for name, value in LONG[kind].items()}
+    assert work(CONFIG, LONG[kind]) <= work(CONFIG, short) + 5
+    refused = play(LONG[kind])
+    assert refused.seen.status == 401
+    assert len(refused.seen.record.path) <= 512
+
+
+@pytest.mark.parametrize("kind", [kind for kind in LONG if "key" not in kind])
+def test_who_has_one_pays_for_the_length_at_most(kind: str) -> None:
+    short = {name: value[:40] for name, value in LONG[kind].items()}
+    assert work(OPEN, LONG[kind]) <= 2 * work(OPEN, short) + 100
+
+
+def test_no_key_is_as_long_as_what_is_looked_at() -> None:
+    assert KeyHash.read("k" * 4095)
+    with pytest.raises(ValueError, match="shorter than 4096"):
+        KeyHash.read("k" * 4096)
+    known = config_of({"providers": [{"id": "own", "type": "openai"}], "clients": [{"name": "a", "key": "k" * 4095}]})
+    assert admit(known.client_keys, {"x-api-key": "k" * 4095}).name == "a"
+    with pytest.raises(InvalidApiKey):
+        admit(known.client_keys, {"x-api-key": "k" * 4096})

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from extproc.config.config import Config
+from extproc.config.files import MOST_BYTES
 from extproc.config.load import ConfigError, load
-from tests.unit.configurations import TYPES, problems
+from tests.unit.configurations import TYPES, problems, read
 
 TOP = ", ".join(str(field.alias) for field in Config.model_fields.values())
 LACKING = "a key of Higress ai-proxy that this version does not support yet"
@@ -109,7 +110,7 @@ WRONG = [
     (
         "second document is not YAML",
         "providers: [{type: openai}]\n---\na: [\n",
-        ["config.yaml:4: not YAML: while parsing a flow node expected the node content, but found '<stream end>'"],
+        ["config.yaml:4: not YAML: while parsing a flow node did not find expected node content"],
     ),
     (
         "own tag",
@@ -245,3 +246,42 @@ def test_not_text(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\xfa")
     with pytest.raises(ConfigError, match="it is not UTF-8 text"):
         load(path, {})
+
+
+def _aliases(times: int) -> str:
+    """Small lists within each other, each ten times the one before."""
+    rows = [f"k{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, times)]
+    return "\n".join(["k0: &a0 [x]", *rows])
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        (_aliases(9), 5, "too much: aliases included, the file comes to more than can be read"),
+        ("k:\n" + "- {}\n" * 140_000, 131_073, "too much: aliases included, the file comes to more than can be read"),
+        ("[" * 65 + "]" * 65, 1, "lists and mappings are within each other more than 64 times"),
+        ("a: *b\n", 1, "a: an alias of what is not there before it"),
+        ("a: &x [1]\n---\nb: *x\n", 3, "b: an alias of what is not there before it"),
+    ],
+)
+def test_what_a_file_comes_to_is_bounded_before_anything_is_built(
+    tmp_path: Path, text: str, line: int, message: str
+) -> None:
+    assert problems(tmp_path, text, {}) == [f"config.yaml:{line}: {message}"]
+
+
+def test_files_are_bounded(tmp_path: Path) -> None:
+    assert problems(tmp_path, "#" * (MOST_BYTES + 1)) == ["config.yaml: cannot be read: it has more than 4 mib"]
+    (tmp_path / "key").write_bytes(b"k" * (MOST_BYTES + 1))
+    [problem] = problems(tmp_path, "providers: [{type: openai, apiTokens: ['file:key']}]")
+    assert "the secret file key cannot be read: it has more than 4 mib" in problem
+
+
+def test_aliases_are_values_like_others(tmp_path: Path) -> None:
+    text = """
+        providers:
+          - &one {id: a, type: openai, apiTokens: &keys [k1, k2]}
+          - {<<: *one, id: b, apiTokens: *keys}
+        routes: [{name: r, provider: a}]
+        """
+    assert [len(each.tokens) for each in read(tmp_path, text).config.providers] == [2, 2]

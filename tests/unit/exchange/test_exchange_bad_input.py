@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 import pytest
 
+from extproc.terms.events import Answer, RequestBody, RequestHeaders
 from extproc.text.sse import LIMIT
-from tests.unit.exchanges import CHAT, CONFIGS, FRAMES, HEAD, JSON, SSE, STREAMED, VIA, sent, told_by
-from tests.unit.player import CLIENT_NOISE, Play, cut
+from tests.unit.exchanges import CHAT, CONFIGS, FRAMES, HEAD, JSON, PROVIDERS, SSE, STREAMED, VIA, sent, told_by
+from tests.unit.player import CLIENT_NOISE, Play, config_of, cut, exchange_of
 from tests.unit.sse_reference import parse
 from tests.unit.vectors import check_error, dump, frames
 
@@ -210,3 +211,46 @@ def test_a_compressed_stream_is_the_same_however_it_was_cut(places: list[int]) -
     other.response({**SSE, "content-encoding": "gzip"}, pieces, attributes=VIA)
     assert other.seen.client_body == whole.seen.client_body
     assert other.seen.client_body.endswith(b"data: [DONE]\n\n")
+
+
+TINY = ["{}", "[]", '""', "0", "true", '{"a":0}', '{"role":"user","content":""}']
+
+
+@pytest.mark.parametrize("unit", TINY)
+@pytest.mark.parametrize("name", ["qwen", "compatible", "original", "openai", "azure", "moonshot"])
+def test_a_body_of_many_small_values_is_refused_before_it_is_read(
+    unit: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = f'{{"model":"m","messages":[{",".join([unit] * 110_000)}]}}'.encode()
+    exchange = exchange_of(config_of({"providers": [{"id": "p", **PROVIDERS[name]}]}))
+    path = "/api/v1/services/aigc/text-generation/generation" if name == "original" else HEAD[":path"]
+    exchange.handle(RequestHeaders({**HEAD, ":path": path}, False))
+    monkeypatch.setattr("extproc.exchange.exchange.jsontext.fields", lambda *_: 1 / 0)
+    reply = exchange.handle(RequestBody(body))
+    assert isinstance(reply, Answer)
+    assert reply.status == 400
+    check_error(json.loads(reply.body), {"type": "invalid_request_error", "code": "too_many_values"})
+    assert "100000 JSON values" in json.loads(reply.body)["error"]["message"]
+    assert exchange.record.error == "too_many_values"
+
+
+@pytest.mark.parametrize("limit", [1000, 2000])
+def test_how_many_values_a_body_may_have_is_said_in_the_configuration(limit: int) -> None:
+    """The body itself is one, and so are the model and `messages`."""
+    config = config_of({"maxBodyValues": limit, "providers": [{"id": "p", **PROVIDERS["openai"]}]})
+    for length, refused in ((limit - 3, False), (limit - 2, True)):
+        play = Play(config)
+        play.request(HEAD, dump({"model": "m", "messages": [{}] * length}), {})
+        assert play.answered == refused
+
+
+def test_token_ids_are_not_counted() -> None:
+    """LangChain sends a thousand texts as token ids in one request (langchain-openai 1.x, 2026)."""
+    ids = {"model": "m", "input": [[7] * 300] * 1000}
+    for path, answered in (("/v1/embeddings", False), ("/v1/chat/completions", True)):
+        play = Play(config_of({"providers": [{"id": "p", **PROVIDERS["openai"]}]}))
+        play.request({**HEAD, ":path": path}, dump(ids), {})
+        assert play.answered == answered
+    play = Play(config_of({"providers": [{"id": "p", **PROVIDERS["qwen"]}]}))
+    play.request({**HEAD, ":path": "/v1/embeddings"}, dump(ids), {})
+    assert "token arrays" in json.loads(play.seen.client_body)["error"]["message"]

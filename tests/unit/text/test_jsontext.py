@@ -92,3 +92,63 @@ def test_utf_8_is_checked_whatever_pieces_a_long_text_is_read_in(before: int) ->
             jsontext.fields(b'{"a":"' + b"x" * before + wrong + b"x" * 20000 + b'"}')
         with pytest.raises(NotJson):
             jsontext.check(b'"' + b"x" * before + wrong + b'"')
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.sampled_from('a"\\,{[]}: \n你\ud83d'), max_size=8),
+    lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=4), inner, max_size=6),
+    max_leaves=40,
+)
+
+
+def values(value: Any, *, numbers: bool) -> int:
+    if isinstance(value, dict):
+        inner = [*value.values(), *(() if numbers else value)]
+    else:
+        inner = value if isinstance(value, list) else []
+    return (numbers or isinstance(value, dict | list | str)) + sum(values(one, numbers=numbers) for one in inner)
+
+
+@pytest.mark.parametrize("numbers", [True, False])
+@pytest.mark.parametrize("piece", [1, 7, 1 << 18])
+@given(value=VALUES, indent=st.sampled_from([None, 1]), ascii=st.booleans())
+def test_values_are_counted_without_reading(
+    value: Any, indent: int | None, ascii: bool, numbers: bool, piece: int
+) -> None:
+    text = json.dumps(value, indent=indent, ensure_ascii=ascii).encode("utf-8", "surrogatepass") + b" " * 200
+    count = values(value, numbers=numbers)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jsontext, "_MARKS_PIECE", piece)
+        assert not jsontext.many(text, count, numbers=numbers)
+        assert count == 0 or jsontext.many(text, count - 1, numbers=numbers)
+
+
+UNITS = [b"{}", b"[]", b'""', b"0", b"null", b'{"a":0}', b'{"role":"user","content":""}', b'[{"a":[1,"b"]}]']
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_many_small_values_are_many_and_one_long_text_is_not(unit: bytes) -> None:
+    text = b'{"messages":[' + b",".join([unit] * 50_000) + b"]}"
+    assert jsontext.many(text, 50_001)
+    assert jsontext.many(text, 50_001, numbers=False) == (unit not in (b"0", b"null"))
+    quoted = jsontext.dump({"messages": [{"role": "user", "content": text.decode() * 3}]})
+    assert not jsontext.many(quoted, 100)
+
+
+@pytest.mark.parametrize("text", [b"", b'"', b'"\\', b"\\" * 999, b"\xff" * 999, b'{"a":"' + b"," * 999, b'"' * 999])
+def test_what_is_no_json_can_be_counted_too(text: bytes) -> None:
+    jsontext.many(text, 10)
+    jsontext.many(text, 10, numbers=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [(b"[]", []), (b'["a", "\xe4\xbd\xa0"]', ["a", "你"]), (b'["\\ud83d"]', ["\ud83d"])]
+)
+def test_texts(text: bytes, expected: list[str]) -> None:
+    assert jsontext.texts(text) == expected
+
+
+@pytest.mark.parametrize("text", [b"[1]", b'["a",1]', b"{}", b'"a"', b"null", b"[[1]]", b'["\\ud83d",1]', b"["])
+def test_what_is_no_array_of_texts(text: bytes) -> None:
+    with pytest.raises(NotJson):
+        jsontext.texts(text)
