@@ -14,9 +14,10 @@ import click
 from extproc import __version__
 from extproc.cli import options
 from extproc.cli.options import ACCESS_LOG, FILE, AddressType, ModeType, PlaceType, shown
-from extproc.config.load import ConfigError, StandIn, load
+from extproc.config.config import ConfigError, Problem
+from extproc.config.load import StandIn, load
 from extproc.envoy import process as envoy_process
-from extproc.envoy.placement import LEAST_ENVOY, ControlPlane, Placement
+from extproc.envoy.placement import LEAST_ENVOY, ControlPlane, Placement, attached_objection, idle_keys
 from extproc.supervisor import run
 from extproc.supervisor.run import Address
 from extproc.supervisor.supervisor import cores
@@ -220,7 +221,10 @@ def attach(
     from extproc.envoy.bootstrap import Options  # slow to import
 
     loaded = load(path, os.environ, keyless=path is not None)
-    run.check_placement("listener", LEAST_ENVOY, loaded)
+    if (problem := attached_objection(loaded.config)) is not None:
+        raise ConfigError([Problem(loaded.source, 0, "", problem)])
+    for provider, keys in idle_keys(loaded.config).items():
+        click.echo(f"{provider}: {', '.join(keys)} is the gateway's own to do, and does nothing here", err=True)
     home, label = attachments.GATEWAYS[plane]
     there = attachments.Gateway(namespace or home, gateway or label, routes or attachments.ingresses(loaded.config))
     where = _sidecars(sidecar, workers or loaded.config.workers or 1)

@@ -84,7 +84,7 @@ def _printable(name: str) -> str:
 
 
 _WITH_MODEL = frozenset(
-    "audio chat completions embeddings images moderations rerank reranks responses services".split()
+    "audio chat completions embeddings images messages moderations rerank reranks responses services".split()
 )
 """First segments of the APIs whose body names, at its top, the model that will work (`services`: DashScope's own)."""
 

@@ -18,6 +18,7 @@ from extproc.config.masking import mask, mask_path
 from extproc.providers import AnyProvider, Provider
 from extproc.providers.blocks import Block, Headers, HostPattern, PathPrefix, Patterns, Recycle, Redis, Seconds
 from extproc.terms.agreed import MOST_BODY_BYTES, SIDECAR_CLUSTER
+from extproc.text import sse
 
 
 class Match(Block):
@@ -143,7 +144,8 @@ def _orders(group: Group) -> Iterator[tuple[int, Chain]]:
 
 class Config(Block):
     """One configuration file. `maxBodyBytes`: the longest JSON body read. `maxBodyValues`: how many values it may have,
-    at all depths; token ids of embeddings do not count. `corsOrigins`: origins that browsers may
+    at all depths; token ids of embeddings do not count. `maxEventBytes`: the longest event of a stream that is
+    read. `corsOrigins`: origins that browsers may
     call from; Envoy answers their preflights. `streamIdleTimeout`: how long an exchange may be silent.
     `answerHeaders`: whether answers say in `x-ai-provider` and `x-ai-attempts` who gave them, in `x-ai-dropped` what
     of the request that vendor has no word for. `clients`: who may come in; without any, everybody. `redis`: where key
@@ -155,6 +157,7 @@ class Config(Block):
     routes: tuple[Route, ...] = ()
     max_body_bytes: int = Field(default=32 << 20, ge=1024, le=MOST_BODY_BYTES)
     max_body_values: int = Field(default=100_000, ge=1000, le=100_000_000)
+    max_event_bytes: int = Field(default=sse.LIMIT, ge=64 << 10, le=32 << 20)
     cors_origins: tuple[str, ...] = ()
     stream_idle_timeout: Seconds = 600.0
     answer_headers: bool = True

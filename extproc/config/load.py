@@ -215,7 +215,7 @@ class Loading:
         self._client_references(native)
         config: Config | None = None
         read = Placeholders(self.base, self.environ, self.files, self.keyless)
-        context = {"resolve": read.resolve, "expand": read.expand, "fill": read.fill}
+        context = {"resolve": read.resolve, "whole": read.whole, "expand": read.expand, "fill": read.fill}
         try:
             config = Config.model_validate(native, context=context)
         except ValidationError as error:
@@ -225,6 +225,10 @@ class Loading:
             self._same_keys(config, native)
             if config.redis is not None and not self.keyless and find_spec("redis") is None:
                 self.fault(native, ("redis",), "needs a package that is missing: pip install 'ai-proxy-envoy[redis]'")
+            for index, provider in enumerate(config.providers):
+                if (needs := provider.needs_package) is not None and not self.keyless and find_spec(needs[0]) is None:
+                    message = f"type {provider.type} needs a package that is missing: pip install {needs[1]!r}"
+                    self.fault(native, ("providers", index, "type"), message)
         if config is None or self.problems:
             raise ConfigError(sorted(self.problems, key=lambda p: p.line)) from None
         notes = tuple(dict.fromkeys(map(mask, [*self.notes, *advice(config)])))

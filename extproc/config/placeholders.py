@@ -52,11 +52,18 @@ class Placeholders:
 
     def resolve(self, entry: str) -> list[str]:
         """The tokens of one entry. Raises `ValueError`, which never quotes the entry unless it names a place."""
+        return self._read(entry, split=True)
+
+    def whole(self, entry: str) -> list[str]:
+        """The one secret of an entry, which may have commas and lines. Raises `ValueError` like `resolve`."""
+        return self._read(entry, split=False)
+
+    def _read(self, entry: str, *, split: bool) -> list[str]:
         entry = entry.strip()
         if "${" in entry and not VARIABLE.fullmatch(entry):
             raise ValueError("${NAME} must be a whole entry, with a NAME of letters, digits and _")
         try:
-            return self._tokens(entry)
+            return self._tokens(entry, split=split)
         except ValueError:
             if self.keyless:
                 return [NOT_READ]
@@ -103,16 +110,16 @@ class Placeholders:
     def _missing(self, name: str) -> str:
         return f"the environment variable {name} is {'empty' if name in self.environ else 'not set'}"
 
-    def _tokens(self, entry: str) -> list[str]:
+    def _tokens(self, entry: str, *, split: bool) -> list[str]:
         if match := VARIABLE.fullmatch(entry):
-            if tokens := _split(self.environ.get(match[1], ""), ","):
+            if tokens := _split(self.environ.get(match[1], ""), "," if split else None):
                 return tokens
             raise ValueError(self._missing(match[1]))
         if not entry.startswith(_FILE):
             return [entry]
         path = self.base / entry.removeprefix(_FILE).removeprefix("//").strip()
         try:
-            tokens = _split(self.files.read(path).decode("utf-8-sig"), "\n")
+            tokens = _split(self.files.read(path).decode("utf-8-sig"), "\n" if split else None)
         except OSError as error:
             raise ValueError(f"the secret file {path} cannot be read: {reason(error)}") from None
         except UnicodeDecodeError:
@@ -122,5 +129,5 @@ class Placeholders:
         return tokens
 
 
-def _split(text: str, separator: str) -> list[str]:
-    return [part.strip() for part in text.split(separator) if part.strip()]
+def _split(text: str, separator: str | None) -> list[str]:
+    return [part.strip() for part in (text.split(separator) if separator else [text]) if part.strip()]

@@ -102,7 +102,7 @@ def _member(
 ) -> cluster_v3.Cluster:
     upstream = provider.upstream
     known = {"provider": provider.id, "place": provider.place, **({"model": model} if model else {})}
-    common = core.HttpProtocolOptions(idle_timeout=timedelta(seconds=50))  # before vendors close idle connections
+    common = core.HttpProtocolOptions(idle_timeout=timedelta(seconds=provider.idle_timeout))
     # HTTP/1.1 also where the vendor has HTTP/2: Envoy hides the end of an HTTP/2 answer that has trailers from the
     # sidecar, so that a truncated stream would look complete; and it sends `:scheme: http` there.
     http1 = upstream_http.HttpProtocolOptionsExplicitHttpConfig(http_protocol_options=core.Http1ProtocolOptions())
@@ -150,6 +150,7 @@ def _outliers(limits: OutlierDetection) -> cluster_v3.OutlierDetection | None:
         enforcing_consecutive_5xx=100,
         enforcing_success_rate=0,
         base_ejection_time=timedelta(seconds=limits.base_ejection_time),
+        interval=timedelta(seconds=min(limits.base_ejection_time, 10)),  # how often Envoy looks whose time is over
         max_ejection_percent=100,
     )
 

@@ -25,8 +25,29 @@ def objection(placement: Placement, envoy: tuple[int, ...], config: Config) -> s
                 f"{least} or newer, or --placement listener"
             )
         return None
+    for provider, keys in idle_keys(config).items():
+        return f"provider {provider} has {keys[0]}, which needs --placement upstream"
+    return attached_objection(config)
+
+
+def attached_objection(config: Config) -> str | None:
+    """The same of a gateway that is not ours."""
     for route in config.effective_routes:
         if len(route.steps) > 1 or route.retry is not None:
             said = "several providers" if len(route.steps) > 1 else "retry"
             return f"route {route.name} has {said}, which needs --placement upstream"
     return None
+
+
+def idle_keys(config: Config) -> dict[str, list[str]]:
+    """Provider → keys of it that do nothing in front of the routes, where Envoy does not know who will be asked."""
+    found = {}
+    for provider in config.providers:
+        blanket = provider.retry_on_failure
+        said = {
+            "retryOnFailure": blanket is not None and blanket.enabled,
+            "outlierDetection": "outlier_detection" in provider.model_fields_set,
+        }
+        if keys := [key for key, holds in said.items() if holds]:
+            found[provider.id] = keys
+    return found

@@ -21,7 +21,7 @@ from envoy_data_plane.envoy.extensions.retry.priority.previous_priorities import
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from envoy_data_plane.google import protobuf
 
-from extproc.config.config import Chain, Config, Match, Retry, Route
+from extproc.config.config import Backoff, Chain, Config, Match, Retry, Route
 from extproc.envoy.chains import chain_name
 from extproc.envoy.options import Options
 from extproc.envoy.parts import packed, regex, string_match
@@ -34,6 +34,13 @@ from extproc.text.patterns import host_regex
 BODY_FILTER: Final = "envoy.filters.http.json_to_metadata"
 BUFFER_FILTER: Final = "envoy.filters.http.buffer"
 """Awaits a body where nobody looks into it in front of the routes. Off unless a route switches it on."""
+
+_UNSEEN: Final = "connect-failure,reset-before-request"
+"""When the vendor has seen nothing of a request: no connection came about, or a kept one broke before a byte was sent.
+Whoever tries again then pays for nothing twice."""
+
+_LEAST: Final = 0.001
+"""Seconds. Envoy counts milliseconds, and takes none for no limit."""
 
 _EVERY_5XX = range(500, 600)
 _METHODS = "DELETE|GET|HEAD|PATCH|POST|PUT"
@@ -64,7 +71,9 @@ def _listener(config: Config) -> Iterator[route_v3.Route]:
     everything = route_v3.RouteMatch(prefix="/")
     upload = route_v3.RouteMatch(prefix="/", headers=_upload_headers())
     yield _route("ai_proxy:upload", upload, _named_by_header(config), {FILTER: _streamed()})
-    yield _route("ai_proxy:read", everything, _named_by_header(config))
+    read = _named_by_header(config)
+    read.retry_policy = route_v3.RetryPolicy(retry_on=_UNSEEN, num_retries=1, retry_back_off=_back_off(Backoff()))
+    yield _route("ai_proxy:read", everything, read)
 
 
 def _named_by_header(config: Config) -> route_v3.RouteAction:
@@ -152,7 +161,8 @@ def _to_providers(config: Config, route: Route, body: Mapping[str, protobuf.Any]
     if route.match.models is None:
         upload = _conditions(route.match, headers=_upload_headers())
         filters = {FILTER: _streamed(), **_unread()}
-        yield _provider_route(route.name, upload, _action(config, route, None), filters)
+        once = config.retry_of(route).model_copy(update={"attempts": 1})  # nobody keeps what streams past
+        yield _provider_route(route.name, upload, _action(config, route, once, once.per_try_timeout), filters)
     yield from _taken(config, route, _conditions(route.match, models=True), body)
 
 
@@ -166,12 +176,9 @@ def _taken(
     yield _provider_route(route.name, match, _action(config, route, retry, retry.per_try_timeout), body)
 
 
-def _action(
-    config: Config, route: Route, retry: Retry | None, try_timeout: float | None = None
-) -> route_v3.RouteAction:
+def _action(config: Config, route: Route, retry: Retry, try_timeout: float | None) -> route_v3.RouteAction:
     action = route_v3.RouteAction(timeout=timedelta(0), idle_timeout=timedelta(seconds=config.stream_idle_timeout))
-    if retry is not None and (retry.attempts or 1) > 1:
-        action.retry_policy = _retry_policy(config, route.chains[0][1], retry, try_timeout)
+    action.retry_policy = _retry_policy(config, route.chains[0][1], retry, try_timeout)
     if len(route.chains) == 1:
         action.cluster = chain_name(route.chains[0][1])
     else:
@@ -188,7 +195,7 @@ def _retry_policy(config: Config, chain: Chain, retry: Retry, try_timeout: float
     statuses = {on for on in retry.on if isinstance(on, int)}
     conditions = []
     if "connect" in retry.on:
-        conditions.append("connect-failure")
+        conditions.append(_UNSEEN)
     if "reset" in retry.on or "timeout" in retry.on:  # Envoy does not tell an attempt's timeout from a reset
         conditions.append("reset")
     if "5xx" in retry.on:
@@ -199,10 +206,8 @@ def _retry_policy(config: Config, chain: Chain, retry: Retry, try_timeout: float
         retry_on=",".join(conditions),
         retriable_status_codes=sorted(statuses),
         num_retries=(retry.attempts or 1) - 1,
-        per_try_timeout=timedelta(seconds=try_timeout) if try_timeout else None,
-        retry_back_off=route_v3.RetryPolicyRetryBackOff(
-            base_interval=timedelta(seconds=retry.backoff.base), max_interval=timedelta(seconds=retry.backoff.max)
-        ),
+        per_try_timeout=timedelta(seconds=max(try_timeout, _LEAST)) if try_timeout else None,
+        retry_back_off=_back_off(retry.backoff),
     )
     if len(chain) > 1:
         policy.retry_priority = route_v3.RetryPolicyRetryPriority(
@@ -219,6 +224,13 @@ def _retry_policy(config: Config, chain: Chain, retry: Retry, try_timeout: float
             max_interval=timedelta(seconds=retry.backoff.retry_after_max),
         )
     return policy
+
+
+def _back_off(backoff: Backoff) -> route_v3.RetryPolicyRetryBackOff:
+    base = max(backoff.base, _LEAST)
+    return route_v3.RetryPolicyRetryBackOff(
+        base_interval=timedelta(seconds=base), max_interval=timedelta(seconds=max(backoff.max, base))
+    )
 
 
 # What both have in common

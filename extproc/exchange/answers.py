@@ -26,6 +26,7 @@ from extproc.exchange.states import (
     Watching,
     Whole,
 )
+from extproc.fronts.front import NOTHING
 from extproc.fronts.registry import CHAT_FRONT
 from extproc.providers.base import vendor_error
 from extproc.providers.translator import Translator
@@ -42,6 +43,9 @@ from extproc.text.sse import EventTooLong
 _UNASKED: Final = "the vendor's answer is to a request that was not translated here"
 """Whoever sent it sent the client's own words, perhaps with its key: nothing of the answer is for the client."""
 
+_LONGEST_REFUSAL: Final = 1 << 20
+"""Bytes of a refusal that comes as an event."""
+
 
 class AnswerSide:
     """What both halves share, and the phases of the answer. `exchange.Exchange` is the whole."""
@@ -55,6 +59,7 @@ class AnswerSide:
         self._moment = moment
         self._state: State = Start()
         self._front = CHAT_FRONT
+        self._notes = NOTHING
         self._answer_headers: Mapping[str, str] = {}
         self._chance = moment.nonce
         self._token: str | None = None
@@ -110,11 +115,16 @@ class AnswerSide:
     def _request_id(self) -> dict[str, str]:
         """What a client can quote and the log can find; a vendor's own id wins."""
         ours = {"x-request-id": self.record.request_id} if self.record.request_id else {}
-        return {**ours, **self._front.headers(self.record.request_id)}
+        return {**ours, **self._front.headers(self._quoted)}
+
+    @property
+    def _quoted(self) -> str:
+        """The same for fronts in which there always is one."""
+        return self.record.request_id or f"req_{self._moment.nonce:024x}"
 
     def _body_of(self, error: ProxyError) -> bytes:
         """Vendors quote the key that they refuse."""
-        return outgoing.redact(self._front.error(error, self.record.request_id), self._token)
+        return outgoing.redact(self._front.error(error, self._quoted, self._notes), self._token)
 
     def _note(self, error: ProxyError) -> None:
         """A vendor's code may be anything, our key too."""
@@ -136,7 +146,7 @@ class AnswerSide:
     def _response_head(self, event: ResponseHeaders) -> Forward:
         """The reply to the answer's head. Raises `ProxyError`."""
         reply = self._response_headers(event)
-        about = {**self._about(), **self._front.headers(self.record.request_id)}
+        about = {**self._about(), **self._front.headers(self._quoted)}
         return replace(reply, set_headers={**reply.set_headers, **about}) if about else reply
 
     def _response_headers(self, event: ResponseHeaders) -> Forward:
@@ -195,18 +205,14 @@ class AnswerSide:
             raise BadUpstreamResponse(f"the vendor answered with status {status}")
         translator = sent.translator
         kind = event.headers.get("content-type", "").lower()
-        if (
-            translator is None
-            or status >= 300
-            or not (json_only or kind.startswith(("application/json", "text/event-stream")))
-        ):
+        if translator is None or status >= 300 or not (json_only or kind.startswith(("application/json", sse.KIND))):
             return self._untouched()
         encoding = event.headers.get("content-encoding", "")
         try:
             decompressor = Decompressor(encoding)
         except Undecodable as error:
             raise BadUpstreamResponse(str(error)) from None
-        streams = kind.startswith("text/event-stream")
+        streams = kind.startswith(translator.stream_kind)
         if translator.expects_stream and not streams:
             raise BadUpstreamResponse("the vendor did not answer with an event stream")
         if event.end_of_stream:
@@ -216,9 +222,14 @@ class AnswerSide:
                 raise BadUpstreamResponse("the vendor's answer is too long")  # Envoy would wait for ever
             self._state = Whole(translator, event.headers, streams)
             return Forward(remove_headers=outgoing.VENDOR_HEADERS, response_mode=BodyMode.BUFFERED)
-        self._state = Streaming(translator, sse.Decoder(id_starts_event=translator.id_starts_event), decompressor)
+        self._state = Streaming(
+            translator,
+            translator.decoder(self._config.max_event_bytes),
+            decompressor,
+        )
         remove = (*outgoing.VENDOR_HEADERS, "content-length", "content-encoding")
-        return Forward(remove_headers=remove, response_mode=BodyMode.STREAMED)
+        sets = {} if translator.stream_kind == sse.KIND else {"content-type": sse.KIND}
+        return Forward(sets, remove_headers=remove, response_mode=BodyMode.STREAMED)
 
     def _past(self, sent: Sent, event: ResponseHeaders, status: int) -> Forward:
         """An answer in the vendor's own dialect is not ours to judge; with `recordUsage` we see it pass."""
@@ -227,7 +238,7 @@ class AnswerSide:
         if not counted or event.end_of_stream or not kind.startswith(("application/json", "text/event-stream")):
             return self._untouched()
         try:
-            self._state = Watching(Watch(event.headers, self._buffer))
+            self._state = Watching(Watch(event.headers, self._buffer, self._config.max_event_bytes))
         except Undecodable:
             return self._untouched()
         return Forward(remove_headers=outgoing.VENDOR_HEADERS, response_mode=BodyMode.STREAMED)
@@ -259,7 +270,7 @@ class AnswerSide:
                 raise BadUpstreamResponse(f"the vendor's answer has more than {MOST_VALUES} JSON values")
             if state.streams and state.translator.gathers:
                 translated = state.translator.gathered(
-                    sse.events(body, id_starts_event=state.translator.id_starts_event)
+                    sse.events(body, state.translator.decoder(self._config.max_event_bytes))
                 )
             else:
                 translated = state.translator.body(body)
@@ -290,7 +301,7 @@ class AnswerSide:
 
     def _chunk(self, state: Streaming, event: ResponseBody) -> Reply:
         """Translate what the chunk completes. What was made before a failure still goes out, before the error."""
-        came = len(event.body) + min(state.decoder.held, sse.LIMIT)
+        came = len(event.body) + state.decoder.held
         out, decoded = Pieces(came), 0
         try:
             for piece in state.decompressor.feed(event.body):
@@ -354,7 +365,7 @@ class AnswerSide:
         body = _error_document(self._decoded(failed, body))
         if failed.sent is None:
             return vendor_error(failed.status, body)
-        return failed.sent.provider.error(failed.status, body)
+        return failed.sent.provider.refusal(failed.status, failed.headers, body)
 
     def _decoded(self, failed: Failed, body: bytes) -> bytes:
         try:
@@ -375,7 +386,14 @@ def _error_document(body: bytes) -> bytes:
         jsontext.check(body)
         return body
     with suppress(EventTooLong):
-        return next((event.data for event in sse.events(body, id_starts_event=True) if event.data), b"")
+        return next(
+            (
+                event.data
+                for event in sse.events(body, sse.Decoder(_LONGEST_REFUSAL, id_starts_event=True))
+                if event.data
+            ),
+            b"",
+        )
     return b""
 
 

@@ -14,15 +14,16 @@ from extproc.text.sse import EventTooLong
 
 class Watch:
     """Feed it an answer's bytes as they come. `headers`: the answer's. `limit`: bytes of a whole answer.
+    `event_limit`: of an event.
 
     Raises `Undecodable` for an encoding that it cannot read.
     """
 
-    def __init__(self, headers: Mapping[str, str], limit: int) -> None:
+    def __init__(self, headers: Mapping[str, str], limit: int, event_limit: int) -> None:
         self.usage = Usage()
         self._decompressor = Decompressor(headers.get("content-encoding", ""))
         self._streams = headers.get("content-type", "").lower().startswith("text/event-stream")
-        self._decoder = sse.Decoder(id_starts_event=True)
+        self._decoder = sse.Decoder(event_limit, id_starts_event=True)
         self._whole = bytearray()
         self._limit = limit
         self._blind = False

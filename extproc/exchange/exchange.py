@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import assert_never
 import zlib
 
-from extproc.config.clients import admit, without_keys
+from extproc.config.clients import CREDENTIALS, admit, without_keys
 from extproc.config.config import Route
 from extproc.exchange import outgoing, routing
 from extproc.exchange.answers import AnswerSide, number
@@ -44,6 +44,7 @@ from extproc.terms.errors import (
     Overloaded,
     ProxyError,
     SeveralVendors,
+    TokenUnavailable,
     TooLarge,
     TooManyValues,
     UnknownPath,
@@ -66,6 +67,9 @@ from extproc.text.jsontext import NotJson
 
 __all__ = ["Exchange", "Moment", "Record", "Snapshot"]
 
+
+HELLO = "/api/hello"
+"""What Claude Code asks a gateway first (run 2026-11-30, 2.1.332)."""
 
 _SHOWN_PATH = 512
 """Characters of a path in the log, which has a line for those too who have no key."""
@@ -109,8 +113,8 @@ class Exchange(AnswerSide):
     def _request_headers(self, event: RequestHeaders) -> Reply:
         placed = self._placed_by_envoy = PROVIDER_ATTRIBUTE in event.attributes
         headers = self._client_headers(event) if placed else event.headers
-        path = headers.get(":path", "")
-        self._take_front(registry.front_at(path))
+        path, anthropic = headers.get(":path", ""), "anthropic-version" in headers
+        self._take_front(registry.front_at(path, anthropic=anthropic))
         self.record.method, self.record.path = headers.get(":method", ""), path.partition("?")[0][:_SHOWN_PATH]
         self.record.request_id = headers.get("x-request-id")
         self._client = admit(self._config.client_keys, headers)
@@ -123,7 +127,9 @@ class Exchange(AnswerSide):
         if self.record.method not in _METHODS:
             raise MethodNotAllowed(f"the method {self.record.method[:20]!r} is not supported")
         target = parse_path(path)
-        self._take_front(registry.front_of(target))
+        self._take_front(registry.front_of(target, anthropic=anthropic))
+        if target.path.endswith(HELLO):
+            return self._answer(b"")
         state = self._placed(event, headers, target) if placed else self._routed(event, headers, target)
         self._state = state
         if event.end_of_stream:
@@ -161,7 +167,7 @@ class Exchange(AnswerSide):
                 self._config = config
                 if not self._client.may_use(name):
                     raise NoRoute("no route takes this request")
-                _check_path(target, [provider])
+                self._check_path(target, [provider])
                 place = Place(provider, event.attributes.get(MODEL_ATTRIBUTE) or None)
                 return Headed(without_keys(config.clients, headers), target, [route], place)
         raise Changing
@@ -174,7 +180,7 @@ class Exchange(AnswerSide):
         if self._attached and len(routing.gateways_vendors(self._config, event.attributes)) > 1:
             raise SeveralVendors
         routes = self._candidates(headers, event.attributes)
-        _check_path(target, [self._config.by_id[step.provider] for route in routes for step in route.first])
+        self._check_path(target, [self._config.by_id[step.provider] for route in routes for step in route.first])
         return Headed(without_keys(self._config.clients, headers), target, routes, None)
 
     def _candidates(self, headers: Mapping[str, str], attributes: Mapping[str, str]) -> list[Route]:
@@ -187,6 +193,12 @@ class Exchange(AnswerSide):
             return state.place
         step = routing.first_step(route, self._chance >> 48)
         return Place(self._config.by_id[step.provider], step.model)
+
+    def _check_path(self, target: Target, providers: Sequence[Provider]) -> None:
+        """Raises `UnknownPath` for a path that is neither a front's nor possibly a vendor's own."""
+        served = target.api is not None and self._front.serves(target, self.record.method)
+        if not served and not any(p.protocol == "original" for p in providers):
+            raise UnknownPath("there is no API at this path; the OpenAI API is under /v1/")
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"the request body is longer than {self._config.max_body_bytes} bytes")
@@ -214,17 +226,21 @@ class Exchange(AnswerSide):
             return self._read(model, given.get("stream") == jsontext.TRUE)
         provider = place.provider
         self.record.route, self.record.provider, self.record.model = route.name, provider.id, model
-        target, asked, notes = state.target, given, NOTHING
+        target, headers, asked, notes = state.target, state.headers, given, NOTHING
+        if registry.counts(self._front, provider, target):
+            return self._answer(self._front.count(given))
         registry.check(self._front, provider, target)
         if registry.converts(self._front, provider, target):
             name = routing.upstream_model(provider, target, given, place.model) or ""
             asked, notes = self._front.read(given, provider.traits, name)
-            target = CHAT_TARGET
+            target, self._notes = CHAT_TARGET, notes
+            if not self._front.shares_keys:
+                headers = {name: value for name, value in headers.items() if name not in CREDENTIALS}
         body = provider.settled(asked)
         call = Call(
             target,
-            state.headers.get(":method", ""),
-            state.headers,
+            headers.get(":method", ""),
+            headers,
             body=body,
             text=event.body,
             model=model,
@@ -256,7 +272,7 @@ class Exchange(AnswerSide):
             every = self._candidates(state.headers, {}) if state.place is not None else state.routes
             names = self._client.listed(routing.listed_models(self._config, every))
             if names is not None:
-                return self._answer(routing.models_answer(names, state.target, int(self._moment.now)))
+                return self._answer(routing.models_answer(self._front, names, state.target, int(self._moment.now)))
             routes = routes or state.routes[:1]
         if not routes:
             raise NoRoute("no route takes this request")
@@ -275,6 +291,11 @@ class Exchange(AnswerSide):
         return self._send(provider, call, NOTHING, BodyMode.NONE if streamed else None)
 
     def _key(self, provider: Provider) -> str | None:
+        if provider.token_source is not None:
+            token = self._contexts.get(provider.token_name)
+            if token is None:
+                raise TokenUnavailable(f"the gateway has no token for provider {provider.id!r}: see its log")
+            return token
         token = self._keys.choose(provider, self._chance, self.record.attempt, self._moment.now)
         self.record.token = token
         return token
@@ -312,12 +333,6 @@ class Exchange(AnswerSide):
         if not self._placed_by_envoy:
             return outgoing.rerouted(forward, provider)
         return outgoing.again(forward, call) if self.record.attempt > 1 else forward
-
-
-def _check_path(target: Target, providers: Sequence[Provider]) -> None:
-    """Raises `UnknownPath` for a path that is neither OpenAI's nor possibly a vendor's own."""
-    if target.api is None and not any(p.protocol == "original" for p in providers):
-        raise UnknownPath("there is no API at this path; the OpenAI API is under /v1/")
 
 
 def _reads_body(target: Target, headers: Mapping[str, str]) -> bool:

@@ -30,6 +30,8 @@ _NEVER = frozenset(
 )
 _INTERNAL = (*STRIPPED, "x-higress-")
 
+_ANTHROPIC = "anthropic-"
+
 VENDOR_HEADERS = (
     "set-cookie",  # a vendor's cookie belongs to our key, not to one client
     "req-arrive-time",
@@ -115,7 +117,13 @@ def request(
         sets["accept-encoding"] = accepted
     return Forward(
         set_headers=sets,
-        remove_headers=_dropped(tuple(call.headers), tuple(sets), upstream.remove, ours=call.token is not None),
+        remove_headers=_dropped(
+            tuple(call.headers),
+            tuple(sets),
+            upstream.remove,
+            ours=call.token is not None,
+            original=provider.protocol == "original",
+        ),
         body=upstream.body,
         request_mode=request_mode,
         metadata=metadata,
@@ -123,10 +131,15 @@ def request(
 
 
 @lru_cache(maxsize=64)  # few kinds of clients, and a head may have 60 KiB of names
-def _dropped(given: tuple[str, ...], sets: tuple[str, ...], also: tuple[str, ...], *, ours: bool) -> tuple[str, ...]:
-    """The headers of a request that must not leave. `ours`: its key is one of ours."""
+def _dropped(
+    given: tuple[str, ...], sets: tuple[str, ...], also: tuple[str, ...], *, ours: bool, original: bool
+) -> tuple[str, ...]:
+    """The headers of a request that must not leave. `ours`: its key is one of ours. `original`: the client speaks the
+    vendor's own dialect."""
     drop = [name for name in given if name in _NEVER or name.startswith(_INTERNAL)]
     drop.extend(also)
+    if not original:  # which version of Anthropic's API a client speaks, and what else it says to Anthropic alone
+        drop.extend(name for name in given if name.startswith(_ANTHROPIC))
     # With a key of ours none of the client's leaves, and none that the call was not given: it was shown to us.
     drop.extend(name for name in CREDENTIALS if ours or name not in given)
     if not ours and "authorization" in sets:  # the client's own key, in another header than it came in

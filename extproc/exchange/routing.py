@@ -6,17 +6,18 @@ Rule: pure decisions over the configuration; nothing here knows a vendor or writ
 from collections.abc import Iterable, Mapping, Sequence
 import re
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 from extproc.config.config import Config, Match, Route, Step
+from extproc.fronts.front import Front
 from extproc.providers import Provider
 from extproc.terms.agreed import CLUSTER_ATTRIBUTE, OWN_ROUTES, ROUTE_ATTRIBUTE
-from extproc.terms.call import CHAT, COMPLETIONS, EMBEDDINGS, MODELS, RESPONSES, Target
+from extproc.terms.call import CHAT, COMPLETIONS, EMBEDDINGS, MESSAGES, MODELS, RESPONSES, Target
 from extproc.terms.errors import InvalidParameter, MissingParameter, ModelNotFound, NoRoute
 from extproc.text.jsontext import NULL, Fields, NotJson, dump, load
 from extproc.text.patterns import host_patterns
 
-TAKES_MODEL = frozenset({CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, "images/generations", "audio/speech"})
+TAKES_MODEL = frozenset({CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, MESSAGES, "images/generations", "audio/speech"})
 """APIs in which a missing model is filled in from the mapping's `*`."""
 
 _ENVOY_GATEWAY = "httproute/"
@@ -30,7 +31,7 @@ _LONGEST_NAME = 512
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-NEEDS_MODEL = frozenset({CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES})
+NEEDS_MODEL = frozenset({CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, MESSAGES})
 """APIs in which OpenAI knows no model of its own. A stored prompt of the Responses API names one, though."""
 
 
@@ -214,12 +215,11 @@ def _first(routes: Sequence[Route], name: str) -> Route | None:
     return next((r for r in routes if r.match.models is None or name in r.match.models), None)
 
 
-def models_answer(names: Sequence[str], target: Target, now: int) -> bytes:
+def models_answer(front: Front, names: Sequence[str], target: Target, now: int) -> bytes:
     """The JSON of `GET /v1/models`, or of one model. Raises `ModelNotFound`."""
-    entries = {name: {"id": name, "object": "model", "created": now, "owned_by": "ai-proxy"} for name in names}
     if target.api == MODELS:
-        return dump({"object": "list", "data": list(entries.values())})
+        return dump(front.models([front.model(name, now) for name in names], dict(parse_qsl(target.query))))
     name = unquote((target.api or "").partition("/")[2])
-    if name not in entries:
+    if name not in names:
         raise ModelNotFound(f"the model {name[:200]!r} does not exist here")
-    return dump(entries[name])
+    return dump(front.model(name, now))

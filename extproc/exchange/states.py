@@ -114,7 +114,7 @@ class Streaming(Frozen, frozen=True):
     """A 200 event stream is being translated."""
 
     translator: Translator
-    decoder: sse.Decoder
+    decoder: sse.Framing
     decompressor: Decompressor
 
 

@@ -17,6 +17,9 @@ from extproc.terms.errors import BadUpstreamResponse, ProxyError
 from extproc.text import jsontext, sse
 from extproc.text.jsontext import Fields, NotJson
 
+_MOST_UNNAMED = 1 << 20
+"""Characters of a tool call's arguments that wait for its name."""
+
 
 class Chat(Front):
     name = "chat"
@@ -119,7 +122,7 @@ class ChatWriter(Writer):
             return {"index": index, "function": {"arguments": tool.arguments}} if tool.arguments else None
         sent.ids[index] = sent.ids.get(index) or tool.id
         arguments = sent.unnamed.pop(index, "") + tool.arguments
-        if len(arguments) > sse.LIMIT:
+        if len(arguments) > _MOST_UNNAMED:
             raise BadUpstreamResponse("the vendor's answer has a tool call without a name and without an end")
         if not tool.name and not last:
             sent.unnamed[index] = arguments

@@ -22,7 +22,7 @@ class Converted(Translator):
     """`stream`: the client wants events. `thinking`: what becomes of the vendor's, None where it is shown as it is."""
 
     def __init__(self, reader: Reader, writer: Writer, *, stream: bool, thinking: Thinking | None = None) -> None:
-        self.id_starts_event = reader.id_starts_event
+        self.stream_kind = reader.stream_kind
         self.gathers = not stream  # whether the vendor streams or not: one JSON answer is wanted
         self.expects_stream = stream
         self._reader = reader
@@ -30,6 +30,9 @@ class Converted(Translator):
         self._thinking = thinking
         self._finished: set[int] = set()
         self._ended = False
+
+    def decoder(self, limit: int) -> sse.Framing:
+        return self._reader.decoder(limit)
 
     @property
     def usage(self) -> Usage:

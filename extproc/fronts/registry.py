@@ -6,26 +6,37 @@ from typing import Final
 from extproc.fronts.chat import Chat
 from extproc.fronts.converted import Converted
 from extproc.fronts.front import Front, Notes
+from extproc.fronts.messages import Messages
 from extproc.fronts.responses import Responses
 from extproc.fronts.thinking import thinking
 from extproc.providers import Provider
 from extproc.providers.translator import Translator
-from extproc.terms.call import CHAT, Call, Target
+from extproc.terms.call import CHAT, MODELS, Call, Target
 from extproc.terms.errors import UnsupportedApi
 
-FRONTS: Final[Mapping[str, Front]] = {front.name: front for front in (Chat(), Responses())}
+FRONTS: Final[Mapping[str, Front]] = {front.name: front for front in (Chat(), Messages(), Responses())}
 
 CHAT_FRONT: Final = FRONTS["chat"]
 
 
-def front_of(target: Target) -> Front:
-    """The front whose form an answer has, whatever becomes of the request."""
+def front_of(target: Target, *, anthropic: bool) -> Front:
+    """The front whose form an answer has, whatever becomes of the request. `anthropic`: the client says which version
+    of Anthropic's API it speaks, which counts for paths that are every front's, and for those that are none's."""
+    if anthropic and (target.api is None or target.root == MODELS):
+        return FRONTS["messages"]
     return FRONTS.get(target.front, CHAT_FRONT)
 
 
-def front_at(path: str) -> Front:
+def front_at(path: str, *, anthropic: bool) -> Front:
     """The front that a path seems to be for, at the cost of a search: whoever has no key has its error in this form."""
+    if anthropic and f"/v1/{MODELS}" in path:
+        return FRONTS["messages"]
     return next((front for front in FRONTS.values() if f"/v1/{front.name}" in path), CHAT_FRONT)
+
+
+def counts(front: Front, provider: Provider, target: Target) -> bool:
+    """Whether tokens are counted here, for want of a vendor that does."""
+    return target.api == front.counts and provider.protocol == "openai" and front.name not in provider.counting
 
 
 def converts(front: Front, provider: Provider, target: Target) -> bool:
@@ -42,6 +53,7 @@ def check(front: Front, provider: Provider, target: Target) -> None:
     """Raises `UnsupportedApi` for what only a vendor that speaks the front's dialect itself has."""
     if (
         front is not CHAT_FRONT
+        and target.front == front.name
         and provider.protocol == "openai"
         and front.name not in provider.speaks
         and target.api != front.creates

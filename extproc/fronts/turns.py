@@ -22,7 +22,7 @@ def text_part(text: str) -> Part:
 @dataclass(slots=True)
 class _System:
     role: str
-    text: str
+    parts: list[Part]
 
 
 @dataclass(slots=True)
@@ -32,10 +32,10 @@ class _User:
 
 @dataclass(slots=True)
 class _Assistant:
-    texts: list[str] = field(default_factory=list)
+    said: list[Part] = field(default_factory=list)
     thoughts: list[str] = field(default_factory=list)
     calls: list[Tool] = field(default_factory=list)
-    results: dict[str, list[str]] = field(default_factory=dict)
+    results: dict[str, list[Part]] = field(default_factory=dict)
     seen: list[Part] = field(default_factory=list)
     """What results showed that is no text: a `tool` message takes text alone (weave-os/router#965)."""
 
@@ -54,17 +54,18 @@ class Turns:
         self._turns: list[_System | _User | _Assistant] = []
         self._asked: dict[str, _Assistant] = {}
 
-    def system(self, text: str, role: str = "system") -> None:
+    def system(self, said: str | list[Part], role: str = "system") -> None:
         """`role`: `system` or `developer`."""
+        parts = [text_part(said)] if isinstance(said, str) else said
         last = self._turns[-1] if self._turns else None
         if not self._system_first:
-            self._turns.append(_System(role, text))
+            self._turns.append(_System(role, parts))
         elif isinstance(last, _System):
-            last.text += f"\n\n{text}"
+            last.parts += parts
         elif last is None:
-            self._turns.append(_System(role, text))
+            self._turns.append(_System(role, parts))
         else:
-            self.user([text_part(text)])
+            self.user(parts)
 
     def user(self, parts: Sequence[Part]) -> None:
         if not parts:
@@ -74,10 +75,10 @@ class Turns:
         else:
             self._turns.append(_User(list(parts)))
 
-    def says(self, text: str) -> None:
-        """The assistant's text."""
+    def says(self, text: str, **marks: Any) -> None:
+        """The assistant's text. `marks`: further members of its part."""
         if text:
-            self._assistant().texts.append(text)
+            self._assistant().said.append({**text_part(text), **marks})
 
     def thinks(self, text: str) -> None:
         """The assistant's thinking, before what it says or calls."""
@@ -92,7 +93,7 @@ class Turns:
         """What came back for a call; whether there was such a call before it. Several for one are one."""
         if (turn := self._asked.get(id)) is None:
             return False
-        turn.results.setdefault(id, []).extend(part["text"] for part in parts if part["type"] == "text")
+        turn.results.setdefault(id, []).extend(part for part in parts if part["type"] == "text")
         turn.seen.extend(part for part in parts if part["type"] != "text")
         return True
 
@@ -116,7 +117,7 @@ class Turns:
                 made.append({"role": "user", "content": seen})
                 seen = []
             if isinstance(turn, _System):
-                made.append({"role": turn.role, "content": turn.text})
+                made.append({"role": turn.role, "content": _texts(turn.parts, "\n\n")})
             else:
                 made.extend(self._spoken(turn))
                 seen = turn.seen
@@ -125,8 +126,9 @@ class Turns:
         return made
 
     def _spoken(self, turn: _Assistant) -> Iterator[dict[str, Any]]:
-        text = "\n\n".join(turn.texts)
-        message: dict[str, Any] = {"role": "assistant", "content": text if text or not turn.calls else None}
+        message: dict[str, Any] = {"role": "assistant", "content": _texts(turn.said, "\n\n")}
+        if turn.calls and not turn.said:
+            message["content"] = None
         thought = "\n\n".join(turn.thoughts)
         if thought or self._thinking == "required":
             message["reasoning_content"] = thought or " "
@@ -136,10 +138,18 @@ class Turns:
                 for call in turn.calls
             ]
         yield message
-        for id, texts in turn.results.items():
-            yield {"role": "tool", "tool_call_id": id, "content": "\n".join(texts)}
+        for id, parts in turn.results.items():
+            yield {"role": "tool", "tool_call_id": id, "content": _texts(parts, "\n")}
+
+
+def _texts(parts: list[Part], between: str) -> str | list[Part]:
+    """Texts as one, unless one of them has a mark (`cache_control`), which only a part can."""
+    return parts if any(len(part) > 2 for part in parts) else between.join(part["text"] for part in parts)
 
 
 def _content(parts: list[Part]) -> str | list[Part]:
     """One text alone is a string: not every vendor takes a list."""
-    return parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "text" else parts
+    return parts[0]["text"] if len(parts) == 1 and parts[0].keys() == _PLAIN else parts
+
+
+_PLAIN = {"type", "text"}

@@ -28,6 +28,15 @@ UNNAMED = "looks like a key, which cannot come from the environment here: leave 
 _IN_PATH = "a part of the path looks like a key, which can come from the environment in the query only: see --keep-keys"
 
 
+_SECRETS = {
+    "vertexAuthKey": "AUTH_KEY",
+    "awsAccessKey": "ACCESS_KEY",
+    "awsSecretKey": "SECRET_KEY",
+    "awsSessionToken": "SESSION_TOKEN",
+}
+"""Keys of single types that hold a secret, and how its variable ends."""
+
+
 @dataclass(frozen=True, slots=True)
 class Named:
     """A secret that is `what` in words, and the variable for it."""
@@ -77,6 +86,10 @@ class Naming:
         return f"${{{name}}}"
 
     def _keys(self, provider: dict[str, Any]) -> None:
+        id = provider_id(provider)
+        for key, name in _SECRETS.items():
+            if isinstance(value := provider.get(key), str) and is_literal(value) and "${" not in value:
+                provider[key] = self._name(legal_name(f"{id}_{name}"), value.strip(), f"{key} of {id}")
         entries = token_entries(provider)
         if not all(isinstance(entry, str) for entry in entries):
             return

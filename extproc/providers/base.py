@@ -26,6 +26,7 @@ from extproc.providers.blocks import (
     OriginUrl,
     OutlierDetection,
     RetryOnFailure,
+    Seconds,
     Tls,
     Tokens,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "ContextSource",
     "Provider",
     "ThinkingMode",
+    "TokenSource",
     "Upstream",
     "UpstreamRequest",
     "vendor_error",
@@ -109,6 +111,15 @@ class ContextSource:
     server_name: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class TokenSource:
+    """What a provider's bearer tokens are made from beside the exchanges. `key`: a Google service account's JSON.
+    `scope`: what they are for."""
+
+    key: SecretStr = field(repr=False)
+    scope: str
+
+
 def with_query(path: str, *queries: str) -> str:
     """`path?a&b` of the non-empty queries."""
     query = "&".join(filter(None, queries))
@@ -147,6 +158,10 @@ class Provider(Block):
     retry_on_failure: RetryOnFailure | None = None
     outlier_detection: OutlierDetection = OutlierDetection()
     circuit_breakers: CircuitBreakers = CircuitBreakers()
+    idle_timeout: Seconds = 4.0
+    """How long Envoy keeps a connection that nobody uses. A server that closes it first may do so under a request that
+    is on its way, which nobody can tell from one that it has read: so before the usual 5 s (uvicorn and with it vLLM
+    and SGLang, Node.js, Apache, cpp-httplib; nginx has 75 s, AWS' balancers 60 s; 2026)."""
     timeout: int = Field(default=120_000, gt=0)
     """Milliseconds that fetching a context text may take."""
 
@@ -211,6 +226,21 @@ class Provider(Block):
             return None
         given = self.context
         return ContextSource(given.file_url, given.refresh, self.timeout / 1000, given.max_bytes)
+
+    @property
+    def token_source(self) -> TokenSource | None:
+        """Where the provider's key comes from, if it is a token that is made anew ahead of its end."""
+        return None
+
+    @property
+    def needs_package(self) -> tuple[str, str] | None:
+        """A module that is no dependency of everybody's, and what is installed to have it."""
+        return None
+
+    @property
+    def token_name(self) -> str:
+        """Under which such a token is found among the texts that exchanges are given; no id is like it."""
+        return f"{self.id}#token"
 
     def takes_context(self, call: Call) -> bool:
         """Whether the context text belongs into this call."""
@@ -277,6 +307,11 @@ class Provider(Block):
         """What clients see of the vendor's thinking where an answer is converted."""
         return "passthrough"
 
+    @property
+    def counting(self) -> frozenset[str]:
+        """The dialects in which the vendor says how many tokens a request has."""
+        return self.speaks & {"responses"}
+
     def reader(self, call: Call) -> Reader:
         """Who reads the answer to a chat `call`, for a client whose dialect the vendor does not speak."""
         return ChatReader(self.event_error)
@@ -292,6 +327,10 @@ class Provider(Block):
     def error(self, status: int, body: bytes) -> UpstreamError:
         """A vendor's refusal (`status` ≥ 400, `body` decoded from any compression) as an OpenAI error."""
         return vendor_error(status, body)
+
+    def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
+        """As `error`, for vendors whose `headers` say more."""
+        return self.error(status, body)
 
     def event_error(self, event: sse.Event) -> UpstreamError | None:
         """The error that an event of a stream is in the vendor's own form; OpenAI's (`{"error": {…}}`) needs none."""

@@ -61,6 +61,17 @@ Tokens = Annotated[
 """Secrets, stripped and resolved when loaded. Never printed: their `repr` is stars."""
 
 
+def secret(value: Any, info: ValidationInfo) -> Any:
+    """The one secret that an entry stands for, which may have any characters: a document, say."""
+    if value is None or isinstance(value, SecretStr):
+        return value
+    whole: Resolve = (info.context or {}).get("whole", lambda text: [text.strip()])
+    (found,) = whole(_TEXT.validate_python(value))
+    if not found:
+        raise ValueError("is empty: it must be a secret, as text, ${NAME} or file:PATH")
+    return found
+
+
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -309,7 +320,7 @@ class CircuitBreakers(Block):
 
     max_connections: int | None = Field(default=None, ge=1)
     max_requests: int | None = Field(default=None, ge=1)
-    max_pending_requests: int | None = Field(default=None, ge=0)
+    max_pending_requests: int | None = Field(default=None, ge=1)  # with 0 no connection is ever made
 
 
 def _store_url(value: Any, info: ValidationInfo) -> Any:

@@ -107,12 +107,13 @@ def _message(message: Fields, i: int, *, multimodal: bool) -> dict[str, Any]:
         raise InvalidParameter(f"{param} must be a string or an array of parts", param=param)
     else:
         parts = [_part(part, f"{param}[{j}]") for j, part in enumerate(content)]
-        if multimodal:
-            converted["content"] = parts
-        elif all(p.keys() == {"text"} for p in parts):
-            converted["content"] = "\n".join(p["text"] for p in parts)
-        else:
+        if not multimodal and not all("text" in p for p in parts):
             raise InvalidParameter(f"{param}: this model takes text only", param=param)
+        # A text model takes parts where one is marked for the cache (Alibaba, "Explicit cache", 2026-10).
+        if multimodal or any(len(p) > 1 for p in parts):
+            converted["content"] = parts
+        else:
+            converted["content"] = "\n".join(p["text"] for p in parts)
     return converted
 
 
@@ -121,7 +122,8 @@ def _part(part: Any, param: str) -> dict[str, Any]:
     kind = part.get("type") if isinstance(part, dict) else None
     match kind:
         case "text":
-            return {"text": _string(part.get("text"), f"{param}.text")}
+            text = {"text": _string(part.get("text"), f"{param}.text")}
+            return {**text, "cache_control": part["cache_control"]} if part.get("cache_control") else text
         case "refusal":
             return {"text": _string(part.get("refusal"), f"{param}.refusal")}
         case "image_url" | "video_url":

@@ -1,7 +1,7 @@
 """DashScope's native chat answers → deltas. Rule: frames are read by `dashscope_frames.py`; here is what an exchange
 remembers of them, and which of them are errors."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from extproc.providers import dashscope
 from extproc.providers.dashscope_frames import Increments, read_choices
@@ -15,7 +15,9 @@ from extproc.text.jsontext import NotJson
 class ChatReader(Reader):
     """Raises `UpstreamError` for an error frame, `BadUpstreamResponse` for what is not DashScope's JSON."""
 
-    id_starts_event: ClassVar[bool] = True
+    @staticmethod
+    def decoder(limit: int) -> sse.Framing:
+        return sse.Decoder(limit, id_starts_event=True)
 
     def __init__(self) -> None:
         self._increments = Increments()

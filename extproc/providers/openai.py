@@ -14,6 +14,17 @@ from extproc.terms.call import CHAT, ROOTS, Call, first_segment
 from extproc.terms.errors import UnsupportedApi
 from extproc.text import jsontext
 from extproc.text.jsontext import Fields
+from extproc.text.patterns import NamePatterns
+
+_REASONING = NamePatterns("o1* o3* o4* gpt-5* gpt-6*".split())
+_MAY_NOT_REASON = NamePatterns(
+    "gpt-5.1* gpt-5.2* gpt-5.4* gpt-5.5* gpt-5.6* gpt-6-sol* gpt-6-luna* gpt-6.1-terra*".split()
+)
+"""OpenAI, "GPT-5.6" and "GPT-6" guides, 2026-10."""
+
+OPENAI_TRAITS = Traits(
+    files=True, strict=True, verbosity=True, user=True, efforts=_REASONING, effort_none=_MAY_NOT_REASON
+)
 
 
 def _base_url(text: str) -> str:
@@ -56,7 +67,7 @@ class OpenAI(Provider):
 
     @property
     def traits(self) -> Traits:
-        return Traits(files=True, strict=True, verbosity=True)
+        return OPENAI_TRAITS
 
     def path(self, call: Call) -> str:
         if call.api is None:

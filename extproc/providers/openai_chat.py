@@ -25,12 +25,14 @@ class _Calls:
     ids: list[str] = field(default_factory=list)
     by_index: dict[Any, int] = field(default_factory=dict)
 
-    def place(self, entry: dict[str, Any], id: str) -> int:
+    def place(self, entry: dict[str, Any], id: str, *, whole: bool) -> int:
         """An index that comes again with another id is another call (lich0821/ccNexus#89, 2026). Without an index an
-        id begins a call, and what has neither goes on with the last one."""
-        index = jsontext.whole(entry.get("index"))
+        id begins a call, and what has neither goes on with the last one. In a `whole` answer each entry is a call."""
+        index = None if whole else jsontext.whole(entry.get("index"))
         known = self.by_index.get(index) if index is not None or not id else None
-        if index is None and known is None and not id and self.ids:
+        if whole:
+            known = None
+        elif index is None and known is None and not id and self.ids:
             known = len(self.ids) - 1
         if known is not None and not (id and self.ids[known] and id != self.ids[known]):
             self.ids[known] = self.ids[known] or id
@@ -51,17 +53,14 @@ class ChatReader(Reader):
 
     def body(self, body: bytes) -> list[Delta]:
         document = self._document(body)
-        deltas = self._deltas(document, "message")
-        for place, delta in enumerate(deltas):
-            delta.index = place
-        return deltas
+        return self._deltas(document, whole=True)
 
     def event(self, event: sse.Event) -> list[Delta]:
         if (error := self._event_error(event)) is not None:
             raise error
         if event.name == b"error":
             raise _refusal(event.data, None)
-        return self._deltas(self._document(event.data), "delta") if event.data else []
+        return self._deltas(self._document(event.data), whole=False) if event.data else []
 
     def _document(self, data: bytes) -> dict[str, Any]:
         try:
@@ -78,16 +77,16 @@ class ChatReader(Reader):
             self.raw_usage = usage
         return document
 
-    def _deltas(self, document: dict[str, Any], member: str) -> list[Delta]:
-        choices = document.get("choices")
+    def _deltas(self, document: dict[str, Any], *, whole: bool) -> list[Delta]:
+        choices, member = document.get("choices"), "message" if whole else "delta"
         return [
-            self._delta(choice, said if isinstance(said := choice.get(member), dict) else {}, place)
+            self._delta(choice, said if isinstance(said := choice.get(member), dict) else {}, place, whole=whole)
             for place, choice in enumerate(choices if isinstance(choices, list) else ())
             if isinstance(choice, dict)
         ]
 
-    def _delta(self, choice: dict[str, Any], said: dict[str, Any], place: int) -> Delta:
-        index = jsontext.whole(choice.get("index"))
+    def _delta(self, choice: dict[str, Any], said: dict[str, Any], place: int, *, whole: bool) -> Delta:
+        index = None if whole else jsontext.whole(choice.get("index"))
         delta = Delta(place if index is None else index)
         content, finish = said.get("content"), choice.get("finish_reason")
         if isinstance(content, str):
@@ -99,7 +98,7 @@ class ChatReader(Reader):
         if isinstance(finish, str) and finish not in ("", "null"):
             delta.finish = finish
         if len(said) > ("role" in said) + ("content" in said):  # beside a role and a text
-            self._rest(delta, said)
+            self._rest(delta, said, whole=whole)
         delta.logprobs = choice.get("logprobs")
         if isinstance(stop := choice.get("stop_reason"), str):  # vLLM tells which one matched (its API, 2026)
             delta.stop = stop
@@ -107,7 +106,7 @@ class ChatReader(Reader):
             self.raw_usage = usage
         return delta
 
-    def _rest(self, delta: Delta, said: dict[str, Any]) -> None:
+    def _rest(self, delta: Delta, said: dict[str, Any], *, whole: bool) -> None:
         if isinstance(refusal := said.get("refusal"), str):
             delta.refusal = refusal
         if isinstance(annotations := said.get("annotations"), list):
@@ -126,7 +125,7 @@ class ChatReader(Reader):
             function = entry.get("function")
             function = function if isinstance(function, dict) else {}
             piece = Tool(_text(entry.get("id")), _text(function.get("name")), _arguments(function.get("arguments")))
-            delta.tools.setdefault(calls.place(entry, piece.id), Tool()).add(piece)
+            delta.tools.setdefault(calls.place(entry, piece.id, whole=whole), Tool()).add(piece)
 
 
 def _text(value: Any) -> str:

@@ -31,6 +31,11 @@ _PREAMBLE = "You are a helpful assistant."
 _FILE_MODELS = NamePatterns(["qwen-long*"])
 
 
+# "When making a request, system needs to be the first message" (a maintainer in QwenLM/Qwen#956, 2024-01), and its
+# Anthropic endpoint refuses any other (QwenLM/Qwen#2244, 2026-05). Explicit cache: Alibaba, 2026-10.
+_TRAITS = Traits(system_first=True, search=True, cache_control=True, top_k=True, asks="budget")
+
+
 class Qwen(Provider):
     """`multimodalModels` and `streamOnlyModels` replace the built-in lists and match the vendor's names."""
 
@@ -140,7 +145,7 @@ class Qwen(Provider):
 
     @property
     def traits(self) -> Traits:
-        return Traits(search=True)
+        return _TRAITS
 
     @property
     def thinking(self) -> ThinkingMode:

@@ -17,7 +17,13 @@ class Reader(Counted, ABC):
     by whoever asks (`fronts/converted.py`).
     """
 
-    id_starts_event: ClassVar[bool] = False  # see sse.Decoder
+    stream_kind: ClassVar[str] = sse.KIND
+    """The media type of the vendor's streams."""
+
+    @staticmethod
+    def decoder(limit: int) -> sse.Framing:
+        """Who frames the vendor's streams. `limit`: bytes of one event."""
+        return sse.Decoder(limit)
 
     answer_id: str | None = None
     """The vendor's id of the answer, as soon as it is known."""

@@ -1,8 +1,11 @@
 """What differs between vendors in a chat request. Rule: facts about vendors, as data, for fronts to read by."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from extproc.terms.frozen import Frozen
+from extproc.text.patterns import NamePatterns
+
+NO_MODELS: Final = NamePatterns([])
 
 
 class Traits(Frozen, frozen=True):
@@ -11,7 +14,9 @@ class Traits(Frozen, frozen=True):
     `files`: parts of type `file`. `cache_control`: it honours such members. `thinking`: whether history must
     (`required`), may (`kept`) or must not (`dropped`) carry `reasoning_content`. `system_first`: a system message may
     stand at the beginning only. `required`: it takes that as `tool_choice`. `search`: `enable_search` makes it search
-    the web. `strict`, `verbosity`: it takes these.
+    the web. `strict`, `verbosity`, `top_k`, `user`: it takes these. `efforts`: the models that take a
+    `reasoning_effort`, `effort_none`: those that take `none` for one. `asks`: how the others are asked for thinking, by
+    `enable_thinking` and `thinking_budget` (`budget`), by `thinking: {type}` (`type`), or not at all.
     """
 
     files: bool = False
@@ -22,3 +27,8 @@ class Traits(Frozen, frozen=True):
     search: bool = False
     strict: bool = False
     verbosity: bool = False
+    top_k: bool = False
+    user: bool = False
+    efforts: NamePatterns = NO_MODELS
+    effort_none: NamePatterns = NO_MODELS
+    asks: Literal["budget", "type", ""] = ""

@@ -14,9 +14,13 @@ class Translator(Counted, ABC):
     A failure is a raised `ProxyError`; whoever calls knows whether it becomes a status or an in-stream event.
     """
 
-    id_starts_event: bool = False  # see sse.Decoder
+    stream_kind: str = sse.KIND  # see `Reader`
     expects_stream: bool = False  # any answer but an event stream is unreadable
     gathers: bool = False  # an event stream becomes one JSON answer
+
+    def decoder(self, limit: int) -> sse.Framing:
+        """Who frames the vendor's stream. `limit`: bytes of one event."""
+        return sse.Decoder(limit)
 
     @abstractmethod
     def body(self, body: bytes) -> bytes:

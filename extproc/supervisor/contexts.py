@@ -1,4 +1,4 @@
-"""Context texts: fetched ahead of time, refreshed in the background, the last good copy kept.
+"""Context texts and tokens: made ahead of time, renewed in the background, the last good one kept.
 
 Rule: an exchange never waits for one. What could not be fetched is absent, and its route says so with a 503.
 """
@@ -6,6 +6,7 @@ Rule: an exchange never waits for one. What could not be fetched is absent, and 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
+import math
 from pathlib import Path
 import ssl
 from urllib.parse import urlsplit
@@ -14,7 +15,8 @@ from urllib.request import url2pathname
 import aiohttp
 import structlog
 
-from extproc.providers.base import ContextSource
+from extproc.providers.base import ContextSource, TokenSource
+from extproc.supervisor import tokens
 from extproc.text import jsontext
 
 log = structlog.get_logger("extproc.contexts")
@@ -23,6 +25,9 @@ _FIRST_WAIT = 10.0
 """Seconds that a start waits for the first fetches; slower ones come later."""
 _RETRY = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds between attempts while a fetch fails."""
+
+
+Kept = ContextSource | TokenSource
 
 
 class ContextError(Exception):
@@ -95,9 +100,9 @@ class Contexts:
         self.texts: Mapping[str, str] = {}
         self._session = session
         self._changed = changed
-        self._kept: dict[str, tuple[ContextSource, asyncio.Task[None]]] = {}
+        self._kept: dict[str, tuple[Kept, asyncio.Task[None]]] = {}
 
-    async def follow(self, sources: Mapping[str, ContextSource], patience: float = _FIRST_WAIT) -> None:
+    async def follow(self, sources: Mapping[str, Kept], patience: float = _FIRST_WAIT) -> None:
         """Keep the texts of these sources fresh, and no other; back once the new ones were tried, or after `patience`
         seconds. A text whose source changed stays until the new one is there."""
         for name in [n for n in self._kept if n not in sources]:
@@ -107,7 +112,7 @@ class Contexts:
         new = [n for n, source in sources.items() if n not in self._kept or self._kept[n][0] != source]
         await self._begin({name: sources[name] for name in new}, patience)
         if missing := sorted(sources.keys() - self.texts.keys()):
-            log.warning("context texts are missing", missing=missing)
+            log.warning("context texts or tokens are missing", missing=missing)
 
     async def refetch(self, files: Collection[Path], patience: float = _FIRST_WAIT) -> None:
         """Read those texts again whose files these are."""
@@ -120,7 +125,7 @@ class Contexts:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _begin(self, sources: Mapping[str, ContextSource], patience: float) -> None:
+    async def _begin(self, sources: Mapping[str, Kept], patience: float) -> None:
         tried = [asyncio.Event() for _ in sources]
         for (name, source), event in zip(sources.items(), tried, strict=True):
             if name in self._kept:
@@ -130,30 +135,50 @@ class Contexts:
             async with asyncio.timeout(patience):
                 await asyncio.gather(*(event.wait() for event in tried))
 
-    async def _keep(self, name: str, source: ContextSource, tried: asyncio.Event) -> None:
+    async def _keep(self, name: str, source: Kept, tried: asyncio.Event) -> None:
         """Fetch one text for ever; `tried` is set after the first attempt."""
         failures = 0
         while True:
             try:
-                text = await fetch(source, self._session)
+                text, pause = await self._made(source)
             except ContextError as error:
-                pause = min(_RETRY[min(failures, len(_RETRY) - 1)], source.refresh)
+                pause = min(_RETRY[min(failures, len(_RETRY) - 1)], _refresh(source))
                 failures += 1
-                log.warning("context text not available", provider=name, reason=str(error), kept=name in self.texts)
+                self._say(name, source, error)
             else:
-                pause, failures = source.refresh, 0
+                failures = 0
                 if self.texts.get(name) != text:
                     self._replace({**self.texts, name: text})
             tried.set()
             await asyncio.sleep(pause)
+
+    async def _made(self, source: Kept) -> tuple[str, float]:
+        """A text, and the seconds until it is made again. Raises `ContextError`."""
+        if isinstance(source, ContextSource):
+            return await fetch(source, self._session), source.refresh
+        try:
+            return await asyncio.to_thread(tokens.token, source)
+        except tokens.TokenError as error:
+            raise ContextError(str(error)) from None
+
+    def _say(self, name: str, source: Kept, error: ContextError) -> None:
+        what = "context text" if isinstance(source, ContextSource) else "token"
+        provider = name.partition("#")[0]
+        log.warning(f"{what} not available", provider=provider, reason=str(error), kept=name in self.texts)
 
     def _replace(self, texts: Mapping[str, str]) -> None:
         self.texts = texts
         self._changed(texts)
 
 
-def file_of(source: ContextSource) -> Path | None:
+def _refresh(source: Kept) -> float:
+    return source.refresh if isinstance(source, ContextSource) else math.inf
+
+
+def file_of(source: Kept) -> Path | None:
     """The file that a text is read from, if it is one."""
+    if not isinstance(source, ContextSource):
+        return None
     parts = urlsplit(source.url)
     return Path(url2pathname(parts.path)) if parts.scheme == "file" else None
 

@@ -18,8 +18,7 @@ from extproc.config.describe import describe
 from extproc.config.files import Files
 from extproc.config.load import Loaded, StandIn, load
 from extproc.envoy.process import EnvoyError
-from extproc.providers.base import ContextSource
-from extproc.supervisor.contexts import Contexts, file_of
+from extproc.supervisor.contexts import Contexts, Kept, file_of
 from extproc.supervisor.supervisor import Workers
 from extproc.worker import channel
 
@@ -79,9 +78,11 @@ class NoEnvoy:
         return {(p.id, (p.upstream, p.tls.ca_file)) for p in config.providers}
 
 
-def sources(config: Config) -> dict[str, ContextSource]:
-    """The context texts that a configuration wants, by provider id."""
-    return {p.id: source for p in config.providers if (source := p.context_source) is not None}
+def sources(config: Config) -> dict[str, Kept]:
+    """What a configuration wants kept beside the exchanges: context texts by provider id, tokens by their names."""
+    found: dict[str, Kept | None] = {p.id: p.context_source for p in config.providers}
+    found |= {p.token_name: p.token_source for p in config.providers}
+    return {name: source for name, source in found.items() if source is not None}
 
 
 def moved(before: Config, after: Config) -> bool:
@@ -138,7 +139,7 @@ class Live:
     def not_ready(self, texts: Mapping[str, str]) -> str | None:
         """A route whose context text is missing cannot serve chats; only if that is so for all is nothing to be had."""
         config = self.loaded.config
-        wanting = sources(config).keys() - texts.keys()
+        wanting = {name.partition("#")[0] for name in sources(config).keys() - texts.keys()}
         if all(step.provider in wanting for route in config.effective_routes for step in route.steps):
             return "no route can serve: context texts are missing"
         return None

@@ -36,6 +36,8 @@ CLIENT_HEADERS: Final = (
     ":path",
     "accept",
     "accept-encoding",
+    "anthropic-beta",
+    "anthropic-version",
     "api-key",
     "authorization",
     "content-type",

@@ -10,6 +10,7 @@
     ├── BadUpstreamResponse    502: the vendor's answer cannot be read
     ├── StreamTruncated        502: the vendor's stream ended too early
     ├── ContextUnavailable     503: a configured context text is not there
+    ├── TokenUnavailable       503: a token that a vendor's login makes is not there
     ├── Overloaded             503: more requests at a time than are allowed
     ├── Changing               503: Envoy and we have different configurations for a moment
     ├── SeveralVendors         500: a route of a gateway that is not ours would be one of several vendors'
@@ -156,6 +157,11 @@ class StreamTruncated(ProxyError):
 class ContextUnavailable(ProxyError):
     status = 503
     code = "context_unavailable"
+
+
+class TokenUnavailable(ProxyError):
+    status = 503
+    code = "token_unavailable"
 
 
 class Overloaded(ProxyError):

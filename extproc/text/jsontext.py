@@ -22,6 +22,7 @@ Fields = dict[str, Raw]
 T = TypeVar("T")
 
 TRUE = Raw(b"true")
+FALSE = Raw(b"false")
 NULL = Raw(b"null")
 
 _fields = msgspec.json.Decoder(Fields)

@@ -8,11 +8,16 @@ things differ from a browser: an unterminated last event counts, and one event i
 
 from collections.abc import Iterator
 import re
+from typing import Protocol
 
 from msgspec import Struct
 
-LIMIT = 1 << 20
-"""Bytes that one event may have, its terminator included."""
+LIMIT = 16 << 20
+"""Bytes that one event may have, its terminator included, unless another number is given: a picture as base64 may have
+ten million (gpt-image, 2026)."""
+
+_MOST_LINES = 100_000
+"""Of one event: short lines take many times their bytes in memory."""
 
 _LINE = re.compile(rb"\r\n|\n|\r")
 _USUAL = re.compile(rb"((?:id:.*+\n)?+(?:event: ?(.*+)\n)?+(?:: ?(.*+)\n)?+data: ?(.*+)\n\n)")
@@ -68,6 +73,23 @@ def ended(event: Event) -> bytes:
     return event.raw + (b"\n" if event.raw.endswith(b"\n") else b"\n\n")
 
 
+KIND = "text/event-stream"
+
+
+class Framing(Protocol):
+    """Who makes events of a stream's bytes; `Decoder` does of SSE."""
+
+    @property
+    def held(self) -> int:
+        """Bytes of the event that is unfinished."""
+
+    def feed(self, chunk: bytes) -> Iterator[Event]:
+        """Events completed by `chunk`. Raises `EventTooLong` after those that came before the long one."""
+
+    def close(self) -> Iterator[Event]:
+        """What the end of the stream completes."""
+
+
 class Decoder:
     """Feed it bytes as they come, take events as they are complete, close it at the end of the stream.
 
@@ -114,7 +136,7 @@ class Decoder:
         while (event := self._next(hold_back=False)) is not None:
             yield event
         if self._scanned < len(self._buffer):
-            event = self._line(bytes(self._buffer[self._scanned :]), self._scanned)
+            event = self._line(self._copy(self._scanned, len(self._buffer)), self._scanned)
             if event is not None:
                 yield event
         event = self._finish(len(self._buffer))
@@ -131,7 +153,7 @@ class Decoder:
         while (found := self._line_end(len(self._buffer) - hold_back)) is not None:
             begin, (end, after) = self._scanned, found
             self._scanned = self._searched = after
-            event = self._finish(after) if begin == end else self._line(bytes(self._buffer[begin:end]), begin)
+            event = self._finish(after) if begin == end else self._line(self._copy(begin, end), begin)
             if event is not None:
                 return event
         self._searched = len(self._buffer) - hold_back
@@ -159,13 +181,15 @@ class Decoder:
             return self._finish(begin)
         elif not field and line:
             self._comments.append(value)
+        if len(self._data) + len(self._comments) > _MOST_LINES:
+            raise EventTooLong(f"an event has more than {_MOST_LINES} lines")
         return None
 
     def _finish(self, end: int) -> Event | None:
         """The unfinished event ends before `end`."""
         self._first_line = False  # also when it was an empty one: a BOM counts at the very start only
         self._check(end)
-        raw = bytes(self._buffer[:end])
+        raw = self._copy(0, end)
         del self._buffer[:end]
         self._scanned -= end
         self._searched -= end
@@ -173,13 +197,17 @@ class Decoder:
         self._reset()
         return Event(data, name, comments, raw) if raw else None
 
+    def _copy(self, begin: int, end: int) -> bytes:
+        """Copied once: a slice of the buffer would be a copy of its own."""
+        with memoryview(self._buffer) as whole:
+            return bytes(whole[begin:end])
+
     def _check(self, size: int) -> None:
         if size > self._limit:
             raise EventTooLong(f"an event is longer than {self._limit} bytes")
 
 
-def events(body: bytes, *, id_starts_event: bool = False) -> Iterator[Event]:
+def events(body: bytes, decoder: Framing) -> Iterator[Event]:
     """All events of a whole stream. Raises `EventTooLong`."""
-    decoder = Decoder(id_starts_event=id_starts_event)
     yield from decoder.feed(body)
     yield from decoder.close()

@@ -24,6 +24,7 @@ providers:
   - {id: qwen, type: qwen, apiTokens: [sk-sim-PLANTED-qwen-0001], endpoint: SIMULATOR, modelMapping: {"*": qwen-max}}
   - {id: openai, type: openai, apiTokens: [sk-sim-PLANTED-openai-0001], endpoint: SIMULATOR}
   - {id: keyless, type: openai, endpoint: SECOND}
+  - {id: pictures, type: openai, endpoint: FIRST, modelMapping: {"*": gpt-image-1}}
   - {id: second, type: openai, apiTokens: [sk-PLANTED-second], endpoint: SECOND}
   - {id: keys, type: openai, apiTokens: [sk-PLANTED-key-1, sk-PLANTED-key-2], endpoint: FIRST, retryOnFailure: {enabled: true, retryOnStatus: ["401", "429"]}, failover: {enabled: true, failureThreshold: 1, cooldownDuration: 60000, failoverOnStatus: ["401"]}}
 routes:
@@ -42,6 +43,7 @@ routes:
   - {name: keys, match: {hosts: [keys.test]}, provider: keys}
   - {name: by-model, match: {hosts: [models.test], models: ["a*"]}, provider: [{provider: down}, {provider: openai, model: gpt-4o}]}
   - {name: alone, match: {hosts: [alone.test]}, provider: first}
+  - {name: pictures, match: {hosts: [pictures.test]}, provider: pictures}
   - {name: banned, match: {hosts: [unread.test], models: ["banned-*"]}, provider: null}
   - {name: one-model, match: {hosts: [unread.test], models: [a1]}, provider: openai}
   - {name: the-rest, match: {hosts: [unread.test]}, provider: second}
@@ -315,6 +317,17 @@ def test_a_long_stream_that_comes_at_once_arrives(running: Gateway, first: Vendo
     answer = ask(running.port, body=chat("x", stream=True), host="alone", leaks=())
     assert answer.events[-1]["error"]["code"] == "bad_upstream_response"
     assert said(ask(running.port, body=chat("x"), host="two"))
+
+
+def test_a_picture_of_many_megabytes_is_one_event(running: Gateway, first: Vendor) -> None:
+    picture = b'{"type":"image_generation.completed","b64_json":"%b"}' % (b"QUJD" * 3_500_000)
+    first.reply = Reply(200, (b"data: " + picture[:5_000_000], picture[5_000_000:], b"\n\n"), SSE)
+    body = {"model": "picture", "prompt": "x", "stream": True}
+    answer = ask(running.port, path="/v1/images/generations", body=body, host="pictures", leaks=())
+    assert (answer.status, answer.complete, len(answer.body)) == (200, True, len(picture) + 8)
+    assert [event["type"] for event in answer.events] == ["image_generation.completed"]
+    first.reply = Reply()
+    assert said(ask(running.port, body=chat("x"), host="alone"))
 
 
 def refused(config: str, directory: Path, *options: str) -> Any:

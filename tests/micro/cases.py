@@ -161,7 +161,7 @@ def translator(call: Call) -> Any:
 def one_chunk() -> Run:
     """Deep in a stream, where the translator has settled that it is not cumulative."""
     chat = translator(prepared(NATIVE.providers[0], STREAMED))
-    *before, event = sse.events(frames([{"m": {"content": f"{n} {TEXT}"}} for n in range(500)]))
+    *before, event = sse.events(frames([{"m": {"content": f"{n} {TEXT}"}} for n in range(500)]), sse.Decoder())
     for earlier in before:
         list(chat.event(earlier))
     return lambda: b"".join(chat.event(event))

@@ -15,7 +15,10 @@ PROVIDERS: dict[str, dict[str, Any]] = {
     "azure": {"type": "azure", "apiTokens": ["k"], "azureServiceUrl": "https://r.example?api-version=v"},
     "moonshot": {"type": "moonshot", "apiTokens": ["k"], "modelMapping": {"*": "kimi-k3"}},
 }
-CONFIGS = {name: config_of({"maxBodyBytes": 1 << 20, "providers": [{"id": "p", **p}]}) for name, p in PROVIDERS.items()}
+LIMIT = 1 << 20
+"""Of bodies and events."""
+_LIMITS = {"maxBodyBytes": LIMIT, "maxEventBytes": LIMIT}
+CONFIGS = {name: config_of({**_LIMITS, "providers": [{"id": "p", **p}]}) for name, p in PROVIDERS.items()}
 
 HEAD = {":method": "POST", ":path": "/v1/chat/completions", ":authority": "h", "content-type": "application/json"}
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}

@@ -13,6 +13,7 @@ vector may have `rows` of its own, which are merged over it. Sections:
     client    status, headers, absent_headers, unread: true, recorded,
               body (JSON) | error (members) | same: true | events (JSON of each event) |
               response (members of a Responses answer, the stream's last or the whole one; ids are `<any>`) |
+              message (the same of a Messages answer; `error` where one ends it) | anthropic (members of an error) |
               openai (the error that ends them) | chat (a chat stream, told shortly; `model`: its name, `m` by
               default) | joined (the same with neighbouring texts of one kind joined)
 
@@ -36,7 +37,7 @@ import zlib
 import pytest
 from ruamel.yaml import YAML
 
-from . import responses_rules
+from . import messages_rules, responses_rules
 from .player import CLIENT_KEY, CLIENT_NOISE, NOW, Play, Seen, config_of
 from .sse_reference import parse
 
@@ -341,6 +342,20 @@ def check_client(vector: Vector, seen: Seen, vendor: bytes | None) -> None:
         response = responses_rules.check(seen.client_body) if streamed else json.loads(seen.client_body)
         for name, value in plain(want["response"]).items():
             Bound().same(response[name], value, f"response.{name}")
+    if "message" in want:
+        streamed = seen.client["content-type"].startswith("text/event-stream")
+        message = messages_rules.check(seen.client_body) if streamed else json.loads(seen.client_body)
+        assert "error" in want["message"] or "error" not in message, message
+        for name, value in plain(want["message"]).items():
+            Bound().same(message[name], value, f"message.{name}")
+    if "anthropic" in want:
+        assert seen.client["content-type"].startswith("application/json")
+        document = json.loads(seen.client_body)
+        assert document.keys() == {"type", "error", "request_id"}
+        assert document["type"] == "error"
+        assert document["request_id"] == seen.client["request-id"]
+        assert document["error"].keys() == {"type", "message"}
+        Bound().same(document["error"], plain({"message": "<any>", **want["anthropic"]}), "error")
     if "events" in want:
         assert seen.client["content-type"].startswith("text/event-stream")
         got = [d.decode() if d.strip() == b"[DONE]" else json.loads(d) for d, _, _ in parse(seen.client_body) if d]

@@ -27,14 +27,14 @@ WRONG = [
             providerDomain: x
             capabilities: {openai/v1/chatcompletions: /x}
             firstByteTimeout: 100
-            claudeVersion: x
+            botType: x
         """,
         [
             f"config.yaml:3: providers[0].basePath: {LACKING}",
             f"config.yaml:4: providers[0].providerDomain: {LACKING}",
             f"config.yaml:5: providers[0].capabilities: {LACKING}",
             f"config.yaml:6: providers[0].firstByteTimeout: {LACKING}",
-            f"config.yaml:7: providers[0].claudeVersion: {LACKING}",
+            f"config.yaml:7: providers[0].botType: {LACKING}",
         ],
     ),
     (

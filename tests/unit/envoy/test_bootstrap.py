@@ -50,10 +50,12 @@ def test_it_fails_closed() -> None:
     assert not processor.get("failure_mode_allow")
     assert processor["allow_mode_override"]
     assert processor["mutation_rules"] == {"allow_all_routing": True, "allow_envoy": True}
-    for route in routes(document):  # nowhere to go but the cluster that the sidecar names
-        assert route["route"]["cluster_header"] == "x-ai-proxy-cluster"
-        assert route["route"]["timeout"] == "0s"
-        assert "retry_policy" not in route["route"]
+    upload, read = (route["route"] for route in routes(document))
+    for action in (upload, read):  # nowhere to go but the cluster that the sidecar names
+        assert action["cluster_header"] == "x-ai-proxy-cluster"
+        assert action["timeout"] == "0s"
+    assert "retry_policy" not in upload
+    assert read["retry_policy"]["retry_on"] == "connect-failure,reset-before-request"
 
 
 def test_internal_headers_neither_come_in_nor_go_out() -> None:
@@ -293,7 +295,26 @@ def test_orders_weights_and_retries() -> None:
     assert streamed["route"]["retry_policy"]["per_try_timeout"] == "2s"
     assert "per_try_timeout" not in whole["route"]["retry_policy"]
     [alone] = (r for r in routes(chained()) if r["name"] == "rest" and "headers" not in r["match"])
-    assert alone["route"]["retry_policy"]["retry_on"] == "connect-failure"
+    assert alone["route"]["retry_policy"]["retry_on"] == "connect-failure,reset-before-request"
+
+
+def test_idle_connections_are_given_up_before_the_usual_five_seconds() -> None:
+    protocol = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    options = cluster(built())["typed_extension_protocol_options"][protocol]
+    assert options["common_http_protocol_options"]["idle_timeout"] == "4s"
+
+
+def test_envoy_takes_any_limit_and_any_wait() -> None:
+    """It refuses a longest wait below the first, and counts in milliseconds."""
+    said = {"attempts": 1, "perTryTimeout": "0.1ms", "backoff": {"base": "3s"}}
+    providers = [{"id": "p", "type": "openai", "outlierDetection": {"baseEjectionTime": "2s"}}]
+    route = {"name": "r", "provider": "p", "retry": said}
+    config = Config.model_validate({"providers": providers, "routes": [route]})
+    document = json.loads(bootstrap(config, Options()))
+    policy = next(r for r in routes(document) if r["name"] == "r")["route"]["retry_policy"]
+    assert (policy["per_try_timeout"], policy["num_retries"]) == ("0.001s", 0)
+    assert policy["retry_back_off"] == {"base_interval": "3s", "max_interval": "3s"}
+    assert cluster(document)["outlier_detection"]["interval"] == "2s"
 
 
 def test_a_vendor_s_own_limits() -> None:

@@ -12,7 +12,7 @@ from extproc.terms.agreed import GROWTH
 from extproc.terms.events import Answer, Event, Forward, RequestBody, RequestHeaders, ResponseBody, ResponseHeaders
 from extproc.text import sse
 from tests.unit.exchanges import CHAT, CONFIGS, FRAMES, HEAD, JSON, SSE, STREAMED, VIA, sent
-from tests.unit.player import exchange_of
+from tests.unit.player import Play, config_of, exchange_of
 from tests.unit.sse_reference import parse
 from tests.unit.vectors import check_error, dump, frames
 
@@ -102,6 +102,43 @@ def test_a_request_that_grows_in_the_vendors_form_is_refused(monkeypatch: pytest
     assert isinstance(reply, Answer)
     assert reply.status == 413
     check_error(json.loads(reply.body), {"type": "invalid_request_error", "code": "request_too_large"})
+
+
+PICTURE = b'{"type":"image_generation.partial_image","b64_json":"%b"}' % (b"QUJD" * 2_800_000)
+COMPLETED = b'{"type":"response.completed","response":{"model":"v","output":[{"result":"%b"}]}}' % (b"QUJD" * 2_800_000)
+
+
+@pytest.mark.parametrize(
+    ("path", "event", "expected"),
+    [
+        ("/v1/images/generations", PICTURE, PICTURE),
+        ("/v1/responses", COMPLETED, COMPLETED.replace(b'"v"', b'"a-longer-name"')),
+    ],
+    ids=["a picture", "a Responses answer with one"],
+)
+@pytest.mark.parametrize("size", [1 << 16, 1 << 24])
+def test_a_picture_is_one_event_of_many_megabytes(path: str, event: bytes, expected: bytes, size: int) -> None:
+    provider = {"id": "p", "type": "openai", "modelMapping": {"*": "v"}, "recordUsage": True}
+    play = Play(config_of({"providers": [provider]}))
+    play.request(
+        {**HEAD, ":path": path}, dump({"model": "a-longer-name", "prompt": "x", "input": "x", "stream": True}), {}
+    )
+    stream = b"data: " + event + b"\n\n"
+    play.response(SSE, [stream[at : at + size] for at in range(0, len(stream), size)], attributes=VIA)
+    assert play.seen.client_body == b"data: " + expected + b"\n\n"
+
+
+def test_how_long_an_event_may_be_is_said_in_the_configuration() -> None:
+    for limit, good in ((1 << 16, False), (1 << 18, True)):
+        play = Play(
+            config_of(
+                {"maxEventBytes": limit, "providers": [{"id": "p", "type": "openai", "modelMapping": {"*": "v"}}]}
+            )
+        )
+        play.request(HEAD, dump(STREAMED), {})
+        frame = NAMED.replace(b"%d", b"x" * 100_000)
+        play.response(SSE, [frame + LAST], attributes=VIA)
+        assert (b"DONE" in play.seen.client_body) == good
 
 
 def long(exchange: Any, event: Event) -> bool:

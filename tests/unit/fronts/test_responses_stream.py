@@ -1,6 +1,5 @@
 """Whatever deltas come: the events obey the rules of the Responses API, and say what the whole answer says."""
 
-import copy
 import json
 from typing import Any
 
@@ -16,6 +15,7 @@ from extproc.providers.openai_chat import ChatReader
 from extproc.terms.call import CHAT_TARGET, Call
 from extproc.terms.deltas import Delta, Tool
 from extproc.terms.errors import BadUpstreamResponse, StreamTruncated, UpstreamError
+from tests.unit.fronts.anything import answers, copies
 from tests.unit.player import NONCE, NOW
 from tests.unit.responses_rules import check
 
@@ -26,18 +26,6 @@ NAMES = {
     "local_shell": Named("local_shell", "local_shell"),
     "apply_patch": Named("apply_patch", "apply_patch"),
 }
-ARGUMENTS = [
-    *(
-        "",
-        " ",
-        "{}",
-        '{"a": [1, "}"]}',
-        '{"input": "x\\n\\ud83d\\ude42\\"y"}',
-        '{"commands": ["ls"]}',
-        '{"command": ["ls"]}',
-    ),
-    *('{"type": "delete_file", "path": "p"}', "no JSON", '{"input": "cut', '"text"'),
-]
 
 
 def writer(**notes: Any) -> ResponsesWriter:
@@ -50,33 +38,6 @@ def streamed(deltas: list[Delta]) -> bytes:
     made = writer()
     out = [piece for delta in deltas for piece in made.deltas([delta])]
     return b"".join((*out, *made.end()))
-
-
-def copies(deltas: list[Delta]) -> list[Delta]:
-    """A writer uses deltas up."""
-    return copy.deepcopy(deltas)
-
-
-@st.composite
-def answers(draw: st.DrawFn) -> list[Delta]:
-    """The pieces of an answer in any order that a vendor may send them in: those of one thing in theirs."""
-    texts = st.tuples(st.sampled_from(["content", "reasoning", "refusal"]), st.lists(st.text(max_size=4), max_size=4))
-    queues = [[Delta(**{kind: text}) for text in said] for kind, said in draw(st.lists(texts, max_size=4))]
-    for index in range(draw(st.integers(0, 4))):
-        name = draw(st.sampled_from(["f", *NAMES]))
-        arguments = draw(st.sampled_from(ARGUMENTS))
-        cuts = sorted(draw(st.lists(st.integers(0, len(arguments)), max_size=5)))
-        pieces = [arguments[a:b] for a, b in zip([0, *cuts], [*cuts, len(arguments)], strict=True)]
-        first, *rest = pieces
-        id = draw(st.sampled_from(["", f"id{index}"]))
-        queues.append(
-            [Delta(tools={index: Tool(id, name, first)}), *(Delta(tools={index: Tool(arguments=p)}) for p in rest)]
-        )
-    deltas = []
-    while queues := [queue for queue in queues if queue]:
-        deltas.append(draw(st.sampled_from(queues)).pop(0))
-    deltas.append(Delta(finish=draw(st.sampled_from(["stop", "length", "tool_calls", "content_filter", "odd"]))))
-    return deltas
 
 
 def said(response: dict[str, Any]) -> dict[str, Any]:
@@ -93,7 +54,7 @@ def said(response: dict[str, Any]) -> dict[str, Any]:
 
 
 @settings(max_examples=400, deadline=None)
-@given(deltas=answers())
+@given(deltas=answers(*NAMES))
 def test_any_deltas_make_a_stream_that_obeys_and_says_what_the_whole_answer_says(deltas: list[Delta]) -> None:
     response = check(streamed(copies(deltas)))
     whole = json.loads(writer().whole(fold(copies(deltas))))
@@ -102,7 +63,7 @@ def test_any_deltas_make_a_stream_that_obeys_and_says_what_the_whole_answer_says
 
 
 @settings(max_examples=200, deadline=None)
-@given(deltas=answers(), data=st.data())
+@given(deltas=answers(*NAMES), data=st.data())
 def test_an_error_anywhere_ends_a_stream_that_obeys(deltas: list[Delta], data: st.DataObject) -> None:
     made = writer()
     before = deltas[: data.draw(st.integers(0, len(deltas) - 1))]

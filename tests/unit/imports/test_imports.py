@@ -114,8 +114,8 @@ spec:
   defaultConfig:
     provider: {type: qwen, apiTokens: [sk-literal], promoteThinkingOnEmpty: true}
   matchRules:
-  - ingress: [claude]
-    config: {provider: {type: claude, apiTokens: [sk-literal]}}
+  - ingress: [cohere]
+    config: {provider: {type: cohere, apiTokens: [sk-literal]}}
   - ingress: [gpt]
     config:
       provider:
@@ -130,7 +130,7 @@ spec:
 
 REPORT = [
     (5, "promoteThinkingOnEmpty", "does not support yet"),
-    (8, "type", "claude are not supported yet"),
+    (8, "type", "cohere are not supported yet"),
     (14, "basePath", "does not support yet"),
     (16, "azureServiceUrl", "a key of type azure"),
     (17, "subPath", "never read this key"),
@@ -154,7 +154,7 @@ def test_what_is_lost_is_reported_with_key_file_and_line(tmp_path: Path) -> None
     made.write_text(out)
     environ = ENVIRON | {"DASHSCOPE_API_KEY": "a", "OPENAI_API_KEY": "b"}
     routes = {route.name: route.provider for route in load(made, environ).config.routes}
-    assert routes["claude"] is None, "what nobody takes must not fall to the default"
+    assert routes["cohere"] is None, "what nobody takes must not fall to the default"
 
 
 def test_what_is_wrong_and_what_is_lost_are_both_said(tmp_path: Path) -> None:
@@ -169,12 +169,12 @@ def test_what_is_wrong_and_what_is_lost_are_both_said(tmp_path: Path) -> None:
 
 def test_a_file_of_which_nothing_is_left_says_why(tmp_path: Path) -> None:
     given = tmp_path / "given.yaml"
-    given.write_text(rule("{provider: {type: claude, apiToken: x}}"))
+    given.write_text(rule("{provider: {type: cohere, apiToken: x}}"))
     code, out, err = run(given)
     assert (code, out) == (2, "")
     assert "wrong: " in err
     assert "nothing is left" in err
-    assert "providers of type claude are not supported yet" in err
+    assert "providers of type cohere are not supported yet" in err
 
 
 PLANTED = "PlantedKey"

@@ -116,9 +116,11 @@ SECRETS = [
     (
         "vendors that are not there",
         rule(
-            "{provider: {type: bedrock, awsAccessKey: PlantedKey1, awsSecretKey: PlantedKey2}}",
+            "{provider: {type: bedrock, awsRegion: us-east-1, awsAccessKey: PlantedKey1,"
+            " awsSecretKey: PlantedKey2}}",
             "{ingress: [b], config: {provider: {type: hunyuan, hunyuanAuthId: PlantedKey3, hunyuanAuthKey: x}}}",
-            "{ingress: [c], config: {provider: {type: vertex, vertexAuthKey: '{\"private_key\": \"PlantedKey\"}'}}}",
+            "{ingress: [c], config: {provider: {type: vertex, vertexProjectId: p,"
+            " vertexAuthKey: '{\"private_key\": \"PlantedKey\"}'}}}",
             "{ingress: [d], config: {provider: {type: qwen, apiToken: PlantedKey}}}",
         ),
         1,

@@ -4,16 +4,19 @@ from collections.abc import Iterable
 import re
 import sys
 import time
+import tracemalloc
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 import pytest
 
-from extproc.text.sse import DONE, LIMIT, Decoder, Event, EventTooLong, encode
+from extproc.text.sse import DONE, Decoder, Event, EventTooLong, encode
 from tests.unit.player import cut
 from tests.unit.sse_reference import parse
 
 Block = tuple[bytes, bytes, tuple[bytes, ...]]
+
+LIMIT = 1 << 20
 
 
 def decode(chunks: Iterable[bytes], *, limit: int = LIMIT, id_starts_event: bool = False) -> list[Event]:
@@ -190,7 +193,7 @@ def test_our_own_events() -> None:
 
 
 @pytest.mark.parametrize("size", [16384, 65521, 1 << 21])
-def test_one_mebibyte_is_the_limit_of_an_event(size: int) -> None:
+def test_an_event_has_a_limit(size: int) -> None:
     def stream(length: int) -> list[bytes]:
         event = b"data: " + b"x" * (length - len(b"data: \n\n")) + b"\n\n"
         assert len(event) == length
@@ -202,7 +205,7 @@ def test_one_mebibyte_is_the_limit_of_an_event(size: int) -> None:
 
 
 def test_an_endless_event_is_not_collected() -> None:
-    decoder = Decoder()
+    decoder = Decoder(LIMIT)
     for _ in range(LIMIT // 65536):
         assert list(decoder.feed(b"x" * 65536)) == []
     with pytest.raises(EventTooLong):
@@ -235,3 +238,27 @@ def test_many_short_lines_take_linear_time() -> None:
         assert list(decoder.feed(line)) == []
     (event,) = decoder.feed(b"\n")
     assert len(re.findall(b"x", event.data)) == LIMIT // len(line) // 2
+
+
+@pytest.mark.parametrize("line", [b"data: xy\n", b":xy\n", b":\n"])
+def test_an_event_has_no_endless_number_of_lines(line: bytes) -> None:
+    """Two letters in a line of their own take ten times as much memory."""
+    with pytest.raises(EventTooLong, match="lines"):
+        decode([line * 100_001], limit=1 << 24)
+    with pytest.raises(EventTooLong, match="lines"):
+        decode([line * 1000] * 101, limit=1 << 24)
+    assert len(decode([line * 100_000 + b"\n"], limit=1 << 24)) == 1
+
+
+@pytest.mark.parametrize("size", [1 << 16, 999_983])
+def test_a_long_event_is_copied_a_few_times_at_most(size: int) -> None:
+    event = b"data: " + b"x" * (8 << 20) + b"\n\n"
+    decoder = Decoder(16 << 20)
+    tracemalloc.start()
+    try:
+        for at in range(0, len(event), size):
+            for found in decoder.feed(event[at : at + size]):
+                assert found.raw == event
+        assert tracemalloc.get_traced_memory()[1] < 5 * len(event)
+    finally:
+        tracemalloc.stop()
