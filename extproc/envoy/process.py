@@ -5,7 +5,7 @@ us: it is stopped in order, and the kernel ends it if we die without a word (Lin
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 import ctypes
 import importlib
@@ -22,9 +22,18 @@ from urllib.parse import quote
 
 import aiohttp
 
-from extproc.envoy.lines import HEAD, Lines
+from extproc.envoy.lines import HEAD, Lines, failure
 
-__all__ = ["EnvoyError", "EnvoyProcess", "die_with_parent", "find_envoy", "validate", "validate_text", "version"]
+__all__ = [
+    "EnvoyError",
+    "EnvoyProcess",
+    "die_with_parent",
+    "find_envoy",
+    "keyless_environment",
+    "validate",
+    "validate_text",
+    "version",
+]
 
 _DRAIN_SECONDS = 1.0  # a listener closes this long after we ask; exchanges under way go on
 _CHANGE_SECONDS = 24 * 3600  # how long connections of a listener that was changed may go on: then Envoy cuts them
@@ -56,9 +65,15 @@ def find_envoy(path: str | None = None) -> str:
         return found
 
 
+def _asked(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=keyless_environment())
+
+
 def version(binary: str | None = None) -> tuple[int, ...]:
     """Envoy's version: `(1, 40, 0)`. Raises `EnvoyError`."""
-    result = subprocess.run([find_envoy(binary), "--version"], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [find_envoy(binary), "--version"], capture_output=True, text=True, check=False, env=keyless_environment()
+    )
     found = re.search(r"/(\d+)\.(\d+)\.(\d+)", result.stdout)
     if found is None:
         raise EnvoyError(f"Envoy does not say its version: {(result.stdout or result.stderr).strip()[:200]}")
@@ -68,7 +83,7 @@ def version(binary: str | None = None) -> tuple[int, ...]:
 def validate(bootstrap: Path, *, binary: str | None = None) -> None:
     """Let Envoy check a bootstrap file (`.json` or `.yaml`) without serving it. Raises `EnvoyError`: what it says."""
     command = [find_envoy(binary), "--mode", "validate", "--config-path", str(bootstrap), "--log-level", "error"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = _asked(command)
     if result.returncode:
         raise EnvoyError(f"Envoy refuses its configuration: {_complaint(result.stderr or result.stdout)}")
 
@@ -95,6 +110,7 @@ class EnvoyProcess:
         concurrency: int = 2,
         log_level: str = "warning",
         on_line: Callable[[str], None] = print,
+        on_failure: Callable[[str, Mapping[str, object]], None] = lambda kind, known: None,
         stdout: int | None = None,
         stat_prefix: str = "ai_proxy",
     ) -> None:
@@ -103,6 +119,7 @@ class EnvoyProcess:
         self._concurrency = concurrency
         self._log_level = log_level
         self._on_line = on_line
+        self._on_failure = on_failure
         self._stdout = stdout
         self._stat_prefix = stat_prefix
         self._process: asyncio.subprocess.Process | None = None
@@ -123,6 +140,7 @@ class EnvoyProcess:
                 *("--admin-address-path", str(address_file)),
                 *("--concurrency", str(self._concurrency)),
                 *("--log-level", self._log_level),
+                *("--file-flush-interval-msec", "100"),  # so that a log says soon what failed
                 *("--drain-time-s", str(_CHANGE_SECONDS), "--drain-strategy", "immediate"),
                 "--disable-hot-restart",  # several Envoys on one machine would otherwise fight for one shared memory
                 stdin=subprocess.DEVNULL,
@@ -130,6 +148,7 @@ class EnvoyProcess:
                 stderr=subprocess.PIPE,
                 start_new_session=True,  # Ctrl-C in a terminal is ours to handle: it means "drain", not "drop"
                 preexec_fn=die_with_parent(),
+                env=keyless_environment(),
             )
             self._tasks = [asyncio.create_task(self._supervise(self._process))]
             try:
@@ -176,7 +195,7 @@ class EnvoyProcess:
 
     async def _stats(self, names: str) -> dict[str, object]:
         """Statistics by name, none while Envoy does not answer."""
-        with suppress(aiohttp.ClientError, EnvoyError):
+        with suppress(aiohttp.ClientError, EnvoyError, TimeoutError):
             answer = await self._admin("GET", f"/stats?format=json&filter={quote(names)}")
             return {stat["name"]: stat["value"] for stat in json.loads(answer)["stats"] if "name" in stat}
         return {}
@@ -219,7 +238,8 @@ class EnvoyProcess:
         while True:
             if self._tasks[0].done():
                 raise EnvoyError(f"Envoy ended at start with code {self._tasks[0].result()}{self._words()}")
-            with suppress(FileNotFoundError, aiohttp.ClientError, EnvoyError):
+            # An Envoy that reads thousands of clusters answers nobody meanwhile: that is no end of our patience.
+            with suppress(FileNotFoundError, aiohttp.ClientError, EnvoyError, TimeoutError):
                 self.admin_address = address_file.read_text()  # noqa: ASYNC240  a line in a local file
                 if self.admin_address:
                     await self._admin("GET", "/ready")
@@ -247,6 +267,9 @@ class EnvoyProcess:
         lines = Lines()
         while line := await _read_line(process.stderr):
             text = line.decode(errors="replace").rstrip()
+            if (told := failure(text)) is not None:
+                self._on_failure(*told)
+                continue
             known = lines.known(text)
             if self._held is not None:  # it has seen no request yet: an error of its start is told in all its words
                 self._last_lines = [*self._last_lines[-19:], text]
@@ -289,6 +312,14 @@ def _complaint(output: str) -> str:
     said = [line.strip() for line in kept if line.strip()] or [output.strip()]
     after_quote = (line for line in said if line.startswith(": "))
     return _AROUND.sub("", next(after_quote, said[0]))
+
+
+_INHERITED = re.compile(r"PATH|HOME|TMPDIR|TZ|LANG|LC_\w+|SSL_CERT_(FILE|DIR)|LD_LIBRARY_PATH|VIRTUAL_ENV|PYTHON\w+")
+
+
+def keyless_environment() -> dict[str, str]:
+    """What a program that needs no key is told of our environment: names from a list; others may be a key's."""
+    return {name: value for name, value in os.environ.items() if _INHERITED.fullmatch(name)}
 
 
 def die_with_parent() -> Callable[[], None] | None:

@@ -32,10 +32,12 @@ class Snapshot:
 
 
 class Moment(Frozen, frozen=True):
-    """What the shell adds to an exchange. `now`: seconds since 1970, with their fraction. `nonce`: 96 random bits."""
+    """What the shell adds to an exchange. `now`: seconds since 1970, with their fraction. `nonce`: 96 random bits.
+    `ticks`: seconds of a clock that nobody sets, for durations."""
 
     now: float
     nonce: int
+    ticks: float = 0.0
 
 
 @dataclass(slots=True)

@@ -1,8 +1,9 @@
 """Which of a provider's keys to use now: throttled ones rest, failing ones are set aside.
 
-Rule: decisions only, on a clock that is passed in. One `Keys` is shared by all exchanges of a process and outlives
-configurations; it knows keys by fingerprint, so nothing in it is a secret. Exchanges run in one thread, what else is
-done with keys in another: whoever goes by the states and changes them holds the lock.
+Rule: decisions only, on a clock that is passed in and that nobody sets: `now` is monotonic seconds, the same for all
+processes of a machine (Linux and macOS count from its start). One `Keys` is shared by all exchanges of a process and
+outlives configurations; it knows keys by fingerprint, so nothing in it is a secret. Exchanges run in one thread, what
+else is done with keys in another: whoever goes by the states and changes them holds the lock.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ _LONGEST_REST = 3600.0
 
 @dataclass(slots=True)
 class _State:
-    """`until`: seconds since 1970 before which the key is not used, infinite until a health check says otherwise."""
+    """`until`: when the key may be used again; infinite until a health check says otherwise."""
 
     failures: int = 0
     successes: int = 0
@@ -30,8 +31,8 @@ class _State:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """A key that is not to be used before `until`; 0: it is back before its time. `aside`: it failed too often; else
-    its vendor asked for a pause."""
+    """A key that is not to be used before `until` (monotonic seconds of this machine); 0: it is back before its time.
+    `aside`: it failed too often; else its vendor asked for a pause."""
 
     provider: str
     fingerprint: str
@@ -72,14 +73,17 @@ class Keys:
             return 0.0
         return state.until
 
-    def report(self, provider: Provider, token: str, status: int, retry_after: str | None, now: float) -> None:
-        """What a vendor answered to a key. A 429 rests for its `retry-after`; beyond that `failover` decides."""
+    def report(
+        self, provider: Provider, token: str, status: int, retry_after: str | None, now: float, date: float
+    ) -> None:
+        """What a vendor answered to a key. A 429 rests for its `retry-after`; beyond that `failover` decides. `date`:
+        seconds since 1970, for a `retry-after` that is a date."""
         if status < 400 and not self._states:
             return
         with self._lock:
-            self._report(provider, token, status, retry_after, now)
+            self._report(provider, token, status, _seconds(retry_after, date) if status == 429 else 0.0, now)
 
-    def _report(self, provider: Provider, token: str, status: int, retry_after: str | None, now: float) -> None:
+    def _report(self, provider: Provider, token: str, status: int, pause: float, now: float) -> None:
         policy = provider.failover
         known = (provider.id, fingerprint(token))
         current = self._until(provider, token)
@@ -87,7 +91,6 @@ class Keys:
             if current <= now:
                 self._states.pop(known, None)
             return
-        pause = _seconds(retry_after, now) if status == 429 else 0.0
         counts = policy is not None and policy.enabled and policy.counts(status)
         if not pause and not counts:
             return
@@ -137,16 +140,16 @@ def _checks(provider: Provider) -> bool:
     return provider.failover is not None and provider.failover.checks
 
 
-def _seconds(retry_after: str | None, now: float) -> float:
-    """A `retry-after` in seconds from now: a number or a date (RFC 9110, 10.2.3); 0 for what is neither."""
+def _seconds(retry_after: str | None, date: float) -> float:
+    """A `retry-after` in seconds from `date`: a number or a date (RFC 9110, 10.2.3); 0 for what is neither."""
     if retry_after is None:
         return 0.0
     try:
         wait = float(retry_after)
     except ValueError:
         try:
-            date = parsedate_to_datetime(retry_after)
-        except ValueError:
+            when = parsedate_to_datetime(retry_after)
+            wait = when.replace(tzinfo=when.tzinfo or UTC).timestamp() - date
+        except (ValueError, TypeError, OverflowError):  # a date that no calendar has
             return 0.0
-        wait = date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now
     return min(wait, _LONGEST_REST) if wait > 0 else 0.0

@@ -55,7 +55,7 @@ class _Keeper:
         else:
             write = log.warning if rest.aside else log.info
             said = "key set aside" if rest.aside else "key rests"
-            write(said, **about, seconds=round(rest.until - time.time(), 1))
+            write(said, **about, seconds=round(rest.until - time.monotonic(), 1))
 
     def _shown(self, rest: Rest) -> str:
         provider = self._config().by_id.get(rest.provider)

@@ -3,8 +3,10 @@
 Rule: nobody waits for Redis. Changes are told to it when it can be reached, and believed when it tells them; without
 it each process goes on with what it knows. Redis sees fingerprints, never keys.
 
-One sorted set has the rests, by their end (`ZADD GT`: the longer of two rests counts, whoever is later); one channel
-tells changes, in the order of the set, to everybody, their author included. A lease says who checks a key's health.
+One sorted set has the rests, by their end on Redis' own clock (`ZADD GT`: the longer of two rests counts, whoever is
+later); one channel tells changes, as seconds that are left, in the order of the set, to everybody, their author
+included. So no machine's clock is compared with another's, and none may be wrong. A lease says who checks a key's
+health.
 """
 
 import asyncio
@@ -58,7 +60,7 @@ class SharedKeys:
         database = self._client.connection_pool.connection_kwargs.get("db", 0)
         self._prefix = block.key_prefix
         self._rests = f"{block.key_prefix}rests"
-        self._channel = f"{block.key_prefix}rests:{database}"  # channels are the same for all databases
+        self._channel = f"{block.key_prefix}left:{database}"  # channels are the same for all databases
         self._changed: dict[str, tuple[float, ...]] = {}
         self._change = asyncio.Event()
         self._retry = Retry(ExponentialWithJitterBackoff(cap=10.0, base=0.1), _ROUND, (RedisError,))
@@ -143,14 +145,15 @@ class SharedKeys:
                 await pubsub.subscribe(self._channel)
                 await pubsub.get_message(timeout=None)
                 await self._flush()
-                both.zremrangebyscore(self._rests, "-inf", time.time())
+                now = await self._now()
+                both.zremrangebyscore(self._rests, "-inf", now)
                 both.zrange(self._rests, 0, -1, withscores=True)
                 _, rests = await both.execute()
         except BaseException:
             await _closed(pubsub)
             raise
         for member, until in rests:
-            self._apply(member, until)
+            self._apply(member, until - now)
         return pubsub
 
     async def _follow(self, pubsub: PubSub) -> None:
@@ -181,14 +184,21 @@ class SharedKeys:
                     await pubsub.ping()
 
     def _heard(self, data: bytes) -> None:
-        until, _, member = data.partition(b" ")
+        left, _, member = data.partition(b" ")
         with suppress(ValueError):  # whoever published this is not one of us
-            self._apply(member, float(until))
+            self._apply(member, float(left))
 
-    def _apply(self, member: bytes, until: float) -> None:
+    def _apply(self, member: bytes, left: float) -> None:
+        """`left`: seconds until the key may be used; 0: it is back."""
         fingerprint, _, provider = member.decode(errors="replace").partition(" ")
-        if not math.isnan(until):
+        if not math.isnan(left):
+            until = time.monotonic() + (left if math.isinf(left) else min(left, _KEPT)) if left else 0.0
             self._keys.rest(Rest(provider, fingerprint, until))
+
+    async def _now(self) -> float:
+        """Redis' clock."""
+        seconds, micros = await self._client.time()
+        return float(seconds) + float(micros) / 1e6
 
     async def _write(self) -> None:
         while True:
@@ -206,16 +216,17 @@ class SharedKeys:
                 del self._changed[member]
 
     async def _store(self, changed: dict[str, tuple[float, ...]]) -> None:
-        now, last = time.time(), 0.0
         async with self._within(), self._client.pipeline(transaction=True) as both:
+            now, last = await self._now(), 0.0
             for member, untils in changed.items():
                 for until in untils:
+                    left = until and until - time.monotonic()
                     if until:
-                        both.zadd(self._rests, {member: until}, gt=True)
+                        both.zadd(self._rests, {member: now + left}, gt=True)
                     else:
                         both.zrem(self._rests, member)
-                    both.publish(self._channel, f"{until!r} {member}")
-                    last = max(last, until) if math.isfinite(until) else last
+                    both.publish(self._channel, f"{left!r} {member}")
+                    last = max(last, now + left) if math.isfinite(left) else last
             both.zremrangebyscore(self._rests, "-inf", now)
             both.expireat(self._rests, int(max(now + _KEPT, last)))
             await both.execute()

@@ -28,6 +28,22 @@ def _role(message: Fields) -> Any:
     return jsontext.peek(message.get("role", NULL))
 
 
+SIGNATURE = "__thought__"
+"""Between a tool call's own id and the signature that Gemini wants back with it: carried in the id, since clients keep
+ids and drop members they do not know (LiteLLM's way too, 2026)."""
+
+_MARK = SIGNATURE.encode()
+_SIGNED = re.compile(rb'("(?:tool_call_)?id"[ \t\r\n]*:[ \t\r\n]*"[^"\\]*?)' + _MARK + rb'[^"\\]*(?=")')
+"""A quote within a text is escaped, so this is a member wherever it is found."""
+
+
+def without_signatures(fields: Fields, text: bytes) -> None:
+    """Cut ids of tool calls back to what they were before another vendor's signature was added, in place. `text`: the
+    client's own bytes, in which nothing is looked for twice."""
+    if _MARK in text and "messages" in fields:
+        fields["messages"] = Raw(_SIGNED.sub(rb"\1", bytes(fields["messages"])))
+
+
 def check_messages(fields: Fields) -> None:
     """Raises `MissingParameter` or `InvalidParameter` unless `messages` is a non-empty array of objects."""
     if "messages" not in fields:

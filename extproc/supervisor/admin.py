@@ -1,5 +1,5 @@
 """The admin port: `/healthz` (the process lives), `/readyz` (requests will be served), `/version`, `/config` (what is
-served now, keys redacted)."""
+served now, keys redacted), `/` (this list)."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -10,13 +10,26 @@ from aiohttp import web
 
 from extproc import __version__
 
+_PATHS = {
+    "/healthz": "the process lives",
+    "/readyz": "requests will be served; else 503 and why not",
+    "/version": "what this is",
+    "/config": "what is served now, keys redacted",
+}
+"""What `/` says there is."""
+
 
 @asynccontextmanager
 async def serving(
-    host: str, port: int, not_ready: Callable[[], str | None], config: Callable[[], Mapping[str, Any] | None]
+    host: str,
+    port: int,
+    not_ready: Callable[[], str | None],
+    config: Callable[[], Mapping[str, Any] | None],
+    trouble: Callable[[], Mapping[str, str]] = dict,
 ) -> AsyncIterator[int]:
     """Serve the admin port; yields the port it got. `not_ready`: why requests would not be served, None if they are.
-    `config`: what is known of the configuration, None before there is one.
+    `config`: what is known of the configuration, None before there is one. `trouble`: what goes wrong and is tried
+    again, whether or not requests are served meanwhile.
 
     Raises `OSError` when the address is taken.
     """
@@ -25,10 +38,11 @@ async def serving(
         return web.json_response({"status": "ok"})
 
     async def readyz(_: web.Request) -> web.Response:
-        reason = not_ready()
+        reason, failing = not_ready(), dict(trouble())
+        more = {"trouble": failing} if failing else {}
         if reason is None:
-            return web.json_response({"status": "ready"})
-        return web.json_response({"status": "not ready", "reason": reason}, status=503)
+            return web.json_response({"status": "ready", **more})
+        return web.json_response({"status": "not ready", "reason": reason, **more}, status=503)
 
     async def version(_: web.Request) -> web.Response:
         return web.json_response({"name": "ai-proxy-envoy", "version": __version__})
@@ -38,7 +52,11 @@ async def serving(
         return web.json_response(document or {"reason": "starting"}, status=200 if document else 503)
 
     app = web.Application()
-    handlers = {"/healthz": healthz, "/readyz": readyz, "/version": version, "/config": active}
+
+    async def index(_: web.Request) -> web.Response:
+        return web.json_response({"name": "ai-proxy-envoy", "version": __version__, "paths": _PATHS})
+
+    handlers = {"/": index, "/healthz": healthz, "/readyz": readyz, "/version": version, "/config": active}
     app.add_routes([web.get(path, handler) for path, handler in handlers.items()])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()

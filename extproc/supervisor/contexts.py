@@ -145,6 +145,10 @@ class Contexts:
                 pause = min(_RETRY[min(failures, len(_RETRY) - 1)], _refresh(source))
                 failures += 1
                 self._say(name, source, error)
+            except Exception:  # a fault of ours must not keep the text from ever coming
+                pause = min(_RETRY[min(failures, len(_RETRY) - 1)], _refresh(source))
+                failures += 1
+                log.exception("a text could not be fetched: a fault of ours", provider=name)
             else:
                 failures = 0
                 if self.texts.get(name) != text:

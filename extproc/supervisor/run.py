@@ -5,8 +5,8 @@ the message says which. Workers are no such part: they are started again.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 import os
@@ -22,12 +22,13 @@ from extproc.config.config import ConfigError, Problem
 from extproc.config.load import Loaded, StandIn
 from extproc.envoy import process as envoy_process
 from extproc.envoy.placement import Placement, objection
-from extproc.envoy.process import EnvoyError, EnvoyProcess, die_with_parent
+from extproc.envoy.process import EnvoyError, EnvoyProcess, die_with_parent, keyless_environment
 from extproc.supervisor import admin, demo
 from extproc.supervisor.live import EnvoySide, Live, NoEnvoy, Source
 from extproc.supervisor.sidecar import Options as SidecarOptions
-from extproc.supervisor.sidecar import sidecar
-from extproc.supervisor.supervisor import Logging, WorkerFailed
+from extproc.supervisor.sidecar import Sidecar, sidecar
+from extproc.supervisor.spawning import WorkerFailed
+from extproc.supervisor.supervisor import Logging
 from extproc.terms.agreed import LAME_SECONDS, PROBE_PATH
 from extproc.worker.places import Address, Door, Place, reserved_address
 
@@ -54,6 +55,9 @@ DRAIN_SECONDS = 30.0
 
 SIMULATED_KEY = "sk-sim-stand-in"
 
+_PROXIES = frozenset({"HTTPS_PROXY", "ALL_PROXY"})
+"""Variables by which other programs find a proxy."""
+
 
 class PartDied(Exception):
     """A supervised process ended by itself."""
@@ -66,6 +70,7 @@ class _Life:
     def __init__(self) -> None:
         self.stop = asyncio.Event()
         self.not_ready: Callable[[], str | None] = lambda: "starting"
+        self.trouble: Callable[[], Mapping[str, str]] = dict
         self._started = False
         self._task = asyncio.current_task()
 
@@ -73,9 +78,9 @@ class _Life:
         """Why requests would not be served; None if they are."""
         return "stopping" if self.stop.is_set() else self.not_ready()
 
-    def started(self, not_ready: Callable[[], str | None]) -> None:
+    def started(self, running: Sidecar) -> None:
         """From now on a signal means: finish what is under way."""
-        self.not_ready, self._started = not_ready, True
+        self.not_ready, self.trouble, self._started = running.not_ready, running.trouble, True
 
     def on_signal(self) -> None:
         if self._task is not None and (self.stop.is_set() or not self._started):
@@ -100,6 +105,7 @@ async def _living() -> AsyncIterator[_Life]:
     except asyncio.CancelledError:
         if not life.broken_off():
             raise
+    log.info("stopped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +129,13 @@ async def serve(source: Source, options: ServeOptions) -> None:
     given = SidecarOptions(options.door, options.workers, options.logging, LAME_SECONDS, options.grace)
     async with (
         _living() as life,
-        admin.serving(options.admin.host, options.admin.port, life.reason, live.description) as admin_port,
+        admin.serving(
+            options.admin.host, options.admin.port, life.reason, live.description, lambda: life.trouble()
+        ) as admin_port,
         sidecar(live, given) as running,
         running.following(envoy),
     ):
-        life.started(running.not_ready)
+        life.started(running)
         grpc = ", ".join(map(str, running.addresses))
         tls = options.door.tls is not None
         log.info("serving", grpc=grpc, tls=tls, admin=_url(Address(options.admin.host, admin_port)))
@@ -166,6 +174,8 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
     """
     if simulate:
         source = replace(source, stand_in=StandIn("http://127.0.0.1:1", SIMULATED_KEY))
+    if proxies := sorted({name.upper() for name in os.environ if name.upper() in _PROXIES}):
+        log.warning("not used: Envoy connects to vendors directly", variables=proxies)
     live = Live(source, partial(check_placement, options.placement, envoy_process.version()))
     check_free(options.listen, options.admin)
     door = Door(Address("127.0.0.1", 0))
@@ -174,29 +184,43 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
         # Held until the end: a port that the system chose would else be anybody's while everything starts.
         options = replace(options, listen=stack.enter_context(reserved_address(options.listen)))
         admin_port = await stack.enter_async_context(
-            admin.serving(options.admin.host, options.admin.port, life.reason, lambda: live.description())
+            admin.serving(
+                options.admin.host, options.admin.port, life.reason, lambda: live.description(), lambda: life.trouble()
+            )
         )
         parts: dict[str, Awaitable[int]] = {}
         if simulate:
+            log.info("starting the simulated vendors")
             url, parts["the simulated vendors"] = await _simulator(stack)
             live = live.with_stand_in(StandIn(url, SIMULATED_KEY))
+        log.info("starting the workers")
         running = await stack.enter_async_context(sidecar(live, given))
+        log.info("starting Envoy")
         envoy, side = await _envoy(stack, live.loaded, running.addresses, options)
         parts["Envoy"] = envoy.exited
         base = _url(Address(_reachable(options.listen.host), envoy.listener_port))
         await _until_routing(base)
         await stack.enter_async_context(running.following(side))
-        life.started(running.not_ready)
+        life.started(running)
         log.info("ready", base_url=f"{base}/v1", admin=_url(Address(options.admin.host, admin_port)))
         if options.demo:
             with running.quiet():
                 await demo.chat(base, live.loaded.config)
-        print(demo.banner(base, live.loaded.config), flush=True)
+        if options.logging.format == "json":
+            log.info("try it", **demo.for_machines(base, live.loaded.config))
+        else:
+            print(demo.banner(base, live.loaded.config), flush=True)
         died = await _first(life.stop, parts)
         life.stop.set()
         if died is not None:
             raise PartDied(f"{died} stopped unexpectedly, so everything stops")
         log.info("stopping: open exchanges may finish (again to stop now)", seconds=options.grace)
+
+
+def _admin(
+    address: Address, life: _Life, config: Callable[[], Mapping[str, object]]
+) -> AbstractAsyncContextManager[int]:
+    return admin.serving(address.host, address.port, life.reason, config, lambda: life.trouble())
 
 
 def check_placement(placement: Placement, envoy: tuple[int, ...], loaded: Loaded) -> None:
@@ -217,6 +241,7 @@ async def _simulator(stack: AsyncExitStack) -> tuple[str, Awaitable[int]]:
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,  # Ctrl-C is ours to handle
         preexec_fn=die_with_parent(),
+        env=keyless_environment(),
     )
 
     async def end() -> None:
@@ -252,10 +277,10 @@ async def _envoy(
     )
     side = xds.Directory(given)
     await side.check(loaded)
-    side.write_all(loaded)
+    await asyncio.to_thread(side.write_all, loaded)
     path = directory / "envoy.json"
     path.write_text(bootstrap.bootstrap(loaded.config, given))
-    envoy = EnvoyProcess(path, concurrency=options.concurrency, on_line=_log_envoy)
+    envoy = EnvoyProcess(path, concurrency=options.concurrency, on_line=_log_envoy, on_failure=_log_failure)
     await envoy.start()
     stack.push_async_callback(envoy.drain_and_stop, options.grace)
     side.confirm = envoy.works_with
@@ -265,6 +290,13 @@ async def _envoy(
 def _log_envoy(line: str) -> None:
     write = log.debug if "caught ENVOY_SIGTERM" in line else log.warning  # we sent it
     write("envoy", line=line)
+
+
+def _log_failure(kind: str, known: Mapping[str, object]) -> None:
+    """An attempt that Envoy could not bring to an answer, or an answer of Envoy's own."""
+    status = known.get("status")
+    write = log.warning if kind == "attempt" or (isinstance(status, int) and status >= 500) else log.info
+    write("attempt failed" if kind == "attempt" else "Envoy answered itself", **known)
 
 
 def check_free(address: Address, admin_address: Address | None = None) -> None:

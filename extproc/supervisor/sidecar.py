@@ -15,6 +15,7 @@ import structlog
 
 from extproc.envoy.process import EnvoyError
 from extproc.supervisor import contexts, watch
+from extproc.supervisor.care import Care
 from extproc.supervisor.live import EnvoySide, Live, sources
 from extproc.supervisor.supervisor import Logging, Workers, cores
 from extproc.worker import logs
@@ -47,10 +48,18 @@ class Sidecar:
         self._live = live
         self._texts = texts
         self._workers = workers
+        self._care = Care()
 
     def not_ready(self) -> str | None:
         """Why requests would not be served; None if they are."""
-        return self._live.not_ready(self._texts.texts) if self._workers.serving else "no worker serves"
+        if self._workers.serving:
+            return self._live.not_ready(self._texts.texts)
+        reasons = "; ".join(f"{what}: {reason}" for what, reason in self.trouble().items())
+        return f"no worker serves ({reasons})" if reasons else "no worker serves"
+
+    def trouble(self) -> dict[str, str]:
+        """What goes wrong now and is tried again, whether or not requests are served meanwhile."""
+        return {**self._workers.trouble, **self._care.failing}
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
@@ -66,21 +75,18 @@ class Sidecar:
     @asynccontextmanager
     async def following(self, envoy: EnvoySide) -> AsyncIterator[None]:
         """Follow changes of the files, and replace all workers at SIGHUP, until the end of the block."""
-        tasks = {asyncio.create_task(self._follow(envoy)), asyncio.create_task(self._tidy(envoy))}
+        self._care.keep("files are followed", lambda: self._follow(envoy))
+        self._care.keep("former configurations are forgotten", lambda: self._tidy(envoy))
 
         def roll() -> None:
-            tasks.add(task := asyncio.create_task(self._workers.roll()))
-            task.add_done_callback(tasks.discard)
+            self._care.keep("workers are replaced", self._workers.roll)
 
         if sys.stdin is None or not sys.stdin.isatty():  # else it means that the terminal is gone: then we go too
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, roll)
         try:
             yield
         finally:
-            ending = list(tasks)
-            for task in ending:
-                task.cancel()
-            await asyncio.gather(*ending, return_exceptions=True)
+            await self._care.end()
 
     async def _follow(self, envoy: EnvoySide) -> None:
         async for changed in watch.changes(self._live.paths):

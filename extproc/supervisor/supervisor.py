@@ -5,13 +5,13 @@ no gRPC. A worker has one port for life, which its successor shares before it le
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 import math
 import os
 from pathlib import Path
-import signal
 import sys
 import time
 from typing import Literal
@@ -20,6 +20,8 @@ import msgspec
 import structlog
 
 from extproc.providers.blocks import Recycle
+from extproc.supervisor.care import Care
+from extproc.supervisor.spawning import WorkerFailed, started, why_ended
 from extproc.terms.agreed import LAME_SECONDS
 from extproc.worker import channel
 from extproc.worker.places import Door, Place
@@ -36,18 +38,11 @@ STEADY_SECONDS = 10.0
 """A worker that lived so long did not die of its start."""
 BACK_OFF = (0.0, 0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds before a dead worker is started again, by how often it died soon after its start."""
-POLLS_ITSELF = {"GRPC_EXPERIMENTS": "-event_engine_listener"}
-"""What a worker's environment tells gRPC's core: whoever waits for messages reads the sockets. Else a thread of the
-core's own does and wakes it, which takes longer than our answer (docs/performance.md; grpcio 1.85)."""
 PING_SECONDS = 5.0
 SILENT_PINGS = 6
 """A worker that answers neither us nor Envoy is killed after so many unanswered pings."""
 LEAST_AGE = 30.0
 """No worker is recycled before, whatever it holds: a limit below what one needs must not become a loop."""
-
-
-class WorkerFailed(Exception):
-    """A worker does not start. The message says why."""
 
 
 def cores() -> int:
@@ -145,6 +140,15 @@ class _Worker:
             self.process.kill()
 
     async def _listen(self) -> None:
+        try:
+            await self._hear()
+        except Exception:  # a word that is none, or a fault of ours: deaf to a worker, we could not end it later
+            log.exception("a worker is not understood: it is killed", worker=self.index, pid=self.process.pid)
+            self.kill()
+        await self.process.wait()
+        await self._tell()
+
+    async def _hear(self) -> None:
         assert self.process.stdout is not None
         while (report := await channel.report(self.process.stdout)) is not None:
             match report:
@@ -163,8 +167,6 @@ class _Worker:
                 case channel.Pong():
                     self._unanswered = 0
             await self._tell()
-        await self.process.wait()
-        await self._tell()
 
     async def _tell(self) -> None:
         async with self.told:
@@ -192,7 +194,8 @@ class Workers:
         self._slots: dict[int, _Worker] = {}
         self._lingering: set[_Worker] = set()
         self._reserved: list[Place] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._care = Care()
+        self._absent: dict[int, str] = {}
         self._places: list[asyncio.Lock] = []
         self._one_at_a_time = asyncio.Lock()
         self._rests: dict[tuple[str, str], channel.Rested] = {}
@@ -200,7 +203,7 @@ class Workers:
 
     def _rested(self, origin: _Worker, rest: channel.Rested) -> None:
         """What one worker learns about a key is told to the others, and to those that come later."""
-        now = time.time()
+        now = time.monotonic()
         self._rests = {known: old for known, old in self._rests.items() if old.until > now}
         if rest.until:
             self._rests[rest.provider, rest.fingerprint] = rest
@@ -214,6 +217,11 @@ class Workers:
     def serving(self) -> int:
         """How many workers take streams now."""
         return sum(w.port != 0 and w.process.returncode is None for w in self._slots.values())
+
+    @property
+    def trouble(self) -> dict[str, str]:
+        """What is being tried again, by what it is for: workers that do not start, and faults of ours."""
+        return {**{f"worker {index}": reason for index, reason in self._absent.items()}, **self._care.failing}
 
     @property
     def oldest(self) -> int:
@@ -234,8 +242,8 @@ class Workers:
                 start.cancel()
             await asyncio.gather(*starts, return_exceptions=True)
         for index in self._slots:
-            self._keep(self._supervise(index))
-        self._keep(self._recycle())
+            self._care.keep(f"worker {index} is watched", partial(self._supervise, index))
+        self._care.keep("workers are recycled", self._recycle)
 
     async def expect(self, load: channel.Load) -> None:
         """Have the workers know a configuration that Envoy is about to learn of; back when they do, or cannot."""
@@ -281,9 +289,7 @@ class Workers:
 
     async def stop(self, pause: float, grace: float) -> None:
         """End all: streams are refused after `pause` seconds, and those that are open get `grace` seconds."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._care.end()
         workers = [*self._slots.values(), *self._lingering]
         for worker in workers:
             worker.leave(pause, grace)
@@ -294,20 +300,9 @@ class Workers:
                 worker.kill()
             await asyncio.gather(*waiting)
 
-    def _keep(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     async def _spawn(self, index: int) -> _Worker:
         """A new worker in its place, serving. Raises `WorkerFailed`."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "extproc.worker"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is ours to handle
-            env=POLLS_ITSELF | os.environ,
-        )
+        process = await started()
         load = self._load
         worker = _Worker(index, process, load.generation, self._rested)
         tls = self._door.tls
@@ -322,7 +317,7 @@ class Workers:
         try:
             await worker.until(lambda: worker.active >= 0 or worker.failure is not None, START_SECONDS)
             if worker.active < 0 or process.returncode is not None:
-                raise WorkerFailed(worker.failure or _why(process.returncode))
+                raise WorkerFailed(worker.failure or why_ended(process.returncode, START_SECONDS))
             if load is not self._load:
                 worker.order(self._load)  # it changed meanwhile
         except BaseException:
@@ -333,6 +328,7 @@ class Workers:
                     await asyncio.wait({ending})
             raise
         self._slots[index] = worker
+        self._absent.pop(index, None)
         return worker
 
     async def _supervise(self, index: int) -> None:
@@ -344,18 +340,22 @@ class Workers:
             async with self._places[index]:
                 if self._slots[index] is worker:  # else it was replaced
                     failures = 0 if worker.age > STEADY_SECONDS else failures + 1
-                    await self._restart(index, _why(code), failures)
+                    await self._restart(index, why_ended(code), failures)
 
     async def _restart(self, index: int, reason: str, failures: int) -> None:
         while True:
             pause = BACK_OFF[min(failures, len(BACK_OFF) - 1)]
             write = log.warning if failures < 3 else log.error
             write("a worker ended: it is started again", worker=index, reason=reason, in_seconds=pause)
+            self._absent[index] = reason
             await asyncio.sleep(pause)
             try:
                 await self._spawn(index)
             except WorkerFailed as error:
                 reason, failures = str(error), failures + 1
+            except Exception as error:  # nothing may leave a place empty for ever
+                log.exception("a worker could not be started: a fault of ours", worker=index)
+                reason, failures = type(error).__name__, failures + 1
             else:
                 return
 
@@ -373,7 +373,7 @@ class Workers:
             log.info("a worker is replaced", worker=index, reason=reason, **pids)
             self._lingering.add(former)
             former.leave(LAME_SECONDS, LINGER_SECONDS)
-            self._keep(self._see_off(former))
+            self._care.keep(f"worker {index} is seen off", partial(self._see_off, former))
             await asyncio.sleep(LAME_SECONDS + 0.5)
 
     async def _see_off(self, former: _Worker) -> None:
@@ -386,9 +386,3 @@ class Workers:
             for index, worker in list(self._slots.items()):
                 if reason := due(self.recycle, worker.age, memory_of(worker.process.pid)):
                     await self._replace(index, reason)
-
-
-def _why(code: int | None) -> str:
-    if code is None:
-        return f"not ready after {START_SECONDS:g} s"
-    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -1,57 +1,54 @@
 """How logs look: lines for people on a terminal, JSON for machines; always on stderr.
 
-Rule: a line that cannot be written (the disk is full, the reader is gone) is lost, and nothing else with it. An
+Rule: nobody waits until a line is written, see `output`. What is not ours is escaped and cut (`_clean`). An
 exception is logged by its type and where it happened. Its message may quote a body or a key, and so may local
 variables, which structlog's console shows of its own accord where rich is installed.
 """
 
+import atexit
 from collections.abc import Callable
-from contextlib import suppress
 import logging
 import sys
-import threading
 import traceback
-from typing import Literal, TextIO, cast
+from typing import Final, Literal, TextIO, cast
 
 import msgspec
 import structlog
 
 from extproc.text import jsontext
+from extproc.worker import people
+from extproc.worker.output import Output
 
 Format = Literal["console", "json"]
 
 
-class _Output:
-    """stderr, whose lines can be held back while something else is written piece by piece. For several threads."""
-
-    def __init__(self) -> None:
-        self._held: list[str] | None = None
-        self._lock = threading.Lock()
-
-    def write(self, text: str) -> None:
-        with self._lock:
-            if self._held is None:
-                try:  # noqa: SIM105  `suppress` takes as long as the write itself
-                    sys.stderr.write(text)
-                except OSError:
-                    pass
-            else:
-                self._held.append(text)
-
-    def flush(self) -> None:
-        """stderr writes every line at once."""
-
-    def hold(self, on: bool) -> None:
-        """Have lines wait from now on, or write those that waited."""
-        with self._lock:
-            lines, self._held = self._held or [], [] if on else None
-            with suppress(OSError):
-                sys.stderr.writelines(lines)
+def _say_lost(lines: int) -> None:
+    structlog.get_logger("extproc.logs").warning("log lines were lost: nobody read them", lines=lines)
 
 
-_output = _Output()
+_output = Output(_say_lost)
 hold = _output.hold
 """Whether log lines wait, so that they do not break a line that is being printed."""
+drain = _output.drain
+"""Wait until every line is written, at most so many seconds."""
+
+LONGEST: Final = 1024
+"""Characters of one value."""
+
+
+def _clean(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Values come from clients and vendors: what moves a terminal's cursor or hides text is escaped, what is overlong
+    cut."""
+    for name, value in event.items():
+        if type(value) is str and (len(value) > LONGEST or not value.isprintable()):
+            event[name] = shown(value)
+    return event
+
+
+def shown(text: str) -> str:
+    """A text as a line can have it."""
+    cut = text if len(text) <= LONGEST else text[:LONGEST] + "…"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in cut)
 
 
 def _trace(exc_info: structlog.typing.ExcInfo) -> str:
@@ -87,6 +84,10 @@ _encoder = msgspec.json.Encoder(enc_hook=str)
 Write = Callable[[str, structlog.typing.EventDict], None]
 
 
+def _for_people(event: str, values: structlog.typing.EventDict) -> None:
+    getattr(structlog.get_logger("extproc"), people.level(values))(event, **values)
+
+
 def _by_structlog(event: str, values: structlog.typing.EventDict) -> None:
     structlog.get_logger("extproc").info(event, **values)
 
@@ -95,8 +96,9 @@ _often: Write = _by_structlog
 
 
 def often(event: str, values: structlog.typing.EventDict) -> None:
-    """A line of level info about what happens with every exchange. For machines it takes half of structlog's time: what
-    copies the values and looks for an exception is left out, the line is the same."""
+    """A line about what happens with every exchange; for people of a level by what happened, for machines of level
+    info. For these it takes half of structlog's time: what copies the values and looks for an exception is left out,
+    the line is the same."""
     _often(event, values)
 
 
@@ -112,13 +114,17 @@ def configure(format: Format, level: str = "info", worker: int | None = None) ->
         named,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=format == "json"),
+        _clean,
     ]
     last: list[structlog.typing.Processor] = (
         [structlog.processors.ExceptionRenderer(_trace), structlog.processors.JSONRenderer(_json)]
         if format == "json"
         else [
-            structlog.dev.ConsoleRenderer(
-                colors=sys.stderr.isatty(), pad_event_to=0, sort_keys=False, exception_formatter=_write_trace
+            people.Line(
+                structlog.dev.ConsoleRenderer(
+                    colors=sys.stderr.isatty(), pad_event_to=0, sort_keys=False, exception_formatter=_write_trace
+                ),
+                colors=sys.stderr.isatty(),
             )
         ]
     )
@@ -129,9 +135,11 @@ def configure(format: Format, level: str = "info", worker: int | None = None) ->
             add(None, "info", line)
         _output.write(_json(line) + "\n")
 
+    atexit.register(drain, 1.0)
     global _often
     least = logging.getLevelNamesMapping()[level.upper()]
-    _often = write if format == "json" and least <= logging.INFO else _by_structlog
+    for_machines = write if least <= logging.INFO else _by_structlog
+    _often = for_machines if format == "json" else _for_people
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(least),

@@ -11,8 +11,11 @@ from dataclasses import replace
 import os
 from pathlib import Path
 import signal
+import sys
 from typing import BinaryIO, cast
 import weakref
+
+import structlog
 
 from extproc.config.config import Config, ConfigError
 from extproc.config.files import Files
@@ -23,6 +26,8 @@ from extproc.keys.kept import keys_kept
 from extproc.terms.agreed import LAME_SECONDS
 from extproc.worker import channel, logs, loop, server
 from extproc.worker.places import Tls
+
+log = structlog.get_logger("extproc.worker")
 
 FORMER_SECONDS = 5.0
 """How long Envoy may still route by the configuration before."""
@@ -83,7 +88,10 @@ class Current:
             return self._loaded(order)
         except ConfigError as error:
             channel.send(self._report, channel.Failed(str(error)))
-            return None
+        except Exception as error:  # a fault of ours: what is served goes on
+            log.exception("a configuration could not be loaded: a fault of ours")
+            channel.send(self._report, channel.Failed(type(error).__name__))
+        return None
 
     def _loaded(self, order: channel.Load) -> Config:
         config = load(
@@ -199,6 +207,8 @@ def _taken(number: int, mode: str) -> BinaryIO:
 
 def run() -> None:
     """The whole life of the process."""
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        sys.exit("a worker is started by `extproc run` or `extproc serve`, with its orders on stdin")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to handle
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     loop.on_loop(main)

@@ -69,7 +69,7 @@ class Talk:
     def __init__(self, processor: Processor, snapshot: Snapshot) -> None:
         self._processor = processor
         self._snapshot = snapshot
-        self._exchange = Exchange(snapshot, Moment(time.time(), secrets.randbits(96)))
+        self._exchange = Exchange(snapshot, Moment(time.time(), secrets.randbits(96), time.monotonic()))
         self._clock = Clock()
 
     def answer(self, message: bytes) -> bytes | streams.Work:
@@ -105,7 +105,8 @@ class Talk:
 def _report_key(snapshot: Snapshot, record: Record) -> None:
     provider = snapshot.config.by_id.get(record.provider or "")
     if provider is not None and record.token is not None and record.details in (None, "via_upstream"):
-        snapshot.keys.report(provider, record.token, record.status or 0, record.retry_after, time.time())
+        status, now = record.status or 0, time.monotonic()
+        snapshot.keys.report(provider, record.token, status, record.retry_after, now, time.time())
 
 
 class Health:

@@ -17,7 +17,7 @@ from typing import Any
 import urllib.error
 
 from extproc.envoy.process import die_with_parent, find_envoy
-from extproc.supervisor.supervisor import POLLS_ITSELF
+from extproc.supervisor.spawning import POLLS_ITSELF
 from tests.contract.processes import ROOT, command, environment, free_port, free_ports, until, urlopen
 
 from . import peers, traffic

@@ -54,12 +54,12 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 def fail(keys: Keys, token: str = TOKENS[0], status: int = 401, retry_after: str | None = None) -> None:
-    keys.report(config(None).providers[0], token, status, retry_after, time.time())
+    keys.report(config(None).providers[0], token, status, retry_after, time.monotonic(), time.time())
 
 
 def used(keys: Keys) -> set[str | None]:
     """Which keys requests would be given now."""
-    return {keys.choose(config(None).providers[0], chance, 1, time.time()) for chance in range(4)}
+    return {keys.choose(config(None).providers[0], chance, 1, time.monotonic()) for chance in range(4)}
 
 
 def kept(url: str | None, **more: Any) -> "contextlib.AbstractAsyncContextManager[Keys]":
@@ -125,9 +125,9 @@ async def test_redis_holds_no_key_and_forgets(server: Store) -> None:
 async def test_what_others_publish_does_no_harm(server: Store, message: bytes) -> None:
     async with kept(server.url) as here:
         with redis.Redis.from_url(server.url, protocol=2) as client:
-            assert client.publish("ai-proxy:rests:3", message) == 1
+            assert client.publish("ai-proxy:left:3", message) == 1
             assert used(here) == set(TOKENS)
-            client.publish("ai-proxy:rests:3", f"inf {fingerprint(TOKENS[0])} openai")
+            client.publish("ai-proxy:left:3", f"inf {fingerprint(TOKENS[0])} openai")
         await until(lambda: used(here) == {TOKENS[1]})
 
 
@@ -316,3 +316,16 @@ async def test_a_gateway_and_another_process_tell_each_other(server: Store, traf
     for event, reason in (("key set aside", None), ("key health check failed", "status 401"), ("key is back", None)):
         [line] = gateway.events(event)
         assert (line["provider"], line["key"], line.get("reason")) == ("openai", f"sk-…{refused[-4:]}", reason)
+
+
+async def test_what_is_shared_is_how_long_a_key_still_rests(server: Store) -> None:
+    """Seconds that are left, and ends on Redis' clock: machines need not agree on the time."""
+    member = f"{fingerprint(TOKENS[0])} openai"
+    async with kept(server.url) as here:
+        with redis.Redis.from_url(server.url, protocol=2) as client:
+            client.publish("ai-proxy:left:3", f"60.0 {member}")
+            await until(lambda: used(here) == {TOKENS[1]})
+            fail(here, TOKENS[1], 429, "60")
+            await until(lambda: client.zcard("ai-proxy:rests") == 1)
+            [(_, end)] = client.zrange("ai-proxy:rests", 0, -1, withscores=True)
+            assert 0 < end - client.time()[0] <= 61

@@ -11,6 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from extproc.providers.messages import SIGNATURE
 from extproc.terms.errors import InvalidParameter
 from extproc.text import jsontext
 from extproc.text.jsontext import NULL, Fields, NotJson
@@ -217,11 +218,6 @@ def plain_id(id: str, allowed: re.Pattern[str]) -> str:
     vendor's signature added to it (behind `SIGNATURE`) is cut off first."""
     bare = id.partition(SIGNATURE)[0]
     return bare if allowed.fullmatch(bare) else f"call_{sha256(bare.encode(errors='replace')).hexdigest()[:24]}"
-
-
-SIGNATURE = "__thought__"
-"""Between a tool call's own id and the signature that Gemini wants back with it: carried in the id, since clients keep
-ids and drop members they do not know (the field's custom: LiteLLM, 2026)."""
 
 
 class Names(Struct):

@@ -23,6 +23,7 @@ class Gemini(Provider):
     """`geminiSafetySetting`: category → threshold. `geminiThinkingBudget`: tokens of thinking where the client says
     nothing. `apiVersion`: the first segment of the vendor's paths."""
 
+    keeps_signatures: ClassVar[bool] = True
     example_model: ClassVar[str] = "gemini-3.8-flash"
 
     type: Literal["gemini"]

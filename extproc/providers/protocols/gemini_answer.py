@@ -9,7 +9,7 @@ from contextlib import suppress
 import re
 from typing import Any, Final
 
-from extproc.providers.protocols.conversation import SIGNATURE
+from extproc.providers.messages import SIGNATURE
 from extproc.providers.reader import Reader
 from extproc.terms.deltas import Delta, Tool
 from extproc.terms.errors import BadUpstreamResponse, UpstreamError, type_of

@@ -7,9 +7,9 @@ camelCase. Sources: google-genai 3.6.1, `@ai-sdk/google` 4, 2026-11.
 from collections.abc import Mapping
 from typing import Any, Final
 
+from extproc.providers.messages import SIGNATURE
 from extproc.providers.protocols import conversation
 from extproc.providers.protocols.conversation import (
-    SIGNATURE,
     Media,
     Part,
     Text,

@@ -27,6 +27,7 @@ class Vertex(Provider):
     as with `gemini`. Higress' `vertexAuthServiceName` and `vertexTokenRefreshAhead` are accepted and not needed."""
 
     tokens_required: ClassVar[bool] = False
+    keeps_signatures: ClassVar[bool] = True
     example_model: ClassVar[str] = "gemini-3.8-flash"
 
     type: Literal["vertex"]

@@ -9,6 +9,8 @@ import pytest
 
 from extproc.config.describe import describe, redact, schema
 from extproc.config.load import Loaded, load
+from extproc.config.summary import summary
+from tests.unit.player import config_of
 
 KEY = "sk-0123456789a1b2"
 
@@ -105,6 +107,7 @@ def test_describe(tmp_path: Path) -> None:
           qwen: qwen, native API
             upstream  https://dashscope.aliyuncs.com:443 (Host dashscope.aliyuncs.com, SNI dashscope.aliyuncs.com)
             keys      2: sk-…a1b2, …
+            fronts    chat, messages, responses converted
             models    gpt-4
             mapping   gpt-4* -> qwen-max, keep -> (unchanged)
             context   https://h/a.txt?…, fetched every 60 s, up to 1 MiB
@@ -113,6 +116,7 @@ def test_describe(tmp_path: Path) -> None:
           compatible: qwen, compatible mode
             upstream  https://dashscope.aliyuncs.com:443 (Host dashscope.aliyuncs.com, SNI dashscope.aliyuncs.com)
             keys      1: sk-…a1b2
+            fronts    chat, messages, responses passed
             models    as the vendor lists them
             answers   carry the vendor's model names
           azure: azure, protocol original: clients speak the vendor's own API
@@ -124,6 +128,7 @@ def test_describe(tmp_path: Path) -> None:
             upstream  https://o.example.com:443 (Host o.example.com, SNI o.example.com)
             address   https://o.example.com/v1?…
             keys      none: requests go without one
+            fronts    chat, responses passed; messages converted
             models    as the vendor lists them
 
         Clients (without a valid key of one of them: 401)
@@ -203,3 +208,35 @@ def test_the_shared_state_is_described_without_its_password(tmp_path: Path) -> N
     )
     assert "Shared\n  which keys rest, through rediss://r.test:6380/2 under ai-proxy:\n" in text
     assert "secret" not in text
+
+
+def test_what_is_served_is_json_for_programs_without_a_key() -> None:
+    config = config_of(
+        {
+            "providers": [
+                {
+                    "id": "own",
+                    "type": "openai",
+                    "apiTokens": ["PLANTED"],
+                    "openaiCustomUrl": "https://h:1/v1",
+                },
+                {"id": "q", "type": "qwen", "apiTokens": ["PLANTED", "PLANTED2"], "modelMapping": {"a*": "b"}},
+            ],
+            "routes": [
+                {
+                    "name": "r",
+                    "match": {"headers": {"authorization": "Bearer PLANTED"}},
+                    "provider": [{"provider": "own"}, {"provider": "q"}],
+                },
+                {"name": "off", "provider": None},
+            ],
+            "clients": [{"name": "c", "key": "PLANTED"}],
+        }
+    )
+    said = json.loads(json.dumps(summary(config)))
+    assert "PLANTED" not in json.dumps(said)
+    own = said["providers"][0]
+    assert (own["id"], own["host"], own["port"], own["keys"]) == ("own", "h", 1, 1)
+    assert said["providers"][1]["modelMapping"] == {"a*": "b"}
+    assert [[s["provider"] for g in r["provider"] for s in g] for r in said["routes"]] == [["own", "q"], []]
+    assert said["clients"] == ["c"]

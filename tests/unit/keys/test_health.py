@@ -184,7 +184,7 @@ class Checking:
         return self.claims
 
     def fail(self, provider: int = 0) -> None:
-        self.keys.report(self.config.providers[provider], KEY, 401, None, time.time())
+        self.keys.report(self.config.providers[provider], KEY, 401, None, time.monotonic(), time.time())
 
     @property
     def aside(self) -> list[str]:
@@ -211,7 +211,7 @@ async def until(condition: Callable[[], Any]) -> None:
 
 async def test_nothing_is_sent_while_nothing_is_set_aside(vendor: Vendor) -> None:
     async with checking(config(vendor.url)) as state:
-        state.keys.report(state.config.providers[0], KEY, 200, None, time.time())
+        state.keys.report(state.config.providers[0], KEY, 200, None, time.monotonic(), time.time())
         await asyncio.sleep(0.35)
     assert (vendor.seen, state.claimed) == ([], [])
 
@@ -288,4 +288,4 @@ async def test_without_health_checks_nothing_stays_set_aside(vendor: Vendor) -> 
         await asyncio.sleep(0.25)
         assert vendor.seen == []
         state.fail()  # and it may be set aside as the configuration says now
-        assert 59 < state.told[-1].until - time.time() <= 60
+        assert 59 < state.told[-1].until - time.monotonic() <= 60

@@ -17,7 +17,8 @@ from structlog.testing import capture_logs
 
 from extproc.providers.blocks import Recycle
 from extproc.supervisor import supervisor
-from extproc.supervisor.supervisor import Logging, WorkerFailed, Workers, due
+from extproc.supervisor.spawning import WorkerFailed
+from extproc.supervisor.supervisor import Logging, Workers, due
 from extproc.worker import channel
 from extproc.worker.places import Address, Door, Place, UnixSocket, places, reserved
 
@@ -44,14 +45,21 @@ async def start(workers: Workers, stack: ExitStack, count: int = 1, load: channe
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(120):  # patience, not a measure: a busy machine starts a worker in many seconds
         while not condition():  # noqa: ASYNC110  processes tell nobody else
             await asyncio.sleep(0.02)
 
 
 def children() -> list[int]:
     pids = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return [int(pid) for pid in pids if b"extproc.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [int(pid) for pid in pids if b"extproc.worker" in _command(pid)]
+
+
+def _command(pid: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # it ended just now
+        return b""
 
 
 def environment_of(pid: int) -> list[str]:
@@ -149,6 +157,65 @@ async def test_a_dead_worker_comes_back_where_it_was(workers: Workers) -> None:
         assert (entry["reason"], entry["worker"]) == ("killed by SIGKILL", 0)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="real-time signals are Linux'")
+async def test_one_that_ends_by_a_signal_without_a_name_comes_back(workers: Workers) -> None:
+    with ExitStack() as stack, capture_logs() as logs:
+        await start(workers, stack)
+        (pid,) = children()
+        os.kill(pid, 40)
+        await until(lambda: workers.serving == 1 and children() not in ([], [pid]))
+        assert [entry["reason"] for entry in logs] == ["killed by signal 40"]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError(24, "Too many open files"), "no process can be started: Too many open files"),
+        (BlockingIOError(11, "Resource temporarily unavailable"), "no process can be started: Resource temporarily"),
+        (MemoryError(), "MemoryError"),
+        (ValueError("a fault of ours"), "ValueError"),
+    ],
+)
+async def test_one_that_cannot_be_started_is_tried_until_it_can(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    monkeypatch.setattr(supervisor, "BACK_OFF", (0.0, 0.01))
+    real, tries, trouble = asyncio.create_subprocess_exec, list[int](), dict[str, str]()
+
+    async def full(*command: str, **given: object) -> asyncio.subprocess.Process:
+        tries.append(1)
+        trouble.update(workers.trouble)
+        if len(tries) < 5:
+            raise error
+        return await real(*command, **given)  # type: ignore[arg-type]
+
+    with ExitStack() as stack, capture_logs() as logs:
+        await start(workers, stack)
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", full)
+        os.kill(*children(), signal.SIGKILL)
+        await until(lambda: len(tries) == 5 and workers.serving == 1)
+        said = [entry["reason"] for entry in logs if "reason" in entry]
+        assert said[0] == "killed by SIGKILL"
+        assert len(said) == 5
+        assert all(each.startswith(reason) for each in said[1:])
+        assert trouble["worker 0"].startswith(reason)
+        assert workers.trouble == {}
+
+
+async def test_a_worker_that_is_not_understood_is_killed_and_comes_back(workers: Workers) -> None:
+    with ExitStack() as stack, capture_logs() as logs:
+        await start(workers, stack)
+        (pid,) = children()
+        stdout = workers._slots[0].process.stdout
+        assert stdout is not None
+        stdout.feed_data(b"\0\0\0\1\xff")  # a report of one byte that is none
+        await until(lambda: workers.serving == 1 and children() not in ([], [pid]))
+        assert [entry["event"] for entry in logs][:2] == [
+            "a worker is not understood: it is killed",
+            "a worker ended: it is started again",
+        ]
+
+
 async def test_a_worker_that_is_asked_to_end_is_replaced_too(workers: Workers) -> None:
     with ExitStack() as stack, capture_logs() as logs:
         await start(workers, stack)
@@ -203,7 +270,7 @@ async def test_workers_tell_each_other_which_keys_rest(workers: Workers, monkeyp
         first, second = workers._slots.values()
         for worker in (first, second):
             monkeypatch.setattr(worker, "order", lambda message, index=worker.index: heard.append((index, message)))
-        rest = channel.Rested("p", "f", time.time() + 60, False)
+        rest = channel.Rested("p", "f", time.monotonic() + 60, False)
         workers._rested(first, rest)
         assert heard == [(second.index, rest)]
         monkeypatch.undo()

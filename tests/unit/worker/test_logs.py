@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 import re
+import threading
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import structlog
 from extproc._pb import extproc_pb2 as pb
 from extproc.exchange.exchange import Snapshot
 from extproc.providers import Provider
-from extproc.worker import logs, server
+from extproc.worker import logs, output, server
 from tests.unit.player import config_of
 
 SECRETS = ("sk-vendor", "client-key", "the prompt")
@@ -59,6 +60,7 @@ def test_a_crash_is_logged_without_what_was_in_it(
     finally:
         structlog.configure(**before)
     assert pb.ProcessingResponse.FromString(answers[-1]).immediate_response.status.code == 500
+    logs.drain(5)
     logged = capsys.readouterr().err
     assert "an exchange failed unexpectedly" in logged
     assert "builtins.KeyError" in logged
@@ -104,10 +106,11 @@ def test_a_line_for_machines_is_json_whatever_is_in_it(capsys: pytest.CaptureFix
         structlog.get_logger("fresh").info("x", model="cut \ud83d", n=7, none=None)
     finally:
         structlog.configure(**before)
+    logs.drain(5)
     first, second = map(json.loads, capsys.readouterr().err.splitlines())
     known = {"event": "x", "level": "info", "worker": 3, "none": None}
     assert first | known | {"path": "/a", "text": "你 🐉", "n": 1.5} == first
-    assert second | known | {"model": "cut \ud83d", "n": 7} == second
+    assert second | known | {"model": r"cut \ud83d", "n": 7} == second
 
 
 @pytest.mark.parametrize("level", ["info", "warning"])
@@ -124,6 +127,94 @@ def test_a_line_that_is_written_often_is_as_structlog_writes_it(
         structlog.get_logger("fresh").info("exchange", **values)
     finally:
         structlog.configure(**before)
+    logs.drain(5)
     often, other = (re.sub(r"\d{4}-[^ \"]+", "TIME", line) for line in capsys.readouterr().err.splitlines() or ("", ""))
     assert often == other
-    assert ("exchange" in often) == (level == "info")
+    assert ("models" in often) == (level == "info")
+
+
+class _Pipe:
+    """A stderr whose reader sleeps until it is woken."""
+
+    def __init__(self) -> None:
+        self.read = threading.Event()
+        self.begun = threading.Event()
+        self.text = ""
+
+    def write(self, text: str) -> None:
+        self.begun.set()
+        self.read.wait(60)
+        self.text += text
+
+
+def test_nobody_waits_for_who_reads_the_log_and_lost_lines_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe, lost = _Pipe(), list[int]()
+    monkeypatch.setattr("sys.stderr", pipe)
+    monkeypatch.setattr(output, "MOST_WAITING", 1000)
+    out = output.Output(lambda lines: (lost.append(lines), out.write(f"{lines} lost\n"))[0])
+    out.write("first\n")
+    assert pipe.begun.wait(60)  # and stays there
+    for number in range(1000):
+        out.write(f"{number:09}\n")
+    pipe.read.set()
+    out.drain(60)
+    lines = pipe.text.splitlines()
+    assert lines[:2] == ["first", "000000000"]
+    assert [*map(int, lines[1:-1])] == [*range(1000 - lost[0])]
+    assert lines[-1] == f"{lost[0]} lost"
+    assert 800 < lost[0] < 1000
+
+
+@pytest.mark.parametrize("closed", [None, _Full()])
+def test_a_line_that_cannot_be_written_is_lost_and_nothing_else(monkeypatch: pytest.MonkeyPatch, closed: Any) -> None:
+    monkeypatch.setattr("sys.stderr", closed)
+    out = output.Output(lambda lines: None)
+    out.write("lost\n")
+    out.drain(60)
+    pipe = _Pipe()
+    pipe.read.set()
+    monkeypatch.setattr("sys.stderr", pipe)
+    out.write("there\n")
+    out.drain(60)
+    assert pipe.text == "there\n"
+
+
+def test_lines_wait_while_something_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = _Pipe()
+    pipe.read.set()
+    monkeypatch.setattr("sys.stderr", pipe)
+    out = output.Output(lambda lines: None)
+    out.hold(True)
+    out.write("a\n")
+    assert pipe.text == ""
+    out.hold(False)
+    out.drain(60)
+    assert pipe.text == "a\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("你好 👋", "你好 👋"),
+        ("a\x9b31mb", "a\\x9b31mb"),  # what terminals take for ESC [
+        ("a\nb\x1b[2J\x7f", "a\\nb\\x1b[2J\\x7f"),
+        ("\u202e\u2028\u200b\ufeff", "\\u202e\\u2028\\u200b\\ufeff"),
+        ("\ud800", "\\ud800"),
+        ("x" * 5000, "x" * 1024 + "…"),
+    ],
+)
+@pytest.mark.parametrize("often", [True, False])
+def test_what_is_not_ours_is_escaped_and_cut(
+    given: str, line: str, often: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = structlog.get_config()
+    logs.configure("json")
+    try:
+        if often:
+            logs.often("exchange", {"request_id": given})
+        else:
+            structlog.get_logger("fresh").info("exchange", request_id=given)
+    finally:
+        structlog.configure(**before)
+    logs.drain(5)
+    assert json.loads(capsys.readouterr().err)["request_id"] == line
