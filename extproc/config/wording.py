@@ -83,6 +83,14 @@ def block_at(location: Location) -> type[Block] | None:
     return block
 
 
+_INNER = re.compile(r"[\w-]+\[.*\]|constrained-\w+", re.DOTALL)
+
+
+def is_inner(step: object) -> bool:
+    """Whether a step of pydantic's location is its own name for one of several forms, and no key of the file."""
+    return isinstance(step, str) and _INNER.fullmatch(step) is not None
+
+
 MOST_QUOTED = 57
 """So many characters of a long text are quoted."""
 
@@ -155,8 +163,28 @@ def worded(detail: Mapping[str, Any], key: str, block: type[Block] | None, *, se
     return f"found {found}; wanted {wanted}{hint}" if wanted else str(detail["msg"])
 
 
+_ELSEWHERE = {
+    "openaiCustomUrl azureServiceUrl endpoint": "baseurl apibase apibaseurl openaibaseurl apiurl url host",
+    "apiTokens": "apikey apikeys openaiapikey token tokens authtoken apisecret secretkey",
+    "modelMapping": "modelmap modelsmap modelalias modelaliases modelgroupalias",
+    "type": "kind vendor providertype customllmprovider",
+    "id": "name",
+}
+"""Our keys, and what other gateways and SDKs call them, in small letters and without `_` and `-`."""
+
+
+def _foreign(key: str, allowed: list[str]) -> str:
+    """What a key of another program is called here."""
+    plain = key.lower().replace("_", "").replace("-", "")
+    ours = " ".join(ours for ours, theirs in _ELSEWHERE.items() if plain in theirs.split())
+    found = next((one for one in ours.split() if one in allowed), None)
+    return f" (did you mean {found}?)" if found else ""
+
+
 def _unknown_key(key: str, block: type[Block] | None) -> str:
     allowed = keys(block) if block else []
+    if block in TYPES.values() and (hint := _foreign(key, allowed)):
+        return f"unknown key{hint}"
     if hint := did_you_mean(key, allowed):
         return f"unknown key{hint}"
     if block is Config and (key in keys(Provider) or key in OWNERS):

@@ -15,6 +15,7 @@ from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.config.overload import v3 as overload
 from envoy_data_plane.envoy.extensions.resource_monitors.downstream_connections import v3 as connections
 from envoy_data_plane.google import protobuf
+import msgspec
 from ruamel.yaml import YAML
 
 from extproc.config.config import Config
@@ -72,7 +73,7 @@ def bootstrap(config: Config, options: Options) -> str:
         overload_manager=_overload_manager(),
         layered_runtime=_runtime(),
     )
-    return json.dumps(as_json(message), indent=2, ensure_ascii=False) + "\n"
+    return msgspec.json.format(msgspec.json.encode(as_json(message)), indent=2).decode() + "\n"
 
 
 def static(options: Options) -> Options:

@@ -46,7 +46,7 @@ class Directory:
 
     async def check(self, loaded: Loaded) -> None:
         """Let the Envoy of this machine look at a configuration. Raises `EnvoyError`: what it says."""
-        text = bootstrap.bootstrap(loaded.config, bootstrap.static(self._options))
+        text = await asyncio.to_thread(bootstrap.bootstrap, loaded.config, bootstrap.static(self._options))
         await asyncio.to_thread(envoy_process.validate_text, text)
 
     async def expect(self, loaded: Loaded, former: Sequence[Loaded]) -> None:
@@ -55,7 +55,8 @@ class Directory:
         target = self._path / xds.CLUSTERS_FILE
         before = target.read_text()
         try:
-            await self._replace({xds.CLUSTERS_FILE: xds.clusters(loaded.config, configs, self._options, files)})
+            text = await asyncio.to_thread(xds.clusters, loaded.config, configs, self._options, files)
+            await self._replace({xds.CLUSTERS_FILE: text})
         except EnvoyError:
             write(target, before)
             await self.check(loaded)  # says why
@@ -63,8 +64,8 @@ class Directory:
 
     async def follow(self, loaded: Loaded) -> None:
         documents = {
-            ROUTES_FILE: xds.routes(loaded.config, self._options),
-            LISTENERS_FILE: xds.listeners(loaded.config, self._options),
+            ROUTES_FILE: await asyncio.to_thread(xds.routes, loaded.config, self._options),
+            LISTENERS_FILE: await asyncio.to_thread(xds.listeners, loaded.config, self._options),
         }
         try:
             await self._replace(documents)

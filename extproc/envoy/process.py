@@ -5,7 +5,7 @@ us: it is stopped in order, and the kernel ends it if we die without a word (Lin
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 import ctypes
 import importlib
@@ -24,7 +24,16 @@ import aiohttp
 
 from extproc.envoy.lines import HEAD, Lines
 
-__all__ = ["EnvoyError", "EnvoyProcess", "die_with_parent", "find_envoy", "validate", "validate_text", "version"]
+__all__ = [
+    "EnvoyError",
+    "EnvoyProcess",
+    "die_with_parent",
+    "find_envoy",
+    "keyless_environment",
+    "validate",
+    "validate_text",
+    "version",
+]
 
 _DRAIN_SECONDS = 1.0  # a listener closes this long after we ask; exchanges under way go on
 _CHANGE_SECONDS = 24 * 3600  # how long connections of a listener that was changed may go on: then Envoy cuts them
@@ -56,9 +65,15 @@ def find_envoy(path: str | None = None) -> str:
         return found
 
 
+def _asked(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=keyless_environment())
+
+
 def version(binary: str | None = None) -> tuple[int, ...]:
     """Envoy's version: `(1, 40, 0)`. Raises `EnvoyError`."""
-    result = subprocess.run([find_envoy(binary), "--version"], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [find_envoy(binary), "--version"], capture_output=True, text=True, check=False, env=keyless_environment()
+    )
     found = re.search(r"/(\d+)\.(\d+)\.(\d+)", result.stdout)
     if found is None:
         raise EnvoyError(f"Envoy does not say its version: {(result.stdout or result.stderr).strip()[:200]}")
@@ -68,7 +83,7 @@ def version(binary: str | None = None) -> tuple[int, ...]:
 def validate(bootstrap: Path, *, binary: str | None = None) -> None:
     """Let Envoy check a bootstrap file (`.json` or `.yaml`) without serving it. Raises `EnvoyError`: what it says."""
     command = [find_envoy(binary), "--mode", "validate", "--config-path", str(bootstrap), "--log-level", "error"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = _asked(command)
     if result.returncode:
         raise EnvoyError(f"Envoy refuses its configuration: {_complaint(result.stderr or result.stdout)}")
 
@@ -130,6 +145,7 @@ class EnvoyProcess:
                 stderr=subprocess.PIPE,
                 start_new_session=True,  # Ctrl-C in a terminal is ours to handle: it means "drain", not "drop"
                 preexec_fn=die_with_parent(),
+                env=keyless_environment(),
             )
             self._tasks = [asyncio.create_task(self._supervise(self._process))]
             try:
@@ -176,7 +192,7 @@ class EnvoyProcess:
 
     async def _stats(self, names: str) -> dict[str, object]:
         """Statistics by name, none while Envoy does not answer."""
-        with suppress(aiohttp.ClientError, EnvoyError):
+        with suppress(aiohttp.ClientError, EnvoyError, TimeoutError):
             answer = await self._admin("GET", f"/stats?format=json&filter={quote(names)}")
             return {stat["name"]: stat["value"] for stat in json.loads(answer)["stats"] if "name" in stat}
         return {}
@@ -219,7 +235,8 @@ class EnvoyProcess:
         while True:
             if self._tasks[0].done():
                 raise EnvoyError(f"Envoy ended at start with code {self._tasks[0].result()}{self._words()}")
-            with suppress(FileNotFoundError, aiohttp.ClientError, EnvoyError):
+            # An Envoy that reads thousands of clusters answers nobody meanwhile: that is no end of our patience.
+            with suppress(FileNotFoundError, aiohttp.ClientError, EnvoyError, TimeoutError):
                 self.admin_address = address_file.read_text()  # noqa: ASYNC240  a line in a local file
                 if self.admin_address:
                     await self._admin("GET", "/ready")
@@ -289,6 +306,14 @@ def _complaint(output: str) -> str:
     said = [line.strip() for line in kept if line.strip()] or [output.strip()]
     after_quote = (line for line in said if line.startswith(": "))
     return _AROUND.sub("", next(after_quote, said[0]))
+
+
+_INHERITED = re.compile(r"PATH|HOME|TMPDIR|TZ|LANG|LC_\w+|SSL_CERT_(FILE|DIR)|LD_LIBRARY_PATH|VIRTUAL_ENV|PYTHON\w+")
+
+
+def keyless_environment() -> dict[str, str]:
+    """What a program that needs no key is told of our environment: names from a list; others may be a key's."""
+    return {name: value for name, value in os.environ.items() if _INHERITED.fullmatch(name)}
 
 
 def die_with_parent() -> Callable[[], None] | None:

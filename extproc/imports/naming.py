@@ -11,9 +11,10 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
+from extproc.config.entries import token_entries
 from extproc.config.environment import key_variable, legal_name
 from extproc.config.higress import Location, provider_id
-from extproc.config.load import Loading, token_entries
+from extproc.config.load import Loading
 from extproc.config.masking import SHORTEST, is_public, looks_like_key, mask, may_be_key, stands_for_key
 from extproc.config.placeholders import VARIABLE, is_literal, split_url
 from extproc.config.wording import MOST_QUOTED

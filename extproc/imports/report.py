@@ -14,8 +14,9 @@ from ruamel.yaml import YAML
 
 from extproc.config import higress, yamlfile
 from extproc.config.config import ConfigError, Problem, did_you_mean
+from extproc.config.entries import targets
 from extproc.config.files import Files
-from extproc.config.load import Loading, targets
+from extproc.config.load import Loading
 from extproc.config.masking import mask, one_line
 from extproc.config.wording import OWNERS, TYPES, keys_of
 from extproc.imports.naming import UNNAMED, Named, Naming, keys_by_name, secrets, unhidden

@@ -1,5 +1,5 @@
 """The admin port: `/healthz` (the process lives), `/readyz` (requests will be served), `/version`, `/config` (what is
-served now, keys redacted)."""
+served now, keys redacted), `/` (this list)."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -9,6 +9,14 @@ from typing import Any
 from aiohttp import web
 
 from extproc import __version__
+
+_PATHS = {
+    "/healthz": "the process lives",
+    "/readyz": "requests will be served; else 503 and why not",
+    "/version": "what this is",
+    "/config": "what is served now, keys redacted",
+}
+"""What `/` says there is."""
 
 
 @asynccontextmanager
@@ -44,7 +52,11 @@ async def serving(
         return web.json_response(document or {"reason": "starting"}, status=200 if document else 503)
 
     app = web.Application()
-    handlers = {"/healthz": healthz, "/readyz": readyz, "/version": version, "/config": active}
+
+    async def index(_: web.Request) -> web.Response:
+        return web.json_response({"name": "ai-proxy-envoy", "version": __version__, "paths": _PATHS})
+
+    handlers = {"/": index, "/healthz": healthz, "/readyz": readyz, "/version": version, "/config": active}
     app.add_routes([web.get(path, handler) for path, handler in handlers.items()])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()

@@ -8,16 +8,19 @@ goes last, when no exchange is served under it. A configuration that is refused 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import structlog
 
-from extproc.config.config import Config, ConfigError
+from extproc.config.config import Config, ConfigError, Problem
 from extproc.config.describe import describe
 from extproc.config.files import Files
 from extproc.config.load import Loaded, StandIn, load
+from extproc.config.summary import summary
 from extproc.envoy.process import EnvoyError
+from extproc.supervisor.aside import aside
 from extproc.supervisor.contexts import Contexts, Kept, file_of
 from extproc.supervisor.supervisor import Workers
 from extproc.worker import channel
@@ -26,6 +29,8 @@ log = structlog.get_logger("extproc.live")
 
 TEXT_SECONDS = 1.0
 """How long a change waits for new context texts; slower ones come later."""
+LOAD_SECONDS = 30.0
+"""How long reading and checking files may take: one may be a pipe that nobody fills, or lie on a disk that is away."""
 SETTLE_SECONDS = 0.2
 """A file that is wrong may be half written: it is read once more after this."""
 
@@ -123,11 +128,12 @@ class Live:
         return self._source.order(self.generation, self.loaded.files, texts)
 
     def description(self) -> dict[str, object]:
-        """What is served, for people; keys are redacted."""
+        """What is served, for programs and for people; keys are redacted."""
         return {
             "generation": self.generation,
             "source": self.loaded.source,
             "refused": self.refused,
+            "config": summary(self.loaded.config),
             "description": describe(self.loaded).splitlines(),
         }
 
@@ -194,16 +200,24 @@ class Live:
         for last in (False, True):
             files = Files()
             try:
-                loaded = self._source.load(files)
-                self._check(loaded)
-                return loaded
+                loaded = await aside(partial(self._read, files), LOAD_SECONDS)
             except ConfigError:
+                self._asked = files.asked
                 if last:
                     raise
-            finally:
+            except TimeoutError:
+                where = str(self._source.path or "environment")
+                raise ConfigError([Problem(where, 0, "", f"not read within {LOAD_SECONDS:g} s")]) from None
+            else:
                 self._asked = files.asked
+                return loaded
             await asyncio.sleep(SETTLE_SECONDS)
         raise AssertionError
+
+    def _read(self, files: Files) -> Loaded:
+        loaded = self._source.load(files)
+        self._check(loaded)
+        return loaded
 
     def _refuse(self, problems: tuple[str, ...]) -> None:
         if problems != self.refused:

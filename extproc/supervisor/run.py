@@ -22,7 +22,7 @@ from extproc.config.config import ConfigError, Problem
 from extproc.config.load import Loaded, StandIn
 from extproc.envoy import process as envoy_process
 from extproc.envoy.placement import Placement, objection
-from extproc.envoy.process import EnvoyError, EnvoyProcess, die_with_parent
+from extproc.envoy.process import EnvoyError, EnvoyProcess, die_with_parent, keyless_environment
 from extproc.supervisor import admin, demo
 from extproc.supervisor.live import EnvoySide, Live, NoEnvoy, Source
 from extproc.supervisor.sidecar import Options as SidecarOptions
@@ -102,6 +102,7 @@ async def _living() -> AsyncIterator[_Life]:
     except asyncio.CancelledError:
         if not life.broken_off():
             raise
+    log.info("stopped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +185,12 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
         )
         parts: dict[str, Awaitable[int]] = {}
         if simulate:
+            log.info("starting the simulated vendors")
             url, parts["the simulated vendors"] = await _simulator(stack)
             live = live.with_stand_in(StandIn(url, SIMULATED_KEY))
+        log.info("starting the workers")
         running = await stack.enter_async_context(sidecar(live, given))
+        log.info("starting Envoy")
         envoy, side = await _envoy(stack, live.loaded, running.addresses, options)
         parts["Envoy"] = envoy.exited
         base = _url(Address(_reachable(options.listen.host), envoy.listener_port))
@@ -229,6 +233,7 @@ async def _simulator(stack: AsyncExitStack) -> tuple[str, Awaitable[int]]:
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,  # Ctrl-C is ours to handle
         preexec_fn=die_with_parent(),
+        env=keyless_environment(),
     )
 
     async def end() -> None:
@@ -264,7 +269,7 @@ async def _envoy(
     )
     side = xds.Directory(given)
     await side.check(loaded)
-    side.write_all(loaded)
+    await asyncio.to_thread(side.write_all, loaded)
     path = directory / "envoy.json"
     path.write_text(bootstrap.bootstrap(loaded.config, given))
     envoy = EnvoyProcess(path, concurrency=options.concurrency, on_line=_log_envoy)

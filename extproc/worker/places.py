@@ -90,7 +90,8 @@ def reserved_address(address: Address) -> Iterator[Address]:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     except OSError as error:
         held.close()
-        raise OSError(f"cannot listen on {address} (--listen): {error.strerror}") from None
+        make = f'; with make: ARGS="--listen {address.host}:{address.port + 1}"' if "MAKELEVEL" in os.environ else ""
+        raise OSError(f"cannot listen on {address} (--listen): {error.strerror}{make}") from None
     with held:
         yield replace(address, port=held.getsockname()[1])
 

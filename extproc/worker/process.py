@@ -11,6 +11,7 @@ from dataclasses import replace
 import os
 from pathlib import Path
 import signal
+import sys
 from typing import BinaryIO, cast
 import weakref
 
@@ -206,6 +207,8 @@ def _taken(number: int, mode: str) -> BinaryIO:
 
 def run() -> None:
     """The whole life of the process."""
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        sys.exit("a worker is started by `extproc run` or `extproc serve`, with its orders on stdin")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to handle
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     loop.on_loop(main)

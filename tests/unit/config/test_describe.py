@@ -9,6 +9,8 @@ import pytest
 
 from extproc.config.describe import describe, redact, schema
 from extproc.config.load import Loaded, load
+from extproc.config.summary import summary
+from tests.unit.player import config_of
 
 KEY = "sk-0123456789a1b2"
 
@@ -203,3 +205,35 @@ def test_the_shared_state_is_described_without_its_password(tmp_path: Path) -> N
     )
     assert "Shared\n  which keys rest, through rediss://r.test:6380/2 under ai-proxy:\n" in text
     assert "secret" not in text
+
+
+def test_what_is_served_is_json_for_programs_without_a_key() -> None:
+    config = config_of(
+        {
+            "providers": [
+                {
+                    "id": "own",
+                    "type": "openai",
+                    "apiTokens": ["PLANTED"],
+                    "openaiCustomUrl": "https://h:1/v1",
+                },
+                {"id": "q", "type": "qwen", "apiTokens": ["PLANTED", "PLANTED2"], "modelMapping": {"a*": "b"}},
+            ],
+            "routes": [
+                {
+                    "name": "r",
+                    "match": {"headers": {"authorization": "Bearer PLANTED"}},
+                    "provider": [{"provider": "own"}, {"provider": "q"}],
+                },
+                {"name": "off", "provider": None},
+            ],
+            "clients": [{"name": "c", "key": "PLANTED"}],
+        }
+    )
+    said = json.loads(json.dumps(summary(config)))
+    assert "PLANTED" not in json.dumps(said)
+    own = said["providers"][0]
+    assert (own["id"], own["host"], own["port"], own["keys"]) == ("own", "h", 1, 1)
+    assert said["providers"][1]["modelMapping"] == {"a*": "b"}
+    assert [[s["provider"] for g in r["provider"] for s in g] for r in said["routes"]] == [["own", "q"], []]
+    assert said["clients"] == ["c"]

@@ -10,6 +10,37 @@ PLAIN = "without login, white space and what is not ASCII"
 
 WRONG = [
     (
+        "what others call it",
+        """\
+        providers:
+          - {type: openai, base_url: x, api_key: y}
+          - {type: azure, id: b, apiBase: x, apiKey: y}
+          - {type: qwen, id: c, baseURL: x, model_map: {}}
+        """,
+        [
+            "config.yaml:2: providers[0].base_url: unknown key (did you mean openaiCustomUrl?)",
+            "config.yaml:2: providers[0].api_key: unknown key (did you mean apiTokens?)",
+            "config.yaml:3: providers[1].azureServiceUrl: missing key",
+            "config.yaml:3: providers[1].apiBase: unknown key (did you mean azureServiceUrl?)",
+            "config.yaml:3: providers[1].apiKey: unknown key (did you mean apiTokens?)",
+            "config.yaml:4: providers[2].baseURL: unknown key (did you mean endpoint?)",
+            "config.yaml:4: providers[2].model_map: unknown key (did you mean modelMapping?)",
+        ],
+    ),
+    (
+        "one of several forms",
+        """\
+        providers: [{type: openai}]
+        routes: [{name: r, provider: openai, retry: {on: [teapot, 200]}}]
+        """,
+        [
+            "config.yaml:2: routes[0].retry.on[0]: found the text 'teapot' (did you mean timeout?); "
+            "allowed: 5xx, connect, reset, timeout, or a whole number",
+            "config.yaml:2: routes[0].retry.on[1]: found the number 200; "
+            "allowed: 5xx, connect, reset, timeout, or must be greater than or equal to 400",
+        ],
+    ),
+    (
         "unknown key, nearly right",
         """\
         providers:
@@ -332,3 +363,27 @@ WRONG = [
 @pytest.mark.parametrize(("text", "expected"), [case[1:] for case in WRONG], ids=[case[0] for case in WRONG])
 def test_wrong(tmp_path: Path, text: str, expected: list[str]) -> None:
     assert problems(tmp_path, text, {"EMPTY": " ", "KEY": "x"}) == expected
+
+
+@pytest.mark.parametrize(
+    ("entry", "name"),
+    [
+        ("$DASHSCOPE_API_KEY", "DASHSCOPE_API_KEY"),
+        ("os.environ/OPENAI_API_KEY", "OPENAI_API_KEY"),
+        ("os.environ['A_KEY']", "A_KEY"),
+        ("env:A_KEY", "A_KEY"),
+        ("env://A_KEY", "A_KEY"),
+        ("%A_KEY%", "A_KEY"),
+        ("{{ A_KEY }}", "A_KEY"),
+        ("${env:A_KEY}", "A_KEY"),
+        ("$(A_KEY)", "A_KEY"),
+        ("$a_secret_after_all", "NAME"),
+    ],
+)
+@pytest.mark.parametrize("form", ["apiTokens: ['{}']", "apiToken: '{}'"])
+def test_a_variable_as_others_write_it(tmp_path: Path, entry: str, name: str, form: str) -> None:
+    key = form.format(entry.replace("'", "''"))
+    found = problems(tmp_path, f"providers:\n  - type: qwen\n    {key}\n")
+    (problem,) = found
+    assert problem.endswith(f": a variable of the environment is written ${{{name}}}")
+    assert "a_secret" not in problem
