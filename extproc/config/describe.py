@@ -13,6 +13,7 @@ from extproc.config.clients import Client
 from extproc.config.config import Config, Group, Route, Step
 from extproc.config.load import Loaded
 from extproc.config.masking import SECRET_NAME, is_public, mask, one_line
+from extproc.fronts.registry import FRONTS
 from extproc.providers import Azure, OpenAI, Provider, Qwen
 from extproc.providers.blocks import Recycle
 from extproc.providers.vendors import KEYS, VENDOR_KEYS
@@ -116,6 +117,14 @@ def _kind(provider: Provider) -> str:
     return provider.type
 
 
+def _fronts(provider: Provider) -> str:
+    """Which dialects of clients the vendor speaks itself, and which are converted."""
+    passed = [front for front in FRONTS if front in provider.speaks]
+    converted = [front for front in FRONTS if front not in provider.speaks]
+    ways = {"passed": passed, "converted": converted}
+    return "; ".join(f"{', '.join(fronts)} {way}" for way, fronts in ways.items() if fronts)
+
+
 def _facts(provider: Provider, *, clients: bool) -> Iterator[tuple[str, str]]:
     upstream = provider.upstream
     scheme = "https" if upstream.tls else "http"
@@ -134,6 +143,8 @@ def _facts(provider: Provider, *, clients: bool) -> Iterator[tuple[str, str]]:
         yield "keys", f"{count}: {keys}"
     else:
         yield "keys", "none: requests go without one" if clients else "none: the client's own goes through"
+    if provider.protocol == "openai":
+        yield "fronts", _fronts(provider)
     yield "models", ", ".join(provider.names or ()) or "as the vendor lists them"
     if provider.model_mapping:
         pairs = provider.model_mapping.written.items()
@@ -291,6 +302,7 @@ _DESCRIPTIONS = {
     "qwenEnableSearch": "Lets the model search the web unless the client says otherwise; native API only.",
     "qwenFileIds": "Uploaded files that qwen-long gets to see; native API only, not together with context.",
     "reasoningContentMode": "What becomes of the model's thinking: kept apart, dropped, or put before the answer.",
+    "messagesApi": "Whether /v1/messages passes to the vendor or becomes a chat; by default it passes where it can.",
     "responsesApi": "Whether /v1/responses passes to the vendor or becomes a chat; by default it passes where it can.",
     "recordUsage": "true: answers are read to count tokens even where nothing else needs it.",
     "recycle": "When a worker process is replaced by a new one, one at a time.",

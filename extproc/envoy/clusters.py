@@ -90,6 +90,7 @@ def _aggregate(name: str, chain: Chain, limit: int, filters: list[hcm.HttpFilter
         name=name,
         connect_timeout=_CONNECT_TIMEOUT,
         lb_policy=cluster_v3.ClusterLbPolicy.CLUSTER_PROVIDED,
+        metadata=_known({"provider": ", ".join(dict.fromkeys(step.provider for step in chain))}),
         cluster_type=cluster_v3.ClusterCustomClusterType(name="envoy.clusters.aggregate", typed_config=packed(members)),
         per_connection_buffer_limit_bytes=limit,
         circuit_breakers=_breakers(),
@@ -109,6 +110,7 @@ def _member(
     protocol = _http(common_http_protocol_options=common, explicit_http_config=http1, http_filters=filters)
     return cluster_v3.Cluster(
         name=name,
+        metadata=_known({"provider": provider.id}),
         type=_discovery([upstream.address], cluster_v3.ClusterDiscoveryType.LOGICAL_DNS),
         dns_lookup_family=cluster_v3.ClusterDnsLookupFamily.V4_PREFERRED,
         connect_timeout=_CONNECT_TIMEOUT,
@@ -182,7 +184,7 @@ def endpoints(
     name: str, addresses: Iterable[core.Address], known: dict[str, str] | None = None
 ) -> endpoint_v3.ClusterLoadAssignment:
     """`known`: what the sidecar is told of whoever takes an attempt."""
-    metadata = core.Metadata(filter_metadata={NAMESPACE: protobuf.Struct.from_dict(known)}) if known else None
+    metadata = _known(known) if known else None
     return endpoint_v3.ClusterLoadAssignment(
         cluster_name=name,
         endpoints=[
@@ -194,6 +196,10 @@ def endpoints(
             )
         ],
     )
+
+
+def _known(values: dict[str, str]) -> core.Metadata:
+    return core.Metadata(filter_metadata={NAMESPACE: protobuf.Struct.from_dict(values)})
 
 
 def _http(

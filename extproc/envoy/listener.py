@@ -29,7 +29,7 @@ from extproc.envoy.processor import (
     listener_processor,
     local_processor,
 )
-from extproc.envoy.replies import access_logs, local_replies
+from extproc.envoy.replies import access_logs, attempt_logs, local_replies
 from extproc.envoy.routes import BODY_FILTER, BUFFER_FILTER, route_configuration
 from extproc.terms.agreed import BODY, CLIENT_HEADERS, CLIENT_STATE, NAMESPACE, STRIPPED, envoy_buffer
 
@@ -47,7 +47,11 @@ def gateway_listener(config: Config, options: Options, limit: int) -> listener_v
 
 def _connection_manager(config: Config, options: Options) -> hcm.HttpConnectionManager:
     filters = _filters_upstream(config) if options.placement == "upstream" else _filters_listener(config)
-    filters.append(_http_filter("envoy.filters.http.router", router.Router(suppress_envoy_headers=True)))
+    filters.append(
+        _http_filter(
+            "envoy.filters.http.router", router.Router(suppress_envoy_headers=True, upstream_log=attempt_logs())
+        )
+    )
     if config.cors_origins:
         filters.insert(0, _http_filter("envoy.filters.http.cors", cors.Cors()))
     return hcm.HttpConnectionManager(
@@ -56,8 +60,8 @@ def _connection_manager(config: Config, options: Options) -> hcm.HttpConnectionM
         route_config=route_configuration(config, options) if options.xds_directory is None else None,
         rds=_watched_routes(options.xds_directory) if options.xds_directory is not None else None,
         http_filters=filters,
-        access_log=access_logs(options.access_log),
-        local_reply_config=local_replies(),
+        access_log=access_logs(options.access_log, options.placement),
+        local_reply_config=local_replies(answer_headers=config.answer_headers),
         server_header_transformation=hcm.HttpConnectionManagerServerHeaderTransformation.PASS_THROUGH,
         # The peer is the client. Vendors learn no addresses.
         use_remote_address=True,

@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 import aiohttp
 
-from extproc.envoy.lines import HEAD, Lines
+from extproc.envoy.lines import HEAD, Lines, failure
 
 __all__ = [
     "EnvoyError",
@@ -110,6 +110,7 @@ class EnvoyProcess:
         concurrency: int = 2,
         log_level: str = "warning",
         on_line: Callable[[str], None] = print,
+        on_failure: Callable[[str, Mapping[str, object]], None] = lambda kind, known: None,
         stdout: int | None = None,
         stat_prefix: str = "ai_proxy",
     ) -> None:
@@ -118,6 +119,7 @@ class EnvoyProcess:
         self._concurrency = concurrency
         self._log_level = log_level
         self._on_line = on_line
+        self._on_failure = on_failure
         self._stdout = stdout
         self._stat_prefix = stat_prefix
         self._process: asyncio.subprocess.Process | None = None
@@ -138,6 +140,7 @@ class EnvoyProcess:
                 *("--admin-address-path", str(address_file)),
                 *("--concurrency", str(self._concurrency)),
                 *("--log-level", self._log_level),
+                *("--file-flush-interval-msec", "100"),  # so that a log says soon what failed
                 *("--drain-time-s", str(_CHANGE_SECONDS), "--drain-strategy", "immediate"),
                 "--disable-hot-restart",  # several Envoys on one machine would otherwise fight for one shared memory
                 stdin=subprocess.DEVNULL,
@@ -264,6 +267,9 @@ class EnvoyProcess:
         lines = Lines()
         while line := await _read_line(process.stderr):
             text = line.decode(errors="replace").rstrip()
+            if (told := failure(text)) is not None:
+                self._on_failure(*told)
+                continue
             known = lines.known(text)
             if self._held is not None:  # it has seen no request yet: an error of its start is told in all its words
                 self._last_lines = [*self._last_lines[-19:], text]

@@ -4,7 +4,6 @@ Rule: OpenAI's error form, and nothing of Envoy's wording: it names addresses an
 """
 
 from collections.abc import Mapping
-import json
 from typing import Final
 
 from envoy_data_plane.envoy.config.accesslog import v3 as accesslog
@@ -15,7 +14,8 @@ from envoy_data_plane.envoy.extensions.access_loggers.stream import v3 as stream
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
 from envoy_data_plane.google import protobuf
 
-from extproc.envoy.parts import packed, text_format
+from extproc.envoy.parts import packed
+from extproc.envoy.placement import Placement
 from extproc.terms.agreed import DETAILS, NAMESPACE
 from extproc.terms.errors import type_of
 
@@ -42,44 +42,111 @@ OWN_REPLIES: Final[Mapping[int, tuple[str, str]]] = {
 }
 """status → code, message. Nothing of Envoy's wording: it names addresses and TLS details."""
 
+_TRIED: Final = f"%UPSTREAM_METADATA({NAMESPACE}:provider)%"
+"""The provider of the last attempt."""
 
-def local_replies() -> hcm.LocalReplyConfig:
-    """Every reply that Envoy makes itself becomes an OpenAI error; those of the sidecar are left alone."""
-    mappers = [
-        _reply(f"response.code == {status}", status, code, message) for status, (code, message) in OWN_REPLIES.items()
+_MEANT: Final = f"%CLUSTER_METADATA({NAMESPACE}:provider)%"
+"""All that would have been tried, where nobody has an address."""
+
+_DETAILS: Final = "response.code_details"
+_NOBODY: Final = f"{_DETAILS} == 'no_healthy_upstream'"
+_OWN: Final = f"response.code >= 400 && {_DETAILS} != 'via_upstream' && {_DETAILS} != '{DETAILS}'"
+"""Envoy's own answers: neither a vendor's nor the sidecar's."""
+
+_OVERFLOW: Final = f"{_DETAILS} == 'upstream_reset_before_response_started{{overflow}}'"
+_NAMED: Final = (
+    (_OVERFLOW, 503, "upstream_unavailable", f"{_TRIED} has as many requests as its circuitBreakers allow"),
+    (_NOBODY, 503, "upstream_unavailable", f"the model vendor {_MEANT} cannot be reached"),
+    ("response.code == 503 && response.code_details.startsWith('upstream_')", 503, "upstream_unavailable",
+     f"the model vendor {_TRIED} cannot be reached"),
+    ("response.code == 504 && response.code_details.startsWith('upstream_')", 504, "upstream_timeout",
+     f"no answer in time from the model vendor {_TRIED}"),
+)  # fmt: skip
+"""Condition, status, code and message where it is known whose answer is missing; before those of `OWN_REPLIES`."""
+
+_MESSAGES_PATHS: Final = tuple(
+    f"{prefix}/v1/messages{more}" for prefix in ("", "/anthropic") for more in ("", "/count_tokens")
+)
+"""Paths of those who speak Anthropic's API."""
+
+_ANTHROPICS: Final[Mapping[int, str]] = {413: "request_too_large", 503: "overloaded_error", 504: "timeout_error"}
+"""status → Anthropic's error type, where it is not `api_error` or `invalid_request_error`."""
+
+
+def local_replies(*, answer_headers: bool) -> hcm.LocalReplyConfig:
+    """Every reply that Envoy makes itself becomes an error in the client's form; those of the sidecar are left alone.
+    `answer_headers`: whether it says who was asked."""
+    kinds = [
+        (f"{_DETAILS} == 'response_payload_too_large'", 502, *OWN_REPLIES[502]),  # Envoy's own is 500
+        *_NAMED,
+        *((f"response.code == {status}", status, *reply) for status, reply in OWN_REPLIES.items()),
+        ("response.code >= 500", 500, "internal_error", "the gateway could not handle the request"),
+        ("response.code >= 400", 400, "invalid_request", "the request cannot be handled"),
     ]
-    too_long = _reply("response.code_details == 'response_payload_too_large'", 502, *OWN_REPLIES[502])
-    too_long.status_code = 502  # Envoy's own is 500; the vendor is at fault
-    mappers.insert(0, too_long)
-    mappers.append(_reply("response.code >= 500", 500, "internal_error", "the gateway could not handle the request"))
-    mappers.append(_reply("response.code >= 400", 400, "invalid_request", "the request cannot be handled"))
+    paths = ", ".join(f"b'{path}'" for path in _MESSAGES_PATHS)  # what filter state says is bytes to an expression
+    messages = f"filter_state['{NAMESPACE}.path'] in [{paths}]"
+    mappers = []
+    for condition, status, code, message in kinds:
+        who = {"x-ai-provider": _MEANT if condition == _NOBODY else _TRIED, "x-ai-attempts": _ATTEMPTS}
+        headers = who if answer_headers and _VENDOR in message else {}
+        mapper = _reply(f"{condition} && {messages}", status, _anthropics(status, message), headers)
+        mapper.headers_to_add.append(_header("request-id", _REQUEST_ID))
+        mappers.append(mapper)
+        mappers.append(_reply(condition, status, _openais(status, code, message), headers))
+    for mapper in mappers[:2]:
+        mapper.status_code = 502
     return hcm.LocalReplyConfig(mappers=mappers)
 
 
-def _reply(condition: str, status: int, code: str, message: str) -> hcm.ResponseMapper:
-    error = {"message": message, "type": type_of(status), "param": None, "code": code}
-    body_format = text_format(json.dumps({"error": error}))
-    body_format.content_type = "application/json"
+_VENDOR: Final = f"({NAMESPACE}:provider)%"
+_ATTEMPTS: Final = "%UPSTREAM_REQUEST_ATTEMPT_COUNT%"
+_REQUEST_ID: Final = "%REQ(X-REQUEST-ID)%"
+
+
+def _openais(status: int, code: str, message: str) -> dict[str, object]:
+    return {"error": {"message": message, "type": type_of(status), "param": None, "code": code}}
+
+
+def _anthropics(status: int, message: str) -> dict[str, object]:
+    kind = _ANTHROPICS.get(status, "api_error" if status >= 500 else "invalid_request_error")
+    return {"type": "error", "error": {"type": kind, "message": message}, "request_id": _REQUEST_ID}
+
+
+def _reply(condition: str, status: int, body: Mapping[str, object], headers: Mapping[str, str]) -> hcm.ResponseMapper:
+    hint = {"retry-after": "1"} if status == 503 else {}
+    said = {"x-request-id": _REQUEST_ID, **headers, **hint}
     return hcm.ResponseMapper(
-        filter=accesslog.AccessLogFilter(
-            extension_filter=accesslog.ExtensionFilter(
-                name="envoy.access_loggers.extension_filters.cel",
-                typed_config=packed(
-                    cel.ExpressionFilter(expression=f"{condition} && response.code_details != '{DETAILS}'")
-                ),
-            )
+        filter=_where(f"{condition} && {_DETAILS} != '{DETAILS}'"),
+        body_format_override=core.SubstitutionFormatString(
+            json_format=protobuf.Struct.from_dict(dict(body)), content_type="application/json"
         ),
-        body_format_override=body_format,
+        headers_to_add=[_header(name, value) for name, value in said.items()],
     )
 
 
-def access_logs(path: str | None) -> list[accesslog.AccessLog]:
-    if path is None:
-        return []
+def _header(name: str, value: str) -> core.HeaderValueOption:
+    action = core.HeaderValueOptionHeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD
+    return core.HeaderValueOption(header=core.HeaderValue(key=name, value=value), append_action=action)
+
+
+def _where(condition: str) -> accesslog.AccessLogFilter:
+    return accesslog.AccessLogFilter(
+        extension_filter=accesslog.ExtensionFilter(
+            name="envoy.access_loggers.extension_filters.cel",
+            typed_config=packed(cel.ExpressionFilter(expression=condition)),
+        )
+    )
+
+
+# Logs
+
+
+def access_logs(path: str | None, placement: Placement) -> list[accesslog.AccessLog]:
+    """The access log, if there is one, and Envoy's own answers on its standard error, where `lines.py` reads them."""
     entry: dict[str, str] = {
         "time": "%START_TIME%",
         "method": "%REQ(:METHOD)%",
-        "path": f"%FILTER_STATE({NAMESPACE}.path:PLAIN)%",
+        "path": _PATH,
         "protocol": "%PROTOCOL%",
         "status": "%RESPONSE_CODE%",
         "flags": "%RESPONSE_FLAGS%",
@@ -89,13 +156,64 @@ def access_logs(path: str | None) -> list[accesslog.AccessLog]:
         "bytes_received": "%BYTES_RECEIVED%",
         "bytes_sent": "%BYTES_SENT%",
         "upstream": "%UPSTREAM_CLUSTER_RAW%",
-        "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
-        "request_id": "%REQ(X-REQUEST-ID)%",
+        "attempts": _ATTEMPTS,
+        "request_id": _REQUEST_ID,
         **{key: f"%DYNAMIC_METADATA({NAMESPACE}:{key})%" for key in _METADATA_KEYS},
     }
-    log_format = core.SubstitutionFormatString(json_format=protobuf.Struct.from_dict(entry))
+    # What the sidecar says of a request is not there where Envoy reached no vendor for it.
+    route = "%ROUTE_NAME%" if placement == "upstream" else entry["route"]
+    tried = {"route": route, "provider": _TRIED}
+    meant = {"route": route, "provider": _MEANT}
+    vendor = f"{_DETAILS}.startsWith('upstream_')"
+    told = {
+        "ai_proxy": "answer",
+        "request_id": _REQUEST_ID,
+        "path": _PATH,
+        "status": "%RESPONSE_CODE%",
+        "details": "%RESPONSE_CODE_DETAILS%",
+        "attempts": _ATTEMPTS,
+    }
+    logs = [
+        _stderr(told, _where(f"{_OWN} && !({_NOBODY} || {vendor})")),
+        _stderr({**told, **tried}, _where(f"{_OWN} && {vendor}")),
+        _stderr({**told, **meant}, _where(f"{_OWN} && {_NOBODY}")),
+    ]
+    if path is not None:
+        unlike = f"!has({_DETAILS}) || !({_OWN} && ({_NOBODY} || {vendor}))"
+        logs.append(_file(path, entry, _where(unlike)))
+        logs.append(_file(path, {**entry, **tried}, _where(f"{_OWN} && {vendor}")))
+        logs.append(_file(path, {**entry, **meant}, _where(f"{_OWN} && {_NOBODY}")))
+    return logs
+
+
+_PATH: Final = f"%FILTER_STATE({NAMESPACE}.path:PLAIN)%"
+
+
+def attempt_logs() -> list[accesslog.AccessLog]:
+    """For the router: each attempt that Envoy could not bring to an answer, on standard error."""
+    entry = {
+        "ai_proxy": "attempt",
+        "request_id": _REQUEST_ID,
+        "provider": _TRIED,
+        "host": "%UPSTREAM_HOST_NAME%",
+        "flags": "%RESPONSE_FLAGS%",
+        "reason": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+    }
+    return [_stderr(entry, accesslog.AccessLogFilter(response_flag_filter=accesslog.ResponseFlagFilter()))]
+
+
+def _stderr(entry: Mapping[str, str], condition: accesslog.AccessLogFilter) -> accesslog.AccessLog:
+    stderr = stream_log.StderrAccessLog(log_format=_json(entry))
+    return accesslog.AccessLog(name="envoy.access_loggers.stderr", filter=condition, typed_config=packed(stderr))
+
+
+def _file(path: str, entry: Mapping[str, str], condition: accesslog.AccessLogFilter) -> accesslog.AccessLog:
     if path == "/dev/stdout":  # the extension also writes where stdout is a socket, which cannot be opened by name
-        stdout = stream_log.StdoutAccessLog(log_format=log_format)
-        return [accesslog.AccessLog(name="envoy.access_loggers.stdout", typed_config=packed(stdout))]
-    file = file_log.FileAccessLog(path=path, log_format=log_format)
-    return [accesslog.AccessLog(name="envoy.access_loggers.file", typed_config=packed(file))]
+        stdout = stream_log.StdoutAccessLog(log_format=_json(entry))
+        return accesslog.AccessLog(name="envoy.access_loggers.stdout", filter=condition, typed_config=packed(stdout))
+    file = file_log.FileAccessLog(path=path, log_format=_json(entry))
+    return accesslog.AccessLog(name="envoy.access_loggers.file", filter=condition, typed_config=packed(file))
+
+
+def _json(entry: Mapping[str, str]) -> core.SubstitutionFormatString:
+    return core.SubstitutionFormatString(json_format=protobuf.Struct.from_dict(dict(entry)))

@@ -11,7 +11,6 @@ from typing import Final
 from betterproto2 import Message
 from envoy_data_plane.envoy.config.bootstrap import v3 as bootstrap_v3
 from envoy_data_plane.envoy.config.cluster import v3 as cluster_v3
-from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.google import protobuf
 import msgspec
 
@@ -50,14 +49,15 @@ def clusters(config: Config, former: Sequence[Config], options: Options, files: 
         for cluster in provider_clusters(each, options, envoy_buffer(each.max_body_bytes)):
             if cluster.name not in found:
                 if (content := files.get(ca_files.get(provider_of(cluster.name), ""))) is not None:
-                    cluster.metadata = _digest(content)
+                    assert cluster.metadata is not None
+                    cluster.metadata.filter_metadata |= _digest(content)
                 found[cluster.name] = cluster
     return _document(found.values())
 
 
-def _digest(content: bytes) -> core.Metadata:
+def _digest(content: bytes) -> dict[str, protobuf.Struct]:
     digest = protobuf.Struct.from_dict({"ca": hashlib.sha256(content).hexdigest()})
-    return core.Metadata(filter_metadata={f"{NAMESPACE}.files": digest})
+    return {f"{NAMESPACE}.files": digest}
 
 
 def listeners(config: Config, options: Options) -> str:

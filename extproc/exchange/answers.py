@@ -91,7 +91,8 @@ class AnswerSide:
         state, self._state = self._state, Done(mute=True)
         self._note(error)
         if isinstance(state, Streaming):
-            event = outgoing.redact(state.translator.failure(error), self._token)
+            event = state.translator.failure(error) or self._front.failure(error, self._quoted)
+            event = outgoing.redact(event, self._token)
             return Forward(body=event, metadata=self._metadata())
         if isinstance(state, Watching):
             self._state = Done()

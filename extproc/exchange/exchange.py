@@ -236,6 +236,10 @@ class Exchange(AnswerSide):
             target, self._notes = CHAT_TARGET, notes
             if not self._front.shares_keys:
                 headers = {name: value for name, value in headers.items() if name not in CREDENTIALS}
+        elif registry.passes(self._front, provider, target):
+            own = self._front.name in provider.counting
+            asked, notes = self._front.repair(given, provider.traits, own=own)
+            target = target if own else replace(target, query="")
         body = provider.settled(asked)
         call = Call(
             target,

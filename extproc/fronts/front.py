@@ -10,6 +10,7 @@ from extproc.providers.traits import Traits
 from extproc.terms.call import Call, Target
 from extproc.terms.errors import ProxyError, UnsupportedApi
 from extproc.terms.frozen import Frozen
+from extproc.text import sse
 from extproc.text.jsontext import Fields
 
 
@@ -34,6 +35,8 @@ class Front(ABC):
     """The API, as `Target.api`, whose requests are converted where a vendor does not speak this dialect."""
     counts: ClassVar[str] = ""
     """The API that tells how many tokens such a request has, answered here unless the vendor has it."""
+    repairs: ClassVar[bool] = False
+    """Whether `repair` does anything."""
     shares_keys: ClassVar[bool] = True
     """A key that clients show here is a vendor's, where the configuration has none for it."""
 
@@ -60,6 +63,14 @@ class Front(ABC):
     def error(self, error: ProxyError, request_id: str, notes: Notes = NOTHING) -> bytes:
         """The body of an error before the answer's head. `notes`: of the request, where it came so far."""
         return error.body()
+
+    def failure(self, error: ProxyError, request_id: str) -> bytes:
+        """An error in the middle of a stream that passes."""
+        return sse.encode(self.error(error, request_id))
+
+    def repair(self, fields: Fields, traits: Traits, *, own: bool) -> tuple[Fields, Notes]:
+        """The body for a vendor that speaks this dialect. `own`: it is the vendor whose dialect it is."""
+        return fields, NOTHING
 
     def headers(self, request_id: str) -> Mapping[str, str]:
         """What every answer carries beside what is said elsewhere."""

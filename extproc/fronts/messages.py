@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from extproc.fronts import front, messages_errors, messages_request
+from extproc.fronts import front, messages_errors, messages_repair, messages_request
 from extproc.fronts.front import Front
 from extproc.fronts.messages_answer import MessagesWriter
 from extproc.fronts.writer import Writer
@@ -16,7 +16,7 @@ from extproc.providers.reader import Reader
 from extproc.providers.traits import Traits
 from extproc.terms.call import MESSAGES, Call, Target
 from extproc.terms.errors import ProxyError
-from extproc.text import jsontext
+from extproc.text import jsontext, sse
 from extproc.text.jsontext import Fields
 
 
@@ -24,6 +24,7 @@ class Messages(Front):
     name = "messages"
     creates = MESSAGES
     counts = f"{MESSAGES}/count_tokens"
+    repairs = True
     shares_keys = False
 
     def read(self, fields: Fields, traits: Traits, model: str) -> tuple[Fields, front.Notes]:
@@ -42,6 +43,13 @@ class Messages(Front):
 
     def headers(self, request_id: str) -> Mapping[str, str]:
         return {"request-id": request_id}
+
+    def failure(self, error: ProxyError, request_id: str) -> bytes:
+        return sse.encode(self.error(error, request_id), b"error")
+
+    def repair(self, fields: Fields, traits: Traits, *, own: bool) -> tuple[Fields, front.Notes]:
+        mended, dropped = messages_repair.repair(fields, traits, own=own)
+        return mended, front.Notes(dropped=dropped)
 
     def serves(self, target: Target, method: str) -> bool:
         return target.root != MESSAGES or (target.api in (self.creates, self.counts) and method == "POST")

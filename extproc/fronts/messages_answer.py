@@ -12,6 +12,7 @@ from msgspec import Raw
 
 from extproc.fronts import messages_errors
 from extproc.fronts.estimate import FEW
+from extproc.fronts.messages_repair import SIGNATURE
 from extproc.fronts.messages_request import Notes
 from extproc.fronts.order import Kind, Order
 from extproc.fronts.writer import Writer
@@ -21,10 +22,6 @@ from extproc.terms.deltas import Delta, Tool
 from extproc.terms.errors import ProxyError
 from extproc.text import jsontext, sse
 from extproc.text.jsontext import NotJson
-
-SIGNATURE: Final = "YWktcHJveHk6"
-"""How our signatures begin. A thinking block without one makes Claude Code drop the turn
-(nielspeter/claude-code-proxy#17, 2026); nobody reads it, and Anthropic must not get it."""
 
 _REASONS: Final[Mapping[str, str]] = {
     "length": "max_tokens",

@@ -36,6 +36,10 @@ def document(error: ProxyError, request_id: str | None, asked: int = 0) -> bytes
 def _type(error: ProxyError, code: str | None) -> str:
     if any(word in f"{error.type} {code}".lower() for word in _ARREARS):
         return "billing_error"
+    if isinstance(error, UpstreamError) and error.document is not None:  # Anthropic's own form: its type says more
+        told = jsontext.peek(error.document, "type"), jsontext.peek(error.document, "error", "type")
+        if told[0] == "error" and isinstance(told[1], str):
+            return told[1]
     known = _TYPES.get(error.status)
     return known or ("api_error" if error.status >= 500 else "invalid_request_error")
 

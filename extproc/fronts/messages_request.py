@@ -27,7 +27,7 @@ _READ: Final = frozenset(
 )
 """Members that are carried or answered; all others are dropped and named."""
 
-_REFUSED: Final = ("mcp_servers", "container")
+REFUSED: Final = ("mcp_servers", "container")
 """What Anthropic's own servers alone could do."""
 
 _LONGEST_USER: Final = 64
@@ -65,7 +65,7 @@ def read(body: Fields, traits: Traits, model: str) -> tuple[Fields, Notes]:
     Raises `MissingParameter` and `InvalidParameter`, each with the member's name.
     """
     given = {name: value for name, value in body.items() if value != NULL}
-    for name in _REFUSED:
+    for name in REFUSED:
         if name in given and bytes(given[name]) not in (b"[]", b"{}"):
             raise InvalidParameter(f"{name}: only Anthropic has this", param=name)
     asked = conversation(given)

@@ -47,7 +47,7 @@ _EDITS: Final = {
     "insert_text": _text("For insert: the text."),
 }
 
-_DEFINED: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+DEFINED: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "bash": (
         "Runs commands in a bash shell that stays open between calls.",
         _object(
@@ -73,7 +73,7 @@ _DEFINED: Final[dict[str, tuple[str, dict[str, Any]]]] = {
 }
 """By the type without its version: what the model is told, and its schema."""
 
-_NEEDED: Final = ("computer", "browser")
+NEEDED: Final = ("computer", "browser")
 """Tools that a conversation is about: to leave them out would change what is answered."""
 
 
@@ -94,10 +94,10 @@ class Tools:
             if not tool.name or not bytes(tool.input_schema).startswith(b"{"):
                 raise InvalidParameter(f"{at}: a tool has a name and an input_schema", param="tools")
             self._function(tool.name, tool.description, tool.input_schema, tool.strict)
-        elif kind in _DEFINED:
-            description, schema = _DEFINED[kind]
+        elif kind in DEFINED:
+            description, schema = DEFINED[kind]
             self._function(tool.name or kind, description, schema, None)
-        elif kind.startswith(_NEEDED):
+        elif kind.startswith(NEEDED):
             raise InvalidParameter(f"{at}: this model has no {tool.type}", param="tools")
         elif kind == "web_search" and self._traits.search:
             self.searches = True

@@ -49,6 +49,11 @@ def converts(front: Front, provider: Provider, target: Target) -> bool:
     )
 
 
+def passes(front: Front, provider: Provider, target: Target) -> bool:
+    """Whether a request goes to a vendor that speaks its dialect, with what is to be put right in it."""
+    return front.repairs and target.root == front.creates and provider.protocol == "openai"
+
+
 def check(front: Front, provider: Provider, target: Target) -> None:
     """Raises `UnsupportedApi` for what only a vendor that speaks the front's dialect itself has."""
     if (

@@ -13,6 +13,8 @@ from pydantic import AfterValidator
 
 from extproc.providers.base import Provider, with_query
 from extproc.providers.blocks import Filled
+from extproc.providers.openai import OPENAI_TRAITS
+from extproc.providers.traits import Traits
 from extproc.providers.urls import BaseUrl, merge_query, parse_base_url
 from extproc.terms.call import Call
 from extproc.terms.errors import InvalidParameter, MissingParameter, UnsupportedApi
@@ -48,6 +50,10 @@ class Azure(Provider):
     @cached_property
     def _url(self) -> BaseUrl:
         return parse_base_url(self.azure_service_url)
+
+    @property
+    def traits(self) -> Traits:
+        return OPENAI_TRAITS
 
     @property
     def vendor_url(self) -> str:

@@ -35,7 +35,7 @@ from extproc.providers.passthrough import PassThrough
 from extproc.providers.reader import Reader
 from extproc.providers.traits import Traits
 from extproc.providers.translator import Translator
-from extproc.terms.call import CHAT, RESPONSES, Call, Target
+from extproc.terms.call import CHAT, MESSAGES, RESPONSES, Call, Target
 from extproc.terms.errors import UnsupportedApi, UpstreamError
 from extproc.terms.frozen import Frozen
 from extproc.text import jsontext, sse
@@ -152,6 +152,7 @@ class Provider(Block):
     response_model: Literal["client", "upstream"] = "client"
     record_usage: bool | None = None
     responses_api: Literal["convert", "pass"] | None = None
+    messages_api: Literal["convert", "pass"] | None = None
     endpoint: OriginUrl | None = None
     tls: Tls = Tls()
     context: ContextFile | None = None
@@ -182,6 +183,8 @@ class Provider(Block):
     def _has_what_passes(self) -> Self:
         if self.responses_api == "pass" and "responses" not in self.has:
             raise ValueError(f"responsesApi: {self.type} has no Responses API that a request could be passed to")
+        if self.messages_api == "pass" and MESSAGES not in self.has:
+            raise ValueError(f"messagesApi: {self.type} has no Messages API that a request could be passed to")
         return self
 
     # What the rest of the program asks
@@ -268,8 +271,10 @@ class Provider(Block):
             path = with_query(call.target.path, call.target.query)
         else:
             path = self.path(call)
-        body = self.body(call)
-        return UpstreamRequest(path, self.credentials(call), body.text, dropped=body.dropped)
+        body, headers = self.body(call), self.credentials(call)
+        if call.target.root == MESSAGES and self.protocol == "openai":
+            headers = {"anthropic-version": call.headers.get("anthropic-version", _VERSION), **headers}
+        return UpstreamRequest(path, headers, body.text, dropped=body.dropped)
 
     def translator(self, call: Call) -> Translator | None:
         """Who translates the answer; None: it needs no change, so its bytes stay in Envoy."""
@@ -281,13 +286,9 @@ class Provider(Block):
     @cached_property
     def speaks(self) -> frozenset[str]:
         """The dialects (`Target.front`) whose clients the vendor serves as they are."""
-        match self.responses_api:
-            case "convert":
-                return self.passes - {"responses"}
-            case "pass":
-                return self.passes | {"responses"}
-            case None:
-                return self.passes
+        said = {RESPONSES: self.responses_api, MESSAGES: self.messages_api}
+        converted = {front for front, way in said.items() if way == "convert"}
+        return (self.passes - converted) | {front for front, way in said.items() if way == "pass"}
 
     @property
     def has(self) -> frozenset[str]:
@@ -414,6 +415,9 @@ class Provider(Block):
             fields["model"] = jsontext.raw(call.upstream_model)
         return fields
 
+
+_VERSION: Final = "2023-06-01"
+"""Of Anthropic's API, where the client does not say one."""
 
 _OPENAI: Final = frozenset({"chat", "responses"})
 

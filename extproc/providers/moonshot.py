@@ -1,5 +1,6 @@
 """Moonshot (Kimi): OpenAI's API, with usage in an odd place and models that take one temperature only."""
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal, Self
 from urllib.parse import quote
 
@@ -9,7 +10,7 @@ from extproc.providers.base import ContextSource, Provider, with_query
 from extproc.providers.blocks import Patterns
 from extproc.providers.passthrough import PassThrough
 from extproc.providers.translator import Translator
-from extproc.terms.call import CHAT, Call, first_segment
+from extproc.terms.call import CHAT, MESSAGES, Call, first_segment
 from extproc.terms.errors import UnsupportedApi
 from extproc.text import jsontext
 from extproc.text.jsontext import NULL, Fields, NotJson
@@ -56,9 +57,14 @@ class Moonshot(Provider):
 
     @property
     def has(self) -> frozenset[str]:
-        return super().has - {"responses"}
+        return super().has - {"responses"} | {MESSAGES}
+
+    def credentials(self, call: Call) -> Mapping[str, str]:
+        return {"x-api-key": call.token or ""} if call.api == MESSAGES else super().credentials(call)
 
     def path(self, call: Call) -> str:
+        if call.api == MESSAGES:
+            return with_query("/anthropic/v1/messages", call.target.query)
         if call.api is None or call.target.root not in _ROOTS:
             raise UnsupportedApi("moonshot has chat, models, files and embeddings only")
         return with_query(f"/v1/{call.api}", call.target.query)

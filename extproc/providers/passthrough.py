@@ -7,7 +7,7 @@ A stream that may be changed is put right at its end too: the last event gets th
 from collections.abc import Callable, Iterable
 
 from extproc.providers.translator import Translator
-from extproc.terms.call import CHAT, COMPLETIONS, JSON_APIS, RESPONSES, Call
+from extproc.terms.call import CHAT, COMPLETIONS, JSON_APIS, MESSAGES, RESPONSES, Call
 from extproc.terms.errors import BadUpstreamResponse, StreamTruncated, UpstreamError
 from extproc.text import jsontext, sse
 from extproc.text.jsontext import Fields, NotJson
@@ -36,7 +36,8 @@ class PassThrough(Translator):
         self._typed = call.api == RESPONSES
         self._watches = not restore and edit is None
         self._json_only = call.api in JSON_APIS
-        self._finished = call.api not in (CHAT, COMPLETIONS)
+        self._finished = call.api not in (CHAT, COMPLETIONS, MESSAGES)
+        self._messages = call.api == MESSAGES
 
     def body(self, body: bytes) -> bytes:
         """Raises `BadUpstreamResponse` for what is not JSON, or no object where an API answers nothing else."""
@@ -53,6 +54,8 @@ class PassThrough(Translator):
         """Raises `UpstreamError` with the vendor's own error event, `BadUpstreamResponse` for an unreadable one."""
         if (error := self._refusal(event)) is not None:
             raise error
+        if self._messages and event.name == b"message_stop":
+            self._finished = True
         if event.is_done:
             self._check_finished()
         elif event.data and (changed := self._changed(event.data)) is not None:
@@ -91,16 +94,18 @@ class PassThrough(Translator):
     def _rename_and_count(self, fields: Fields) -> bool:
         """Restore the model's name in place; whether that changed anything."""
         changed = self._answer(fields)
-        # Responses API events carry the answer inside
-        if "response" in fields and bytes(fields["response"]).startswith(b"{"):
-            answer = jsontext.fields(fields["response"])
-            if self._answer(answer):
-                fields["response"], changed = jsontext.raw(answer), True
+        # Events of the Responses API and of Anthropic's carry the answer inside
+        for name in ("response", "message"):
+            if name in fields and bytes(fields[name]).startswith(b"{"):
+                answer = jsontext.fields(fields[name])
+                if self._answer(answer):
+                    fields[name], changed = jsontext.raw(answer), True
         return changed
 
     def _answer(self, answer: Fields) -> bool:
         if "usage" in answer and isinstance(usage := jsontext.peek(answer["usage"]), dict):
-            self.raw_usage = usage
+            # Anthropic's last events count anew what has changed, and may leave out the rest.
+            self.raw_usage = {**(self.raw_usage or {}), **usage} if self._messages else usage
         if self._model is None or "model" not in answer:
             return False
         answer["model"] = self._model

@@ -10,9 +10,9 @@ from extproc.providers.base import Body, Provider, ThinkingMode, UpstreamRequest
 from extproc.providers.blocks import Patterns, is_plain
 from extproc.providers.dashscope_chat import ChatReader
 from extproc.providers.reader import Reader
-from extproc.providers.traits import Traits
+from extproc.providers.traits import NO_MODELS, Traits
 from extproc.providers.translator import Translator
-from extproc.terms.call import CHAT, EMBEDDINGS, Call, Target
+from extproc.terms.call import CHAT, EMBEDDINGS, MESSAGES, Call, Target
 from extproc.terms.errors import UnsupportedApi, UpstreamError
 from extproc.terms.frozen import replace
 from extproc.text import jsontext, sse
@@ -22,6 +22,7 @@ from extproc.text.patterns import NamePatterns
 _SERVICES = "/api/v1/services/"
 _TEXT = f"{_SERVICES}aigc/text-generation/generation"
 _MULTIMODAL = f"{_SERVICES}aigc/multimodal-generation/generation"
+_ANTHROPIC = "/apps/anthropic/v1/messages"
 _EMBEDDING = f"{_SERVICES}embeddings/text-embedding/text-embedding"
 
 _COMPATIBLE_ROOTS = frozenset("chat completions embeddings responses files batches models conversations".split())
@@ -33,7 +34,16 @@ _FILE_MODELS = NamePatterns(["qwen-long*"])
 
 # "When making a request, system needs to be the first message" (a maintainer in QwenLM/Qwen#956, 2024-01), and its
 # Anthropic endpoint refuses any other (QwenLM/Qwen#2244, 2026-05). Explicit cache: Alibaba, 2026-10.
-_TRAITS = Traits(system_first=True, search=True, cache_control=True, top_k=True, asks="budget")
+_TRAITS = Traits(
+    system_first=True,
+    search=True,
+    cache_control=True,
+    top_k=True,
+    user=False,
+    efforts=NO_MODELS,
+    asks="budget",
+    adaptive=False,
+)
 
 
 class Qwen(Provider):
@@ -82,6 +92,8 @@ class Qwen(Provider):
         return call.stream or (call.upstream_model or "") in self.stream_only_models
 
     def path(self, call: Call) -> str:
+        if call.api == MESSAGES:
+            return with_query(_ANTHROPIC, call.target.query)
         if call.target.root not in _COMPATIBLE_ROOTS:
             raise UnsupportedApi("qwen has no such API")
         if not self._native(call):
@@ -137,7 +149,7 @@ class Qwen(Provider):
 
     @property
     def has(self) -> frozenset[str]:
-        return super().has - {"chat"} if self._speaks_native else super().has
+        return (super().has - {"chat"} if self._speaks_native else super().has) | {MESSAGES}
 
     @property
     def passes(self) -> frozenset[str]:

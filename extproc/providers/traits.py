@@ -6,6 +6,7 @@ from extproc.terms.frozen import Frozen
 from extproc.text.patterns import NamePatterns
 
 NO_MODELS: Final = NamePatterns([])
+ALL_MODELS: Final = NamePatterns(["*"])
 
 
 class Traits(Frozen, frozen=True):
@@ -16,7 +17,8 @@ class Traits(Frozen, frozen=True):
     stand at the beginning only. `required`: it takes that as `tool_choice`. `search`: `enable_search` makes it search
     the web. `strict`, `verbosity`, `top_k`, `user`: it takes these. `efforts`: the models that take a
     `reasoning_effort`, `effort_none`: those that take `none` for one. `asks`: how the others are asked for thinking, by
-    `enable_thinking` and `thinking_budget` (`budget`), by `thinking: {type}` (`type`), or not at all.
+    `enable_thinking` and `thinking_budget` (`budget`), by `thinking: {type}` (`type`), or not at all. `adaptive`: its
+    Messages API knows that kind of thinking.
     """
 
     files: bool = False
@@ -28,7 +30,8 @@ class Traits(Frozen, frozen=True):
     strict: bool = False
     verbosity: bool = False
     top_k: bool = False
-    user: bool = False
-    efforts: NamePatterns = NO_MODELS
-    effort_none: NamePatterns = NO_MODELS
+    user: bool = True
+    efforts: NamePatterns = ALL_MODELS
+    effort_none: NamePatterns = ALL_MODELS
     asks: Literal["budget", "type", ""] = ""
+    adaptive: bool = True

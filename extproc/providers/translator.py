@@ -42,6 +42,6 @@ class Translator(Counted, ABC):
         """The vendor's stream is over: what the client is still owed."""
         return ()
 
-    def failure(self, error: ProxyError) -> bytes:
-        """The event that tells a client of an error in the middle of a stream."""
-        return sse.encode(error.body())
+    def failure(self, error: ProxyError) -> bytes | None:
+        """The event that tells a client of an error in the middle of a stream; None: as its front says one."""
+        return None

@@ -34,6 +34,11 @@ def _model(config: Config) -> str:
     return (*(provider.names or ()), provider.example_model)[0]
 
 
+def for_machines(base: str, config: Config) -> dict[str, str]:
+    """What the banner says, where a program reads it."""
+    return {"base_url": f"{base}/v1", "model": _model(config), "key": _key(config, shown=True)}
+
+
 def banner(base: str, config: Config) -> str:
     """Lines for a gateway at `base` (`http://host:port`), ready to paste: a Python prompt wants them at the left edge,
     and an empty line where a `for` ends."""

@@ -55,6 +55,9 @@ DRAIN_SECONDS = 30.0
 
 SIMULATED_KEY = "sk-sim-stand-in"
 
+_PROXIES = frozenset({"HTTPS_PROXY", "ALL_PROXY"})
+"""Variables by which other programs find a proxy."""
+
 
 class PartDied(Exception):
     """A supervised process ended by itself."""
@@ -171,6 +174,8 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
     """
     if simulate:
         source = replace(source, stand_in=StandIn("http://127.0.0.1:1", SIMULATED_KEY))
+    if proxies := sorted({name.upper() for name in os.environ if name.upper() in _PROXIES}):
+        log.warning("not used: Envoy connects to vendors directly", variables=proxies)
     live = Live(source, partial(check_placement, options.placement, envoy_process.version()))
     check_free(options.listen, options.admin)
     door = Door(Address("127.0.0.1", 0))
@@ -201,7 +206,10 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
         if options.demo:
             with running.quiet():
                 await demo.chat(base, live.loaded.config)
-        print(demo.banner(base, live.loaded.config), flush=True)
+        if options.logging.format == "json":
+            log.info("try it", **demo.for_machines(base, live.loaded.config))
+        else:
+            print(demo.banner(base, live.loaded.config), flush=True)
         died = await _first(life.stop, parts)
         life.stop.set()
         if died is not None:
@@ -272,7 +280,7 @@ async def _envoy(
     await asyncio.to_thread(side.write_all, loaded)
     path = directory / "envoy.json"
     path.write_text(bootstrap.bootstrap(loaded.config, given))
-    envoy = EnvoyProcess(path, concurrency=options.concurrency, on_line=_log_envoy)
+    envoy = EnvoyProcess(path, concurrency=options.concurrency, on_line=_log_envoy, on_failure=_log_failure)
     await envoy.start()
     stack.push_async_callback(envoy.drain_and_stop, options.grace)
     side.confirm = envoy.works_with
@@ -282,6 +290,13 @@ async def _envoy(
 def _log_envoy(line: str) -> None:
     write = log.debug if "caught ENVOY_SIGTERM" in line else log.warning  # we sent it
     write("envoy", line=line)
+
+
+def _log_failure(kind: str, known: Mapping[str, object]) -> None:
+    """An attempt that Envoy could not bring to an answer, or an answer of Envoy's own."""
+    status = known.get("status")
+    write = log.warning if kind == "attempt" or (isinstance(status, int) and status >= 500) else log.info
+    write("attempt failed" if kind == "attempt" else "Envoy answered itself", **known)
 
 
 def check_free(address: Address, admin_address: Address | None = None) -> None:

@@ -37,6 +37,7 @@ _utf8 = codecs.getincrementaldecoder("utf-8")
 _PIECE = 1 << 14
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_HALF = re.compile("[\ud800-\udfff]")
 _VALUE = re.compile(r"[^ \t\r\n,:]")
 
 
@@ -238,6 +239,10 @@ def dump(value: Any) -> bytes:
         return _escaped(value)
 
 
+def _as_escape(half: re.Match[str]) -> str:
+    return f"\\u{ord(half[0]):04x}"
+
+
 def _escaped(value: Any) -> bytes:
     """JSON with escapes, for half a surrogate pair, which UTF-8 cannot hold."""
     match value:
@@ -246,7 +251,7 @@ def _escaped(value: Any) -> bytes:
         case list():
             return b"[%b]" % b",".join(map(_escaped, value))
         case str():
-            return json.dumps(value).encode()
+            return _HALF.sub(_as_escape, json.dumps(value, ensure_ascii=False)).encode()
         case _:
             return _encoder.encode(value)
 

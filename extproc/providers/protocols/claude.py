@@ -44,6 +44,10 @@ class Claude(Provider):
         return frozenset({MESSAGES})
 
     @property
+    def counting(self) -> frozenset[str]:
+        return self.speaks
+
+    @property
     def traits(self) -> Traits:
         return Traits(files=True, cache_control=True)
 
@@ -58,6 +62,8 @@ class Claude(Provider):
 
     def credentials(self, call: Call) -> Mapping[str, str]:
         version = {"anthropic-version": call.headers.get("anthropic-version") or self.claude_version}
+        if call.target.root == MESSAGES and (betas := call.headers.get("anthropic-beta")):
+            version["anthropic-beta"] = betas
         if self.claude_code_mode:
             return {"authorization": f"Bearer {call.token}", **version, **_CODE}
         return {"x-api-key": call.token or "", **version}

@@ -107,6 +107,7 @@ def test_describe(tmp_path: Path) -> None:
           qwen: qwen, native API
             upstream  https://dashscope.aliyuncs.com:443 (Host dashscope.aliyuncs.com, SNI dashscope.aliyuncs.com)
             keys      2: sk-…a1b2, …
+            fronts    chat, messages, responses converted
             models    gpt-4
             mapping   gpt-4* -> qwen-max, keep -> (unchanged)
             context   https://h/a.txt?…, fetched every 60 s, up to 1 MiB
@@ -115,6 +116,7 @@ def test_describe(tmp_path: Path) -> None:
           compatible: qwen, compatible mode
             upstream  https://dashscope.aliyuncs.com:443 (Host dashscope.aliyuncs.com, SNI dashscope.aliyuncs.com)
             keys      1: sk-…a1b2
+            fronts    chat, messages, responses passed
             models    as the vendor lists them
             answers   carry the vendor's model names
           azure: azure, protocol original: clients speak the vendor's own API
@@ -126,6 +128,7 @@ def test_describe(tmp_path: Path) -> None:
             upstream  https://o.example.com:443 (Host o.example.com, SNI o.example.com)
             address   https://o.example.com/v1?…
             keys      none: requests go without one
+            fronts    chat, responses passed; messages converted
             models    as the vendor lists them
 
         Clients (without a valid key of one of them: 401)

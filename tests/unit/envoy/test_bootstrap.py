@@ -185,12 +185,14 @@ def test_gateway_names_are_asked_for_only_where_a_route_compares_them() -> None:
 
 
 def test_the_access_log() -> None:
-    assert "access_log" not in manager(built(options=Options(access_log=None)))
-    (stdout,) = manager(built())["access_log"]
-    assert stdout["name"] == "envoy.access_loggers.stdout"
-    (file,) = manager(built(options=Options(access_log="/tmp/log")))["access_log"]
-    assert file["typed_config"]["path"] == "/tmp/log"
-    assert "authorization" not in json.dumps([stdout, file]).lower()
+    def logs(path: str | None) -> list[dict[str, Any]]:
+        every = manager(built(options=Options(access_log=path)))["access_log"]
+        assert "authorization" not in json.dumps(every).lower()
+        return [log for log in every if log["name"] != "envoy.access_loggers.stderr"]
+
+    assert logs(None) == []
+    assert {log["name"] for log in logs("/dev/stdout")} == {"envoy.access_loggers.stdout"}
+    assert {log["typed_config"]["path"] for log in logs("/tmp/log")} == {"/tmp/log"}
 
 
 def test_no_key_is_in_it() -> None:
@@ -198,13 +200,27 @@ def test_no_key_is_in_it() -> None:
     assert "very-secret" not in text
 
 
-def test_local_replies_are_openai_errors() -> None:
-    for mapper in manager(built())["local_reply_config"]["mappers"]:
-        form = mapper["body_format_override"]
-        assert form["content_type"] == "application/json"
-        text = form["text_format_source"]["inline_string"]
-        assert set(json.loads(text)["error"]) == {"message", "type", "param", "code"}
-        assert "%" not in text  # Envoy would take it for a format command
+def test_local_replies_are_errors_in_the_client_s_form() -> None:
+    mappers = manager(built())["local_reply_config"]["mappers"]
+    for anthropics, openais in zip(mappers[::2], mappers[1::2], strict=True):
+        body = anthropics["body_format_override"]["json_format"]
+        assert (body["type"], body["request_id"]) == ("error", "%REQ(X-REQUEST-ID)%")
+        assert set(body["error"]) == {"type", "message"}
+        assert "request-id" in [h["header"]["key"] for h in anthropics["headers_to_add"]]
+        assert set(openais["body_format_override"]["json_format"]["error"]) == {"message", "type", "param", "code"}
+        for mapper in (anthropics, openais):
+            assert mapper["body_format_override"]["content_type"] == "application/json"
+            assert "x-request-id" in [h["header"]["key"] for h in mapper["headers_to_add"]]
+
+
+def test_who_was_asked_is_told_only_if_answers_tell() -> None:
+    assert "x-ai-provider" in json.dumps(manager(built())["local_reply_config"])
+    document = json.loads(
+        bootstrap(
+            Config.model_validate({"answerHeaders": False, "providers": [{"id": "p", "type": "openai"}]}), Options()
+        )
+    )
+    assert "x-ai-provider" not in json.dumps(manager(document)["local_reply_config"])
 
 
 def test_yaml_says_the_same() -> None:

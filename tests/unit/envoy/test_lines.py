@@ -1,8 +1,10 @@
 """What of Envoy's standard error reaches our log."""
 
+import json
+
 import pytest
 
-from extproc.envoy.lines import Lines
+from extproc.envoy.lines import Lines, failure
 
 WARNING = "[2026-11-30 18:00:00.123][23][warning][config] [source/common/config/x.cc:152] gRPC config: closed"
 CRITICAL = "[2026-11-30 18:00:01.000][31][critical][backtrace] [./source/server/backtrace.h:129] Caught Aborted"
@@ -35,3 +37,29 @@ def test_only_lines_of_the_logger_are_shown(lines: list[str], expected: list[str
 
 def test_a_long_line_is_cut() -> None:
     assert len(Lines().known(WARNING + "x" * 10_000) or "") == 1001
+
+
+@pytest.mark.parametrize(
+    ("flags", "words", "reason"),
+    [
+        ("UF", "delayed_connect_error:_Connection_refused", "delayed connect error: Connection refused"),
+        (
+            "UF",
+            "TLS_error:|268435581:SSL_routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:cert:_expired:TLS_error_end",
+            "TLS: CERTIFICATE VERIFY FAILED: cert: expired",
+        ),
+        ("UF", "TLS_error:_Secret_is_not_supplied_by_SDS", "TLS: Secret is not supplied by SDS"),
+        ("UF,URX", None, "no connection in time"),
+        ("UT", "-", "no answer in time"),
+        ("UC", "", "the vendor closed the connection"),
+        ("XX", None, "XX"),
+    ],
+)
+def test_why_an_attempt_failed(flags: str, words: str | None, reason: str) -> None:
+    line = {"ai_proxy": "attempt", "provider": "p", "host": "h", "flags": flags, "reason": words, "other": "x"}
+    assert failure(json.dumps(line)) == ("attempt", {"provider": "p", "host": "h", "reason": reason})
+
+
+@pytest.mark.parametrize("line", ["", "{", "[1]", "{}", '{"ai_proxy": 1}', '{"ai_proxy": "else"}', "[2026] text"])
+def test_what_our_loggers_did_not_write_is_none(line: str) -> None:
+    assert failure(line) is None

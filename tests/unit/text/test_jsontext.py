@@ -29,7 +29,7 @@ def test_half_a_surrogate_pair_is_carried_as_it_came() -> None:
 
 def test_half_a_surrogate_pair_is_written_as_it_is_read() -> None:
     value = {"\ud83d": ["你", "\ude00", 1, None, {}], "a": jsontext.Raw(b"1.10")}
-    assert jsontext.dump(value) == rb'{"\ud83d":["\u4f60","\ude00",1,null,{}],"a":1.10}'
+    assert jsontext.dump(value) == rb'{"\ud83d":["%b","\ude00",1,null,{}],"a":1.10}' % "你".encode()
 
 
 @pytest.mark.parametrize(

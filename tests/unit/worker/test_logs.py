@@ -130,7 +130,7 @@ def test_a_line_that_is_written_often_is_as_structlog_writes_it(
     logs.drain(5)
     often, other = (re.sub(r"\d{4}-[^ \"]+", "TIME", line) for line in capsys.readouterr().err.splitlines() or ("", ""))
     assert often == other
-    assert ("exchange" in often) == (level == "info")
+    assert ("models" in often) == (level == "info")
 
 
 class _Pipe:
