@@ -322,6 +322,7 @@ _DESCRIPTIONS = {
     "url": "The vendor's address, or several of which the first is used: scheme, host and port.",
     "prefix": "What stands in the place of /v1 in the vendor's paths.",
     "auth": "How the key is sent: in Authorization as a bearer or alone (plain), in the header named, or never.",
+    "messagesAuth": "How the key is sent to the vendor's Anthropic API.",
     "Quirks.key": "Whether a request needs a key of ours; without one the client's own goes through.",
     "apis": "The APIs that the vendor has, a list, or a mapping to their paths where these differ.",
     "refuses": "Members that it answers 400 for: dropped, and named in x-ai-dropped. messages.name is one in messages, "

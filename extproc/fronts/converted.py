@@ -46,7 +46,7 @@ class Converted(Translator):
 
     def gathered(self, events: Iterable[sse.Event]) -> bytes:
         """A whole answer from the vendor's stream. Raises whatever `event` and `close` do."""
-        before = itertools.takewhile(lambda event: not event.is_done, events)
+        before = itertools.takewhile(lambda event: not (event.is_done and self._reader.done_ends), events)
         deltas = [delta for event in before for delta in self._news(self._reader.event(event))]
         deltas += self._news(self._reader.close())
         self._check_finished()
@@ -55,7 +55,7 @@ class Converted(Translator):
     def event(self, event: sse.Event) -> Iterable[bytes]:
         """Raises whatever the reader does."""
         if event.is_done:
-            return self.close()
+            return self.close() if self._reader.done_ends else ()
         if self._ended:
             return ()
         if deltas := self._reader.event(event):

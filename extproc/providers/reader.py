@@ -25,6 +25,9 @@ class Reader(Counted, ABC):
         """Who frames the vendor's streams. `limit`: bytes of one event."""
         return sse.Decoder(limit)
 
+    done_ends: bool = True
+    """Whether nothing follows a `[DONE]`: some tell their usage behind it."""
+
     answer_id: str | None = None
     """The vendor's id of the answer, as soon as it is known."""
 

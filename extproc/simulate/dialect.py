@@ -61,4 +61,6 @@ class Dialect:
     """Content filter results, with a first chunk that has no choices (Azure)."""
     file_content_json: bool = False
     """`files/{id}/content` answers JSON with the extracted text (Moonshot)."""
+    shape: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] = list
+    """Its own names in a whole chat answer, or in all chunks of a stream."""
     embedding_size: Callable[[str, object], int] = lambda _model, asked: asked if isinstance(asked, int) else 1536

@@ -44,6 +44,11 @@ DIALECT = Dialect(
 )
 
 
+def knows(api: str) -> bool:
+    """Whether there is such an API (str), whatever the method: bool."""
+    return any(re.fullmatch(path, api) for _, path, _ in TABLE)
+
+
 def dispatch(call: Call, dialect: Dialect, served: tuple[str, ...] | None = None) -> Answer:
     """Answer `call` (Call) by its `api`; `served` names the first path parts the vendor has: Answer."""
     found = [(method, handler) for method, path, handler in TABLE if re.fullmatch(path, call.api)]

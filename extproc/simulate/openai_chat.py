@@ -130,18 +130,17 @@ def chat(call: Call, dialect: Dialect) -> Answer:
         raise bad("'messages' must contain the word 'json' in some form, to use 'response_format'", "messages")
     script = perform(ask(call, body, messages, dialect))
     if body.get("stream"):
-        return _events(call, list(_chunks(call, body, model, script, dialect)), dialect)
-    return answer(
-        {
-            "id": f"chatcmpl-{call.request_id}",
-            "object": "chat.completion",
-            "created": CREATED,
-            "model": model,
-            "choices": [_choice(place, line, body, dialect) for place, line in enumerate(script.lines)],
-            "usage": usage(script),
-            **({"prompt_filter_results": _prompt_filter()} if dialect.filters else {}),
-        }
-    )
+        return _events(call, dialect.shape(list(_chunks(call, body, model, script, dialect))), dialect)
+    whole = {
+        "id": f"chatcmpl-{call.request_id}",
+        "object": "chat.completion",
+        "created": CREATED,
+        "model": model,
+        "choices": [_choice(place, line, body, dialect) for place, line in enumerate(script.lines)],
+        "usage": usage(script),
+        **({"prompt_filter_results": _prompt_filter()} if dialect.filters else {}),
+    }
+    return answer(dialect.shape([whole])[0])
 
 
 def usage(script: Script) -> dict[str, Any]:

@@ -81,7 +81,8 @@ def _answer(vendor: Vendor, call: Call, raw: list[tuple[str, str]]) -> Answer:
             raise Refusal(400, f"content-length is {declared}, the body has {call.size} bytes")
         return _faulty(vendor.handle(call), vendor, call.faults)
     except Refusal as refusal:
-        return answer(vendor.error(refusal, call.request_id), refusal.status, refusal.headers)
+        status = 200 if vendor.errors_in_200 else refusal.status
+        return answer(vendor.error(refusal, call.request_id), status, refusal.headers)
     except ValueError as error:  # a marker that does not exist
         return answer(vendor.error(Refusal(400, f"simulator: {error}"), call.request_id), 400)
 

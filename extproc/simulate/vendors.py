@@ -1,18 +1,21 @@
 """Which vendor a request is for, and who it must say it is.
 
-Rule: told apart by path, and Moonshot from OpenAI by the Host header; then credentials, before anything else.
+Rule: told apart by the Host header, those without a name of their own by path; then credentials, before anything else.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
-from extproc.simulate import azure, compatible, dashscope, moonshot, openai
+from extproc.simulate import azure, compatible, dashscope, moonshot, openai, table
 from extproc.simulate.call import Answer, Call
 from extproc.simulate.conversation import matches
 from extproc.simulate.dialect import openai_error
+from extproc.simulate.openai import knows
 from extproc.simulate.options import Options
 from extproc.simulate.refusal import Refusal
+from extproc.simulate.table import Facts
 
 CREDENTIALS = ("authorization", "api-key", "x-api-key", "x-goog-api-key")
 MOONSHOT_HOSTS = ("api.moonshot.cn", "api.moonshot.ai")
@@ -31,6 +34,9 @@ class Vendor:
     wrong_key: Refusal = field(default_factory=lambda: Refusal(401, "Incorrect API key provided."))
     key_header: str = "authorization"
     needs_length: bool = False
+    keyless: bool = False
+    """It asks nobody for a key, and gets none."""
+    errors_in_200: bool = False
 
 
 _NO_QUOTA = Refusal(
@@ -96,8 +102,12 @@ MOONSHOT = Vendor(
 
 
 def find(path: str, host: str, options: Options) -> tuple[Vendor, str] | None:
-    """Who answers `path` (str) at `host` (str): (Vendor, the path after its base), or None."""
-    if host.partition(":")[0].lower() in MOONSHOT_HOSTS:
+    """Who answers `path` (str) at `host` (str): (Vendor, the path after its base), or None. Hosts that nobody knows
+    speak OpenAI, whatever stands before its paths."""
+    name = host.partition(":")[0].lower()
+    if (known := table.of(name, path)) is not None:
+        return _of_table(known[0]), known[1]
+    if name in MOONSHOT_HOSTS:
         bases = [("/v1/", MOONSHOT)]
     else:
         bases = [
@@ -110,7 +120,28 @@ def find(path: str, host: str, options: Options) -> tuple[Vendor, str] | None:
     for base, vendor in bases:
         if path.startswith(base):
             return vendor, path.removeprefix(base)
-    return None
+    if name in _LOCAL or matches(name, (host for vendor in _NAMED for host in vendor.hosts)):
+        return None
+    api = next((api for at in range(path.count("/"), 0, -1) if knows(api := path.split("/", at)[-1])), None)
+    return None if api is None else (OPENAI, api)
+
+
+_NAMED = (NATIVE, COMPATIBLE, OPENAI, AZURE, MOONSHOT)
+_LOCAL = ("127.0.0.1", "localhost", "")
+
+
+@cache
+def _of_table(facts: Facts) -> Vendor:
+    return Vendor(
+        name=facts.name,
+        handle=facts.handle,
+        error=facts.vendor_error,
+        hosts=tuple(facts.hosts.split()),
+        inspection=Refusal(400, _INSPECTED, code="content_filter"),
+        arrears=_NO_QUOTA,
+        keyless=not facts.key,
+        errors_in_200=facts.bare_errors in ("base_resp", "code"),
+    )
 
 
 def check_headers(vendor: Vendor, headers: list[tuple[str, str]], options: Options) -> None:
@@ -126,6 +157,10 @@ def check_headers(vendor: Vendor, headers: list[tuple[str, str]], options: Optio
     host = dict(headers).get("host", "")
     if options.strict_host and not matches(host.partition(":")[0].lower(), vendor.hosts):
         raise Refusal(400, f"simulator: host {host!r} is not this vendor's", code="WrongHost")
+    if vendor.keyless:
+        if vendor.key_header in names:
+            raise Refusal(400, "simulator: a key reached a vendor that has none", code="LeakedHeader")
+        return
     key = dict(headers).get(vendor.key_header, "")
     if vendor.key_header == "authorization":
         scheme, _, key = key.partition(" ")

@@ -6,8 +6,13 @@ describes the keys of that model. Code blocks of a document and its Chinese twin
 """
 
 from collections.abc import Iterator
+import os
 from pathlib import Path
 import re
+import shutil
+import subprocess
+import sys
+import textwrap
 from typing import Any, get_args
 
 import click
@@ -18,10 +23,8 @@ from extproc.cli.commands import cli
 from extproc.config.config import Config
 from extproc.config.describe import schema
 from extproc.config.load import load
-from extproc.exchange.exchange import Exchange, Moment, Snapshot
 from extproc.providers import AnyProvider, Provider, Vendor
 from extproc.providers.blocks import Block
-from extproc.terms.events import Answer, Forward, RequestBody, RequestHeaders
 from extproc.text.patterns import NamePatterns
 from tests.unit import vectors
 from tools import vendors as made
@@ -188,29 +191,37 @@ def test_the_tables_of_vendors_are_made_from_the_rows() -> None:
         assert made.Page(language).render(page) == page, f"{path.name} is stale: make vendors"
 
 
-def test_the_vendor_in_contributing_works() -> None:
-    (code,) = [c for lang, c in fenced(text("CONTRIBUTING.md")) if lang == "python"]
-    space: dict[str, Any] = {}
-    exec(code, space)
-    given = {"type": "deepseek", "apiTokens": ["sk-d"], "modelMapping": {"*": "deepseek-chat"}}
-    provider = space["DeepSeek"].model_validate(given)
-    config = Config.model_construct(providers=(provider,), routes=(), max_body_bytes=1 << 20, cors_origins=())
+def test_a_vendor_is_added_by_following_contributing(tmp_path: Path) -> None:
+    """In a copy of the repository, from its words alone."""
+    copy = tmp_path / "repository"
+    for name in ("extproc", "tests", "tools", "docs", "examples", "deploy", "envoy"):
+        shutil.copytree(
+            ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "node_modules", "images")
+        )
+    for path in ROOT.iterdir():
+        if path.is_file():
+            shutil.copy(path, copy)
+    section = text("CONTRIBUTING.md").partition("## Add a vendor\n")[2].partition("\n### ")[0]
+    (row,) = (code for lang, code in fenced(section) if lang == "python")
+    (made_of,) = (code for lang, code in fenced(section) if lang == "yml")
+    (file,) = re.findall(r"within `ROWS` of `([\w/.]+)`", section)
+    (vectors_file,) = re.findall(r"\*\*Its vectors\*\*, `([\w/.]+)`", section)
+    rows, end, rest = (copy / file).read_text().rpartition("\n)\n")
+    (copy / file).write_text(rows + "\n" + textwrap.indent(row, "    ").rstrip() + "," + end + rest)
+    (copy / vectors_file).write_text(made_of)
 
-    def play(path: str, body: bytes) -> Forward | Answer:
-        exchange = Exchange(Snapshot(config, {}), Moment(0, 0))
-        head = {":method": "POST", ":path": path, ":authority": "gateway", "content-type": "application/json"}
-        exchange.handle(RequestHeaders(head, end_of_stream=False))
-        return exchange.handle(RequestBody(body))
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        environ = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run([sys.executable, *command], cwd=copy, env=environ, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done
 
-    sent = play("/v1/chat/completions?a=1", b'{"model":"m","messages":[{"role":"user","content":"hi"}]}')
-    assert isinstance(sent, Forward)
-    assert sent.set_headers[":path"] == "/chat/completions?a=1"
-    assert sent.set_headers[":authority"] == "api.deepseek.com"
-    assert sent.set_headers["authorization"] == "Bearer sk-d"
-    assert b'"deepseek-chat"' in (sent.body or b"")
-    refused = play("/v1/embeddings", b'{"model":"m","input":"hi"}')
-    assert isinstance(refused, Answer)
-    assert refused.status == 404
+    run("tools/vendors.py")
+    chosen = ("tests/unit/providers/test_vectors.py", "tests/docs/test_docs.py", "tests/unit/config/test_describe.py")
+    again = "not contributing"
+    run("-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen, "-k", f"(acme or vendor or schema) and {again}")
+    (copy / "config.yaml").write_text("providers: [{type: acme, apiToken: sk-a}]\n")
+    assert "acme" in run("-m", "extproc", "check", "--config", "config.yaml").stdout
 
 
 # The command line
@@ -298,7 +309,7 @@ def test_links_lead_somewhere(name: str) -> None:
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_files_named_between_backticks_exist(name: str) -> None:
     for path in re.findall(r"`((?:extproc|tests|envoy|examples|protos|tools)/[\w./-]*)`", prose(text(name))):
-        assert (ROOT / path).exists() or "deepseek" in path, path
+        assert (ROOT / path).exists() or "acme" in path, path
 
 
 @pytest.mark.parametrize("name", TROUBLESHOOTING)

@@ -326,6 +326,7 @@ ROWS = (
             clamps=UNIT,
             thinking=Thinking(ask=("thinking",)),
             returns_thinking="kept",
+            messages_auth="bearer",
         ),
         sources=(
             "https://longcat.chat/platform/docs/api-docs, 2026-11-30: paths",
@@ -351,6 +352,7 @@ ROWS = (
             renames=MAX_TOKENS,
             thinking=Thinking(ask=("enable_thinking",)),
             returns_thinking="kept",
+            messages_auth="bearer",
         ),
         sources=("https://docs.siliconflow.cn/docs/api/chat-completions-post, 2026-11-30",),
     ),

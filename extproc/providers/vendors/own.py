@@ -81,6 +81,7 @@ ROWS = (
         quirks=Quirks(
             url=("http://127.0.0.1:1234",),
             key="optional",
+            messages_auth="bearer",
             apis=dict.fromkeys("chat completions embeddings models responses messages".split(), ""),
             thinking=Thinking(field="reasoning"),
         ),

@@ -125,9 +125,10 @@ class Quirks(_Said):
     """How a vendor differs from OpenAI. What is not said is as OpenAI has it."""
 
     url: Annotated[tuple[OriginUrl, ...], BeforeValidator(_listed, json_schema_input_type=str | list[str])] = ()
-    """Applied in `vendor.py`, as the next four."""
+    """Applied in `vendor.py`, as the next five."""
     prefix: Annotated[str, AfterValidator(_prefix)] = "/v1"
     auth: Literal["bearer", "x-api-key", "api-key", "plain", "x-goog-api-key", "none"] = "bearer"
+    messages_auth: Literal["bearer", "x-api-key"] = "x-api-key"
     key: Literal["required", "optional"] = "required"
     apis: (
         Annotated[
@@ -177,7 +178,7 @@ class Quirks(_Said):
         return merged
 
 
-_NOT_BY_MODEL = frozenset({"url", "prefix", "auth", "key", "apis", "by_model"})
+_NOT_BY_MODEL = frozenset({"url", "prefix", "auth", "messages_auth", "key", "apis", "by_model"})
 
 
 def contradictions(quirks: Quirks) -> Iterator[str]:

@@ -4,14 +4,17 @@ Rule: what a vendor does is said by its row and the configuration's `quirks`, wh
 is only where each is applied. A vendor that needs nothing is a pass-through whose bytes never leave Envoy.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import ConfigDict, create_model, model_validator
 
 from extproc.providers.base import Provider, UpstreamRequest, with_query
+from extproc.providers.openai_chat import ChatReader
 from extproc.providers.passthrough import PassThrough
+from extproc.providers.reader import Reader
+from extproc.providers.traits import Traits
 from extproc.providers.translator import Translator
 from extproc.providers.urls import parse_base_url
 from extproc.providers.vendors import failures
@@ -20,11 +23,12 @@ from extproc.providers.vendors.members import Members
 from extproc.providers.vendors.quirks import Quirks
 from extproc.providers.vendors.row import Key, Row
 from extproc.providers.vendors.table import ROWS
-from extproc.terms.call import CHAT, JSON_APIS, Call
+from extproc.terms.call import CHAT, JSON_APIS, MESSAGES, RESPONSES, Call
+from extproc.terms.deltas import Delta
 from extproc.terms.errors import UnsupportedApi, UpstreamError
 from extproc.terms.frozen import replace
-from extproc.text import sse
-from extproc.text.jsontext import Fields
+from extproc.text import jsontext, sse
+from extproc.text.jsontext import Fields, NotJson
 from extproc.text.patterns import NamePatterns
 
 _HEADERS = {"x-api-key": "x-api-key", "api-key": "api-key", "x-goog-api-key": "x-goog-api-key"}
@@ -169,6 +173,8 @@ class _Vendor(Provider):
         if call.token is None:  # no key of ours: the client's own goes through
             own = next((call.headers[h] for h in _OWN_KEYS if h in call.headers), None)
             return {"authorization": f"Bearer {own}"} if own and not call.headers.get("authorization") else {}
+        if call.api == MESSAGES:
+            auth = self._said.messages_auth
         if auth == "plain":
             return {"authorization": call.token}
         header = _HEADERS.get(auth)
@@ -190,6 +196,19 @@ class _Vendor(Provider):
         if self.protocol == "original" or call.body is None or call.api not in JSON_APIS or not reads(quirks):
             return super().translator(call)
         return Repaired(call, restore=self.restores_model(call), quirks=quirks)
+
+    @cached_property
+    def speaks(self) -> frozenset[str]:
+        has = FRONTS if self._said.apis is None else FRONTS & self._said.apis.keys()
+        return frozenset({"chat"}) | has
+
+    @property
+    def traits(self) -> Traits:
+        return Traits(cache_control=self._said.cache_control == "kept")
+
+    def reader(self, call: Call) -> Reader:
+        quirks = self._plan(call.upstream_model)[1]
+        return RepairedReader(quirks) if reads(quirks) else super().reader(call)
 
     def error(self, status: int, body: bytes) -> UpstreamError:
         return failures.refusal(status, body, self._said.errors)
@@ -220,6 +239,33 @@ class Repaired(PassThrough):
     def close(self) -> Iterable[bytes]:
         return (*super().close(), *self._done)
 
+
+class RepairedReader(ChatReader):
+    """A reader of chat answers that are put right before they are read."""
+
+    def __init__(self, quirks: Quirks) -> None:
+        super().__init__(lambda event: None)
+        self._chunks = Chunks(quirks)
+        self.done_ends = not quirks.usage.after_done
+
+    def body(self, body: bytes) -> list[Delta]:
+        return super().body(_changed(body, self._chunks.whole))
+
+    def event(self, event: sse.Event) -> list[Delta]:
+        return super().event(sse.Event(_changed(event.data, self._chunks.chunk), event.name, event.comments, event.raw))
+
+
+def _changed(data: bytes, change: Callable[[Fields], bool]) -> bytes:
+    """JSON put right; what is no object stays for whoever reads it to refuse."""
+    try:
+        fields = jsontext.fields(data)
+    except NotJson:
+        return data
+    return jsontext.dump(fields) if change(fields) else data
+
+
+FRONTS = frozenset({MESSAGES, RESPONSES})
+"""What clients speak beside chat, and some vendors too."""
 
 _FULL = {"chat": CHAT}
 """APIs whose path is longer than their name."""

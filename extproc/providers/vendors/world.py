@@ -35,6 +35,7 @@ ROWS = (
             returns_thinking="kept",
             finish={"error": "error"},
             cache_control="kept",
+            messages_auth="bearer",
         ),
         sources=(_HIGRESS, "https://openrouter.ai/docs/api/reference, 2026-11: errors in streams, reasoning"),
     ),
@@ -116,6 +117,15 @@ ROWS = (
             finish={"model_length": "length", "error": "error"},
             content="parts",
             returns_thinking="dropped",
+            # {"object": "error", "message": …, "code": …} stands alone
+            errors=(
+                ErrorForm(
+                    at="object",
+                    ok=("chat.completion", "chat.completion.chunk", "text_completion", "list"),
+                    message="message",
+                    code="code",
+                ),
+            ),
         ),
         keys=(
             Key(
