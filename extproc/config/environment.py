@@ -1,7 +1,8 @@
-"""Configuration from the environment alone, as Higress' all-in-one image 1.3.6 had it.
+"""Configuration from the environment alone, as Higress' all-in-one image had it.
 
-Rule: pure; the environment is passed in. Four services with fixed model mappings, chosen by the client with
-`Authorization: Bearer <service>`; `DEFAULT_AI_SERVICE` takes what names none.
+Rule: pure; the environment is passed in. Four services with fixed model mappings (1.3.6), chosen by the client with
+`Authorization: Bearer <service>`; `DEFAULT_AI_SERVICE` takes what names none. Vendors of the table (`ai-gateway`, 2024)
+whose key is set are there, chosen by how the names of their models begin, or likewise by their names.
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ import re
 from typing import Any
 
 from extproc.config.config import ConfigError, Problem, did_you_mean
+from extproc.providers.vendors import ROWS, Row
 
 SOURCE = "environment"
 
@@ -50,12 +52,16 @@ _SERVICES = {
 
 def variable(service: str, key: str) -> str:
     """The environment variable that a key of a service's provider block comes from."""
+    if service in ROWS:
+        return ROWS[service].env[0]
     return AZURE_URL if key == "azureServiceUrl" else _SERVICES[service].key
 
 
 def key_variable(service: str) -> str:
     """The environment variable for the keys of a provider: that of the service of its name, or one made from it."""
     known = _SERVICES.get({"azure": "azure-openai"}.get(service, service))
+    if service in ROWS:
+        return ROWS[service].env[0]
     return known.key if known else legal_name(f"{service}_API_KEY")
 
 
@@ -76,17 +82,20 @@ def native(environ: Mapping[str, str], *, stand_in: bool = False) -> tuple[dict[
     if "//YOUR_" in url or url.startswith("YOUR_"):
         url = ""
     default = environ.get(DEFAULT, "").strip()
+    hosted = [row for row in ROWS.values() if not row.own_server and not any(key.required for key in row.keys)]
+    vendors = {row.type: found for row in hosted if (found := _keys(environ.get(row.env[0], "")))}
     problems = []
     if keys["azure-openai"] and not url:
         message = f"is not set, but {_SERVICES['azure-openai'].key} is: Azure has no address without it"
         problems.append(Problem(SOURCE, 0, AZURE_URL, message))
-    if default and default not in _SERVICES:
-        message = f"there is no service {default!r}{did_you_mean(default, _SERVICES)}; allowed: {', '.join(_SERVICES)}"
+    if default and default not in (*_SERVICES, *ROWS):
+        known = (*_SERVICES, *vendors)
+        message = f"there is no service {default!r}{did_you_mean(default, known)}; allowed: {', '.join(known)}"
         problems.append(Problem(SOURCE, 0, DEFAULT, message))
-    elif default and not keys[default] and not stand_in:
-        message = f"names {default}, but {_SERVICES[default].key} is not set"
+    elif default and not (vendors.get(default) or keys.get(default) or (stand_in and default in _SERVICES)):
+        message = f"names {default}, but {variable(default, '')} is not set"
         problems.append(Problem(SOURCE, 0, DEFAULT, message))
-    if not any(keys.values()) and not stand_in:
+    if not any(keys.values()) and not vendors and not stand_in:
         variables = f"DASHSCOPE_API_KEY, OPENAI_API_KEY, MOONSHOT_API_KEY, or AZURE_OPENAI_API_KEY with {AZURE_URL}"
         problems.append(Problem(SOURCE, 0, "", f"no service has a key: set {variables}"))
     if problems:
@@ -95,8 +104,22 @@ def native(environ: Mapping[str, str], *, stand_in: bool = False) -> tuple[dict[
     present = [name for name in _SERVICES if keys[name] or stand_in]
     notes = [f"{n}: {_SERVICES[n].key} is not set, so it is absent" for n in _SERVICES if n not in present]
     providers = [_provider(name, keys[name], url) for name in present]
-    routes = [_route(name, default) for name in sorted(present, key=lambda name: name == default)]
+    providers += [{"id": name, "type": name, "apiTokens": found} for name, found in vendors.items()]
+    names = [*present, *vendors]
+    routes = [_route(name, "") for name in names if name != default]
+    routes += [_by_model(ROWS[name], environ) for name in vendors if name != default and _models(ROWS[name], environ)]
+    routes += [_route(default, default)] if default in names else []
     return {"providers": providers, "routes": routes}, tuple(notes)
+
+
+def _models(row: Row, environ: Mapping[str, str]) -> list[str]:
+    """By which model names a request is the vendor's: `DEEPSEEK_MODELS` (Higress), else how its own names begin."""
+    said = environ.get(f"{row.env[0].rpartition('_API_KEY')[0]}_MODELS", "")
+    return [pattern.strip() for pattern in said.split(",") if pattern.strip()] or list(row.models)
+
+
+def _by_model(row: Row, environ: Mapping[str, str]) -> dict[str, Any]:
+    return {"name": f"{row.type}-models", "match": {"models": _models(row, environ)}, "provider": row.type}
 
 
 def _keys(text: str) -> list[str]:

@@ -75,11 +75,12 @@ CASES = {
 
 CONFIG = """\
 providers:
-  - {id: vendor, type: openai, apiTokens: [sk-PLANTED-vendor], endpoint: VENDOR, outlierDetection: {consecutive5xx: 0}}
-  - {id: other, type: openai, apiTokens: [sk-PLANTED-other], endpoint: OTHER, outlierDetection: {consecutive5xx: 0}}
+  - {id: vendor, type: openai, apiTokens: [sk-PLANTED-vendor], endpoint: VENDORMORE}
+  - {id: other, type: openai, apiTokens: [sk-PLANTED-other], endpoint: OTHERMORE}
 routes:
   - {name: alone, match: {hosts: [alone.test]}, provider: vendor}
 """
+EJECTS_NOBODY = ", outlierDetection: {consecutive5xx: 0}"
 FALLBACK = "  - {name: two, match: {hosts: [two.test]}, provider: [{provider: vendor}, {provider: other}]}\n"
 
 
@@ -94,7 +95,8 @@ def running(
     placement: tuple[str, ...], vendors: tuple[Vendor, Vendor], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:
     directory = tmp_path_factory.mktemp("steering")
-    config = CONFIG + (FALLBACK if "upstream" in placement else "")
+    upstream = "upstream" in placement
+    config = CONFIG.replace("MORE", EJECTS_NOBODY if upstream else "") + (FALLBACK if upstream else "")
     for name, one in zip(("VENDOR", "OTHER"), vendors, strict=True):
         config = config.replace(name, one.url)
     path = directory / "gateway.yaml"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from extproc.config import environment
 from extproc.config.load import ConfigError, Loaded, StandIn, load
 from tests.unit.player import only_provider
 
@@ -166,3 +167,19 @@ def test_stand_in_for_some() -> None:
     assert loaded.config.by_id["qwen"].endpoint is None
     assert routes(loaded)[-1] == ("moonshot", {}, "moonshot")
     assert len(loaded.notes) == 3
+
+
+def test_vendors_of_the_table_are_chosen_by_their_models_or_their_name() -> None:
+    environ = {"DEEPSEEK_API_KEY": "a,b", "GROQ_API_KEY": "g", "GROK_API_KEY": "x", "GROK_MODELS": "grok-4*, x-*"}
+    native, _ = environment.native(environ)
+    assert [(p["type"], p["apiTokens"]) for p in native["providers"]] == [
+        ("deepseek", ["a", "b"]),
+        ("groq", ["g"]),
+        ("grok", ["x"]),
+    ]
+    routes = {route["name"]: route["match"] for route in native["routes"]}
+    assert routes["groq"] == {"headers": {"authorization": "Bearer groq"}}
+    assert routes["deepseek-models"] == {"models": ["deepseek-*"]}
+    assert routes["grok-models"] == {"models": ["grok-4*", "x-*"]}
+    native, _ = environment.native(environ | {"DEFAULT_AI_SERVICE": "groq"})
+    assert native["routes"][-1] == {"name": "groq", "match": {}, "provider": "groq"}
