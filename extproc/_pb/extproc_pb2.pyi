@@ -140,10 +140,20 @@ class HeaderValueOption(_message.Message):
     def __init__(self, header: _Optional[_Union[HeaderValue, _Mapping]] = ..., append_action: _Optional[_Union[HeaderValueOption.Append, str]] = ...) -> None: ...
 
 class BodyMutation(_message.Message):
-    __slots__ = ("body",)
+    __slots__ = ("body", "streamed_response")
     BODY_FIELD_NUMBER: _ClassVar[int]
+    STREAMED_RESPONSE_FIELD_NUMBER: _ClassVar[int]
     body: bytes
-    def __init__(self, body: _Optional[bytes] = ...) -> None: ...
+    streamed_response: StreamedBodyResponse
+    def __init__(self, body: _Optional[bytes] = ..., streamed_response: _Optional[_Union[StreamedBodyResponse, _Mapping]] = ...) -> None: ...
+
+class StreamedBodyResponse(_message.Message):
+    __slots__ = ("body", "end_of_stream")
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    END_OF_STREAM_FIELD_NUMBER: _ClassVar[int]
+    body: bytes
+    end_of_stream: bool
+    def __init__(self, body: _Optional[bytes] = ..., end_of_stream: _Optional[bool] = ...) -> None: ...
 
 class TrailersResponse(_message.Message):
     __slots__ = ()
@@ -168,15 +178,17 @@ class HttpStatus(_message.Message):
     def __init__(self, code: _Optional[int] = ...) -> None: ...
 
 class ProcessingMode(_message.Message):
-    __slots__ = ("request_header_mode", "response_header_mode", "request_body_mode", "response_body_mode")
+    __slots__ = ("request_header_mode", "response_header_mode", "request_body_mode", "response_body_mode", "response_trailer_mode")
     class BodySendMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         NONE: _ClassVar[ProcessingMode.BodySendMode]
         STREAMED: _ClassVar[ProcessingMode.BodySendMode]
         BUFFERED: _ClassVar[ProcessingMode.BodySendMode]
+        FULL_DUPLEX_STREAMED: _ClassVar[ProcessingMode.BodySendMode]
     NONE: ProcessingMode.BodySendMode
     STREAMED: ProcessingMode.BodySendMode
     BUFFERED: ProcessingMode.BodySendMode
+    FULL_DUPLEX_STREAMED: ProcessingMode.BodySendMode
     class HeaderSendMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         DEFAULT: _ClassVar[ProcessingMode.HeaderSendMode]
@@ -189,8 +201,10 @@ class ProcessingMode(_message.Message):
     RESPONSE_HEADER_MODE_FIELD_NUMBER: _ClassVar[int]
     REQUEST_BODY_MODE_FIELD_NUMBER: _ClassVar[int]
     RESPONSE_BODY_MODE_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_TRAILER_MODE_FIELD_NUMBER: _ClassVar[int]
     request_header_mode: ProcessingMode.HeaderSendMode
     response_header_mode: ProcessingMode.HeaderSendMode
     request_body_mode: ProcessingMode.BodySendMode
     response_body_mode: ProcessingMode.BodySendMode
-    def __init__(self, request_header_mode: _Optional[_Union[ProcessingMode.HeaderSendMode, str]] = ..., response_header_mode: _Optional[_Union[ProcessingMode.HeaderSendMode, str]] = ..., request_body_mode: _Optional[_Union[ProcessingMode.BodySendMode, str]] = ..., response_body_mode: _Optional[_Union[ProcessingMode.BodySendMode, str]] = ...) -> None: ...
+    response_trailer_mode: ProcessingMode.HeaderSendMode
+    def __init__(self, request_header_mode: _Optional[_Union[ProcessingMode.HeaderSendMode, str]] = ..., response_header_mode: _Optional[_Union[ProcessingMode.HeaderSendMode, str]] = ..., request_body_mode: _Optional[_Union[ProcessingMode.BodySendMode, str]] = ..., response_body_mode: _Optional[_Union[ProcessingMode.BodySendMode, str]] = ..., response_trailer_mode: _Optional[_Union[ProcessingMode.HeaderSendMode, str]] = ...) -> None: ...

@@ -35,6 +35,7 @@ _METADATA_KEYS = (
 OWN_REPLIES: Final[Mapping[int, tuple[str, str]]] = {
     408: ("request_timeout", "the request did not arrive in time"),
     413: ("request_too_large", "the request body is too large"),
+    429: ("rate_limit_exceeded", "too many requests"),
     431: ("request_headers_too_large", "the request headers are too large"),
     502: ("bad_upstream_response", "the model vendor's answer cannot be read"),
     503: ("upstream_unavailable", "the model vendor cannot be reached"),
@@ -44,6 +45,12 @@ OWN_REPLIES: Final[Mapping[int, tuple[str, str]]] = {
 
 _TRIED: Final = f"%UPSTREAM_METADATA({NAMESPACE}:provider)%"
 """The provider of the last attempt."""
+
+_COME_BACK: Final = core.HeaderValueOption(
+    header=core.HeaderValue(key="retry-after", value="1"),
+    append_action=core.HeaderValueOptionHeaderAppendAction.ADD_IF_ABSENT,
+)
+"""Codex ends at once where a 429 or 503 does not say when to ask again (0.171, 2026-11)."""
 
 _MEANT: Final = f"%CLUSTER_METADATA({NAMESPACE}:provider)%"
 """All that would have been tried, where nobody has an address."""
@@ -120,7 +127,7 @@ def _reply(condition: str, status: int, body: Mapping[str, object], headers: Map
         body_format_override=core.SubstitutionFormatString(
             json_format=protobuf.Struct.from_dict(dict(body)), content_type="application/json"
         ),
-        headers_to_add=[_header(name, value) for name, value in said.items()],
+        headers_to_add=[*([_COME_BACK] if status in (429, 503) else []), *(_header(*each) for each in said.items())],
     )
 
 

@@ -28,13 +28,14 @@ from extproc.exchange.states import (
 )
 from extproc.fronts.front import NOTHING
 from extproc.fronts.registry import CHAT_FRONT
-from extproc.providers.base import vendor_error
 from extproc.providers.translator import Translator
+from extproc.terms import pauses
 from extproc.terms.agreed import GROWTH, envoy_buffer
 from extproc.terms.call import JSON_APIS
-from extproc.terms.errors import BadUpstreamResponse, Changing, Overloaded, ProxyError
+from extproc.terms.errors import BadUpstreamResponse, ProxyError, VendorAuth
 from extproc.terms.events import Answer, BodyMode, Event, Forward, Reply, RequestBody, ResponseBody, ResponseHeaders
 from extproc.terms.frozen import replace
+from extproc.terms.refusals import vendor_error
 from extproc.text import compression, jsontext, sse
 from extproc.text.compression import Decompressor, Undecodable
 from extproc.text.jsontext import NotJson
@@ -90,11 +91,11 @@ class AnswerSide:
         """End the exchange with an error, in the form that still fits."""
         state, self._state = self._state, Done(mute=True)
         self._note(error)
-        if isinstance(state, Streaming):
+        if isinstance(state, Streaming) and self._answering:
             event = state.translator.failure(error) or self._front.failure(error, self._quoted)
             event = outgoing.redact(event, self._token)
-            return Forward(body=event, metadata=self._metadata())
-        if isinstance(state, Watching):
+            return Forward(body=event, ends=self._ends(False), breaks=True, metadata=self._metadata())
+        if isinstance(state, Watching) and self._answering:
             self._state = Done()
             return Forward()
         if isinstance(state, Done) and self._answering:  # the answer's head is out, and nothing of it is ours
@@ -108,9 +109,8 @@ class AnswerSide:
             remove = (*outgoing.VENDOR_HEADERS, *reply.remove_headers)
             sets = {**reply.set_headers, **self._about()}
             return replace(reply, set_headers=sets, remove_headers=remove, replaces=True)
-        headers = self._request_id() | outgoing.error_headers(self._answer_headers) | self._about()
-        if isinstance(error, Overloaded | Changing):
-            headers["retry-after"] = "1"
+        kept = outgoing.error_headers(self._answer_headers, self._token)
+        headers = self._request_id() | kept | self._pause(status) | self._about()
         return Answer(status, self._body_of(error), headers, self._metadata())
 
     def _request_id(self) -> dict[str, str]:
@@ -122,6 +122,27 @@ class AnswerSide:
     def _quoted(self) -> str:
         """The same for fronts in which there always is one."""
         return self.record.request_id or f"req_{self._moment.nonce:024x}"
+
+    def _pause(self, status: int, body: bytes = b"") -> dict[str, str]:
+        """When the client shall ask again. Each 429 and 503 says it: without, Codex ends at once (0.171, 2026-11). What
+        Envoy may try again keeps the vendor's own words, which Envoy reads."""
+        if self._tried_again(status):
+            return {}
+        now = self._moment.now
+        wait = pauses.of_headers(self._answer_headers, now) or pauses.of_body(body)
+        if not wait and status not in (429, 503) and "retry-after" not in self._answer_headers:
+            return {}
+        return {"retry-after": pauses.told(wait)}
+
+    def _tried_again(self, status: int) -> bool:
+        """Whether Envoy may make another attempt because of this one's status."""
+        if not self._placed_by_envoy or self.record.route is None:
+            return False
+        route = self._config.by_name.get(self.record.route)
+        retry = None if route is None else self._config.retry_of(route)
+        if retry is None or self.record.attempt >= (retry.attempts or 1):
+            return False
+        return status in retry.on or (status >= 500 and "5xx" in retry.on)
 
     def _body_of(self, error: ProxyError) -> bytes:
         """Vendors quote the key that they refuse."""
@@ -148,6 +169,8 @@ class AnswerSide:
         """The reply to the answer's head. Raises `ProxyError`."""
         reply = self._response_headers(event)
         about = {**self._about(), **self._front.headers(self._quoted)}
+        if quoting := outgoing.quoting(event.headers, self._token):
+            reply = replace(reply, remove_headers=(*reply.remove_headers, *quoting))
         return replace(reply, set_headers={**reply.set_headers, **about}) if about else reply
 
     def _response_headers(self, event: ResponseHeaders) -> Forward:
@@ -195,7 +218,8 @@ class AnswerSide:
         self._state = failed
         if event.end_of_stream:
             raise self._error(failed, b"")
-        return Forward(remove_headers=outgoing.VENDOR_HEADERS, response_mode=BodyMode.BUFFERED)
+        lost = (*outgoing.VENDOR_HEADERS, *outgoing.of_a_refusal(event.headers))
+        return Forward(self._pause(failed.status), lost, response_mode=BodyMode.BUFFERED)
 
     def _answered(self, sent: Sent, event: ResponseHeaders, status: int) -> Forward:
         """A status below 400."""
@@ -230,7 +254,8 @@ class AnswerSide:
         )
         remove = (*outgoing.VENDOR_HEADERS, "content-length", "content-encoding")
         sets = {} if translator.stream_kind == sse.KIND else {"content-type": sse.KIND}
-        return Forward(sets, remove_headers=remove, response_mode=BodyMode.STREAMED)
+        mode = BodyMode.STREAMED if self._attached else BodyMode.DUPLEX
+        return Forward(sets, remove_headers=remove, response_mode=mode)
 
     def _past(self, sent: Sent, event: ResponseHeaders, status: int) -> Forward:
         """An answer in the vendor's own dialect is not ours to judge; with `recordUsage` we see it pass."""
@@ -263,6 +288,12 @@ class AnswerSide:
                 return Forward()
             case _:
                 raise BadUpstreamResponse(_UNASKED)
+
+    def _ends(self, end: bool) -> bool | None:
+        """Whether a stream ends with a piece, as far as that is ours to say. In a gateway that is not ours it is not:
+        which Envoy it has is not known, and 1.34 lets the first piece of a duplex stream pass unread
+        (envoyproxy/envoy#40340)."""
+        return None if self._attached else end
 
     def _whole(self, state: Whole, sent: bytes) -> Reply:
         try:
@@ -321,11 +352,11 @@ class AnswerSide:
         except ProxyError as error:
             return self._broken(state, out, error)
         if not event.end_of_stream:
-            return Forward(body=b"".join(out.made))
+            return Forward(body=b"".join(out.made), ends=self._ends(False))
         self._count(state.translator)
         self._state = Done(mute=True)
         self.record.complete = True
-        return Forward(body=b"".join(out.made), metadata=self._metadata())
+        return Forward(body=b"".join(out.made), ends=self._ends(True), metadata=self._metadata())
 
     def _broken(self, state: Streaming, out: Pieces, error: ProxyError) -> Reply:
         self._count(state.translator)
@@ -336,7 +367,7 @@ class AnswerSide:
             made.append(b"\n\n")  # the vendor's last event, passed on as it came, had no end
         reply = self.fail(error)
         assert isinstance(reply, Forward)
-        return Forward(body=b"".join(made) + (reply.body or b""), metadata=reply.metadata)
+        return replace(reply, body=b"".join(made) + (reply.body or b""))
 
     def _count(self, translator: Translator) -> None:
         if self._counts:
@@ -347,7 +378,12 @@ class AnswerSide:
             return self._ended(self._original_refusal(state, body))
         error = self._error(state, body)
         self._note(error)
-        return self._ended(outgoing.whole(self._body_of(error), state.headers, self._metadata()))
+        reply = outgoing.whole(self._body_of(error), state.headers, self._metadata())
+        sets = {**reply.set_headers, **self._pause(state.status, body)}
+        if isinstance(error, VendorAuth):
+            self.record.status = error.status
+            sets[":status"] = str(error.status)
+        return self._ended(replace(reply, set_headers=sets))
 
     def _original_refusal(self, state: Failed, body: bytes) -> Forward:
         """A client that speaks the vendor's dialect gets its errors as they are, but for our key."""
@@ -366,7 +402,11 @@ class AnswerSide:
         body = _error_document(self._decoded(failed, body))
         if failed.sent is None:
             return vendor_error(failed.status, body)
-        return failed.sent.provider.refusal(failed.status, failed.headers, body)
+        error = failed.sent.provider.refusal(failed.status, failed.headers, body)
+        ours = failed.sent.call.token is not None and self._from_vendor()
+        if error.status == 401 and ours and not self._tried_again(failed.status):
+            return VendorAuth(failed.sent.provider.id, error.message)
+        return error
 
     def _decoded(self, failed: Failed, body: bytes) -> bytes:
         try:

@@ -6,6 +6,7 @@ Rule: every header that leaves in either direction because of us is decided here
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
+import re
 from urllib.parse import quote
 
 from extproc.config.clients import CREDENTIALS
@@ -44,7 +45,31 @@ VENDOR_HEADERS = (
 )
 """Removed from every answer."""
 
-_KEPT_WITH_ERRORS = ("retry-after", "x-request-id", "x-ratelimit-")
+_KEPT_WITH_ERRORS = re.compile(
+    r"retry-after|content-type|content-language|(x-|apim-|x-ms-)?request-id|x-should-retry|date"
+    r"|(x-|anthropic-)?ratelimit(-[a-z0-9-]+)?|x-ai-[a-z0-9-]+"
+)
+"""What a client gets of the headers of a vendor's refusal: what SDKs read and what vendors' support asks for."""
+
+_OF_THE_CONNECTION = frozenset({"connection", "content-encoding", "content-length", "transfer-encoding"})
+_SHORTEST_KEY = 8
+"""Characters below which a key may well be a part of a harmless value."""
+
+
+def quoting(headers: Mapping[str, str], token: str | None) -> tuple[str, ...]:
+    """The headers of an answer in which a vendor says our key."""
+    if token is None or len(token) < _SHORTEST_KEY:
+        return ()
+    return tuple([name for name, value in headers.items() if token in value])
+
+
+def of_a_refusal(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """The headers that a failed answer loses."""
+    return tuple(
+        name
+        for name in headers
+        if not name.startswith(":") and name not in _OF_THE_CONNECTION and not _KEPT_WITH_ERRORS.fullmatch(name)
+    )
 
 
 def redact(body: bytes, token: str | None) -> bytes:
@@ -188,12 +213,14 @@ def whole(body: bytes, headers: Mapping[str, str], metadata: Metadata, *, status
         sets[":status"] = str(status)
     if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         sets["content-type"] = "application/json"
-    return Forward(sets, ("content-encoding",), body, metadata=metadata)
+    remove = ("content-encoding",) if status is None else ("content-encoding", *of_a_refusal(headers))
+    return Forward(sets, remove, body, metadata=metadata)
 
 
-def error_headers(headers: Mapping[str, str]) -> dict[str, str]:
+def error_headers(headers: Mapping[str, str], token: str | None) -> dict[str, str]:
     """What survives of a vendor's headers when an error of ours takes the place of its answer."""
-    return {name: value for name, value in headers.items() if name.startswith(_KEPT_WITH_ERRORS)}
+    lost = {"content-type", *quoting(headers, token)}
+    return {n: value for n, value in headers.items() if n not in lost and _KEPT_WITH_ERRORS.fullmatch(n)}
 
 
 def metadata(record: Record) -> dict[str, str | int | float]:

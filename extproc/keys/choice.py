@@ -8,13 +8,12 @@ else is done with keys in another: whoever goes by the states and changes them h
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from hashlib import sha256
 import math
 import threading
 
 from extproc.providers.base import Provider
+from extproc.terms import pauses
 
 _LONGEST_REST = 3600.0
 """Seconds that a vendor's `retry-after` is believed."""
@@ -81,7 +80,8 @@ class Keys:
         if status < 400 and not self._states:
             return
         with self._lock:
-            self._report(provider, token, status, _seconds(retry_after, date) if status == 429 else 0.0, now)
+            pause = min(pauses.seconds(retry_after, date), _LONGEST_REST) if status == 429 else 0.0
+            self._report(provider, token, status, pause, now)
 
     def _report(self, provider: Provider, token: str, status: int, pause: float, now: float) -> None:
         policy = provider.failover
@@ -138,18 +138,3 @@ class Keys:
 
 def _checks(provider: Provider) -> bool:
     return provider.failover is not None and provider.failover.checks
-
-
-def _seconds(retry_after: str | None, date: float) -> float:
-    """A `retry-after` in seconds from `date`: a number or a date (RFC 9110, 10.2.3); 0 for what is neither."""
-    if retry_after is None:
-        return 0.0
-    try:
-        wait = float(retry_after)
-    except ValueError:
-        try:
-            when = parsedate_to_datetime(retry_after)
-            wait = when.replace(tzinfo=when.tzinfo or UTC).timestamp() - date
-        except (ValueError, TypeError, OverflowError):  # a date that no calendar has
-            return 0.0
-    return min(wait, _LONGEST_REST) if wait > 0 else 0.0

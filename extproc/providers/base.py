@@ -38,8 +38,9 @@ from extproc.providers.translator import Translator
 from extproc.terms.call import CHAT, MESSAGES, RESPONSES, Call, Target
 from extproc.terms.errors import UnsupportedApi, UpstreamError
 from extproc.terms.frozen import Frozen
+from extproc.terms.refusals import vendor_error
 from extproc.text import jsontext, sse
-from extproc.text.jsontext import NULL, Fields, NotJson
+from extproc.text.jsontext import NULL, Fields
 from extproc.text.patterns import ModelMapping
 
 ThinkingMode = Literal["passthrough", "ignore", "concat"]
@@ -424,22 +425,3 @@ _OPENAI: Final = frozenset({"chat", "responses"})
 
 def _is_address(host: str) -> bool:
     return ":" in host or host.replace(".", "").isdecimal()
-
-
-def vendor_error(status: int, body: bytes) -> UpstreamError:
-    """An error body in OpenAI form stays as it is; anything else becomes one with the same status.
-
-    Only the usual message fields of a JSON error are quoted; HTML and other text never is.
-    """
-    try:
-        error = bytes(jsontext.fields(body).get("error", b""))
-    except NotJson:
-        error = b""
-    if error.startswith(b"{"):
-        code = jsontext.peek(error, "code")
-        return UpstreamError(status, code=code if isinstance(code, str) else None, document=body)
-    for key in ("message", "msg", "error", "error_msg", "detail"):
-        if isinstance(message := jsontext.peek(body, key), str):
-            code = jsontext.peek(body, "code")
-            return UpstreamError(status, message, code=str(code) if code is not None else None)
-    return UpstreamError(status, f"the model vendor answered with status {status}")

@@ -14,10 +14,10 @@ from typing import Any
 
 from msgspec import Raw
 
-from extproc.providers.base import vendor_error
 from extproc.providers.translator import Translator
 from extproc.terms.call import Call, Usage
 from extproc.terms.errors import BadUpstreamResponse, InvalidParameter, MissingParameter, UpstreamError, type_of
+from extproc.terms.refusals import vendor_error
 from extproc.text import jsontext, sse
 from extproc.text.jsontext import NULL, Fields, NotJson
 

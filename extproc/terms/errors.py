@@ -7,6 +7,7 @@
     │   ├── UnsupportedEncoding 415
     │   └── UnknownPath 404 · NoRoute 404 · UnsupportedApi 404 · ModelNotFound 404
     ├── UpstreamError          the vendor said no; its status is kept
+    ├── VendorAuth             502: the vendor refuses the gateway's key, which is no fault of the client's
     ├── BadUpstreamResponse    502: the vendor's answer cannot be read
     ├── StreamTruncated        502: the vendor's stream ended too early
     ├── ContextUnavailable     503: a configured context text is not there
@@ -142,6 +143,18 @@ class UpstreamError(ProxyError):
 
     def body(self) -> bytes:
         return self.document if self.document is not None else super().body()
+
+
+class VendorAuth(ProxyError):
+    """Not 401: programs take that for their own key and ask their user for another one (NextChat 2.16: its access
+    code), which would help nobody."""
+
+    status = 502
+    code = "vendor_auth"
+
+    def __init__(self, provider: str, said: str) -> None:
+        told = f"the model vendor refused the gateway's own key for provider {provider!r} (not yours)"
+        super().__init__(f"{told}: {said}" if said else told)
 
 
 class BadUpstreamResponse(ProxyError):

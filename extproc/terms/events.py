@@ -11,10 +11,11 @@ from extproc.terms.frozen import Frozen
 
 
 class BodyMode(StrEnum):
-    """How Envoy hands a body to us: not at all, piece by piece, or whole."""
+    """How Envoy hands a body to us: not at all, piece by piece (DUPLEX: its end is ours to say), or whole."""
 
     NONE = "none"
     STREAMED = "streamed"
+    DUPLEX = "duplex"
     BUFFERED = "buffered"
 
 
@@ -47,7 +48,7 @@ class ResponseHeaders(Frozen, frozen=True):
 
 
 class ResponseBody(Frozen, frozen=True):
-    """A piece of the answer (STREAMED) or all of it (BUFFERED, `end_of_stream` set)."""
+    """A piece of the answer (STREAMED, DUPLEX) or all of it (BUFFERED, `end_of_stream` set)."""
 
     hidden = ("body",)
 
@@ -68,6 +69,8 @@ class Forward(Frozen, frozen=True):
     `replaces`: nothing of the vendor's body is wanted, `body` is the whole one, also where there was none; only read on
     a headers event.
     `final`: nothing more of the exchange is wanted; only read on a headers event.
+    `ends`: of a DUPLEX body, and always said there: whether this piece is its last.
+    `breaks`: behind this piece of a body the client's connection is broken, so that nobody takes it for the end.
     `metadata`: values for the access log, in our dynamic-metadata namespace. `told`: what Envoy shall know of the
     request's body, to choose a route by.
     """
@@ -82,6 +85,8 @@ class Forward(Frozen, frozen=True):
     reroute: bool = False
     replaces: bool = False
     final: bool = False
+    ends: bool | None = None
+    breaks: bool = False
     metadata: Mapping[str, str | int | float] = {}
     told: Mapping[str, str | bool] = {}
 

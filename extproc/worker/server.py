@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 import secrets
 import time
+from typing import Final
 
 import grpc
 from grpc_health.v1 import health_pb2
@@ -19,7 +20,7 @@ import structlog
 from extproc._pb import extproc_pb2 as pb
 from extproc.exchange.exchange import Exchange, Moment, Record, Snapshot
 from extproc.terms.agreed import MOST_BODY_BYTES, envoy_buffer
-from extproc.terms.events import Event, ResponseHeaders
+from extproc.terms.events import Event, Forward, ResponseBody, ResponseHeaders
 from extproc.worker import streams, wire
 from extproc.worker.account import Clock, account
 from extproc.worker.listening import bind
@@ -43,6 +44,11 @@ OPTIONS = (
     ("grpc.keepalive_permit_without_calls", 1),
 )
 """gRPC's."""
+
+
+BROKEN: Final = "the answer failed"
+"""Why an answer's stream ends with an error status: Envoy then breaks the client's connection, and says so in its log.
+"""
 
 
 class Processor:
@@ -94,6 +100,10 @@ class Talk:
         if isinstance(event, ResponseHeaders):  # a retry may follow at once, and must know
             _report_key(self._snapshot, record)
         self._clock.note(event, reply, stream=record.stream and record.status == 200)
+        if isinstance(reply, Forward) and reply.breaks:
+            # The answer to the last piece of a STREAMED body would end it well: a cut without a word is better.
+            well = isinstance(event, ResponseBody) and event.end_of_stream and reply.ends is None
+            raise streams.Refused(grpc.StatusCode.ABORTED, BROKEN, None if well else answer)
         return answer
 
     def end(self) -> None:

@@ -43,18 +43,19 @@ class Talk(Protocol):
 
     def answer(self, message: bytes) -> bytes | Work:
         """The answer to a message, or who makes it in another thread; the next message is read when it is on its way.
-        What is raised ends the stream with an error, which only `Refused` names."""
+        What is raised ends the stream with an error, which only `Refused` names, and behind an answer if it has one."""
 
     def end(self) -> None:
         """No more messages: the client has ended or reset the stream, or `answer` raised. Called once."""
 
 
 class Refused(Exception):
-    """A stream ends with an error."""
+    """A stream ends with an error. `last`: an answer that goes out before."""
 
-    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+    def __init__(self, code: grpc.StatusCode, details: str, last: bytes | None = None) -> None:
         super().__init__(details)
         self.code: int = code.value[0]
+        self.last = last
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +234,8 @@ class _Stream:
 
     def _fail(self, error: Exception) -> None:
         if isinstance(error, Refused):
-            self._end(error.code, str(error))
+            last = () if error.last is None else (cygrpc.SendMessageOperation(error.last, _NO_FLAGS),)
+            self._end(error.code, str(error), *last)
         else:
             log.error("a stream failed unexpectedly", exc_info=error)
             self._end(cygrpc.StatusCode.internal, "the stream failed unexpectedly")

@@ -28,6 +28,7 @@ ATTRIBUTES_KEY = "envoy.filters.http.ext_proc"
 _MODES = {
     BodyMode.NONE: pb.ProcessingMode.NONE,
     BodyMode.STREAMED: pb.ProcessingMode.STREAMED,
+    BodyMode.DUPLEX: pb.ProcessingMode.FULL_DUPLEX_STREAMED,
     BodyMode.BUFFERED: pb.ProcessingMode.BUFFERED,
 }
 
@@ -90,7 +91,7 @@ def encode(reply: Reply | None, phase: str) -> bytes:
         reply = _GO_ON
     changes = reply.metadata or reply.set_headers or reply.remove_headers
     if phase == "response_body" and reply.body is not None and not changes:
-        return _piece(reply.body)
+        return _piece(reply.body, reply.ends)
     about = reply.remove_headers, reply.request_mode, reply.response_mode, reply.reroute, reply.replaces, reply.final
     if reply.body is None and not reply.metadata:  # nothing for a vendor, so no key: all of it may be kept
         return _made(phase, tuple(reply.set_headers.items()), (), tuple(reply.told.items()), *about)
@@ -108,7 +109,7 @@ def encode(reply: Reply | None, phase: str) -> bytes:
         for option, text in zip(common.header_mutation.set_headers, reply.set_headers.values(), strict=True):
             option.header.raw_value = text.encode("latin-1")
     if reply.body is not None:
-        common.body_mutation.body = reply.body
+        _set_body(common.body_mutation, reply.body, reply.ends)
     if numbers:
         _tell(response, NAMESPACE, numbers)
     return bytes(response.SerializeToString())
@@ -117,11 +118,23 @@ def encode(reply: Reply | None, phase: str) -> bytes:
 _GO_ON = Forward(final=True)
 
 
-def _piece(body: bytes) -> bytes:
+def _piece(body: bytes, ends: bool | None) -> bytes:
     """Of a stream, by far the most answers. The rest of a `Forward` is for heads."""
     response = pb.ProcessingResponse()
-    response.response_body.response.body_mutation.body = body
+    _set_body(response.response_body.response.body_mutation, body, ends)
     return bytes(response.SerializeToString())
+
+
+def _set_body(mutation: pb.BodyMutation, body: bytes, ends: bool | None) -> None:
+    if ends is None:
+        mutation.body = body
+        return
+    piece = mutation.streamed_response
+    piece.body = body
+    if ends:
+        piece.end_of_stream = True
+    elif not body:
+        piece.SetInParent()  # an answer all the same
 
 
 @lru_cache(maxsize=512)
@@ -179,6 +192,8 @@ def _override(mode: pb.ProcessingMode, request_mode: BodyMode | None, response_m
     mode.response_header_mode = pb.ProcessingMode.SEND
     mode.request_body_mode = _MODES[request_mode or BodyMode.NONE]
     mode.response_body_mode = _MODES[response_mode or BodyMode.NONE]
+    if response_mode is BodyMode.DUPLEX:  # which Envoy takes with this one only
+        mode.response_trailer_mode = pb.ProcessingMode.SEND
 
 
 def _immediate(answer: Answer) -> bytes:

@@ -116,9 +116,9 @@ def _judged_stream(shape: Shape, id: str, got: Got) -> str:
         return "duplicate"
     if done and done[0] != len(events) - 1:
         return "malformed"
-    if errors:
+    if errors:  # which programs skip that know no such event (NextChat): to them a clean end is the end
         checked_error(errors[0])
-        return "error" if got.complete and documents[-1] is errors[0] else "cut" if not got.complete else "malformed"
+        return "incomplete" if got.complete or done else "error" if documents[-1] is errors[0] else "malformed"
     if done and said != whole:
         return "incomplete"
     if not got.complete:

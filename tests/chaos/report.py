@@ -37,7 +37,7 @@ one request was lost, or one answer looked complete and was not.
 |---|---|
 | sent | requests, each with a name of its own; every one is in exactly one of the next columns |
 | answered | 2xx with the whole text; a stream ends with `[DONE]`, exactly once |
-| error | status 4xx or 5xx with an error in OpenAI form, or a stream that ends with one error event |
+| error | status 4xx or 5xx with an error in OpenAI form, or a stream that is cut behind one error event, so that programs which skip unknown events see it too |
 | cut | the answer had begun, and its connection broke where everybody sees it: HTTP's framing has no end |
 | left | the client itself hung up in mid-stream, as the scenario wants |
 | lost | no byte of an answer, or no end within {bound:.0f} s. Must be 0 |
@@ -82,7 +82,7 @@ CHINESE = """\
 |---|---|
 | 发出 | 请求数，每个请求有自己的名字；每个请求恰好属于后面的一列 |
 | 答完 | 2xx，文本完整；流以 `[DONE]` 结束，且只有一次 |
-| 错误 | 状态 4xx 或 5xx，正文是 OpenAI 形式的错误；或者流以一个错误事件结束 |
+| 错误 | 状态 4xx 或 5xx，正文是 OpenAI 形式的错误；或者流在一个错误事件之后被切断，这样跳过未知事件的程序也看得到 |
 | 中断 | 回答已经开始，连接断开，而且谁都看得出来：HTTP 的分帧没有结束 |
 | 离开 | 客户端自己在流的中途断开，场景就是这样要求的 |
 | 丢失 | 没有收到回答的任何字节，或 {bound:.0f} 秒内没有结束。必须为 0 |

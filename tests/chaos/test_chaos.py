@@ -36,7 +36,9 @@ def whole(text: str) -> bytes:
 ONE, TWO = f"{ID}.0 ", f"{ID}.1 "
 STREAMS = {
     "answered": (events(ONE, TWO, "[DONE]"), {}),
-    "an error event": (events(ONE, ERROR), {}),
+    "an error event": (events(ONE, ERROR), {"complete": False}),
+    "incomplete: an error event, and a clean end": (events(ONE, ERROR), {}),
+    "malformed: what follows an error": (events(ONE, ERROR, TWO), {"complete": False}),
     "cut": (events(ONE) + b"data: {", {"complete": False}),
     "left": (events(ONE), {"complete": False, "left": True}),
     "lost in mid-stream": (events(ONE), {"complete": False, "timed_out": True}),

@@ -228,7 +228,7 @@ def test_embeddings_in_both_encodings(sdk: Sdk, vendor: Vendor, encoding: Any) -
 
 ERRORS: list[tuple[int, type[openai.APIStatusError]]] = [
     (400, openai.BadRequestError),
-    (401, openai.AuthenticationError),
+    (401, openai.InternalServerError),  # our key, not the client's: 502
     (403, openai.PermissionDeniedError),
     (404, openai.NotFoundError),
     (429, openai.RateLimitError),

@@ -30,7 +30,7 @@ CLIENT_NOISE = {
 
 @dataclass
 class Seen:
-    """What came out. `upstream` is None where the request never left."""
+    """What came out. `upstream` is None where the request never left. `broken`: the client's connection was."""
 
     record: Record
     upstream: dict[str, str] | None = None
@@ -42,6 +42,7 @@ class Seen:
     reroute: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
     outputs: list[bytes] = field(default_factory=list)
+    broken: bool = False
 
     @property
     def status(self) -> int:
@@ -128,13 +129,13 @@ class Play:
                 self.seen.client_body = body if reply.body is None else reply.body
                 length = current.get("content-length", str(len(self.seen.client_body)))
                 assert length == str(len(self.seen.client_body)), "Envoy answers 500 to a wrong length"
-            case BodyMode.STREAMED:
+            case BodyMode.STREAMED | BodyMode.DUPLEX:
                 self.seen.client = current
-                self._stream(chunks, empty_end=empty_end)
+                self._stream(chunks, empty_end=empty_end, duplex=mode is BodyMode.DUPLEX)
                 length = current.get("content-length", str(len(self.seen.client_body)))
                 assert length == str(len(self.seen.client_body)), "Envoy would cut the stream"
 
-    def _stream(self, chunks: Sequence[bytes], *, empty_end: bool) -> None:
+    def _stream(self, chunks: Sequence[bytes], *, empty_end: bool, duplex: bool) -> None:
         messages = [(c, False) for c in chunks]
         if empty_end or not messages:
             messages.append((b"", True))
@@ -144,7 +145,16 @@ class Play:
             reply = self.exchange.handle(ResponseBody(chunk, end))
             assert isinstance(reply, Forward), "an Answer behind the response headers resets the client's stream"
             self.seen.metadata |= reply.metadata
+            if reply.breaks:
+                self.seen.broken = True
+                assert reply.ends in (False, None), "the client would take it for the end"
+                if reply.ends is None and end:  # said with the last piece, it would be the end
+                    break
+            assert (reply.ends is not None) is duplex, "Envoy takes no such answer in this mode"
+            assert reply.breaks or not duplex or reply.ends is end, "Envoy would wait for ever, or end too early"
             self.seen.outputs.append(chunk if reply.body is None else reply.body)
+            if reply.breaks:
+                break
         self.seen.client_body = b"".join(self.seen.outputs)
 
     def _answer(self, reply: object) -> bool:

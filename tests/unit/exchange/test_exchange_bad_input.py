@@ -104,6 +104,7 @@ def test_nothing_of_the_vendor_follows_an_error(broken: dict[str, Any], size: in
     assert b"DONE" not in play.seen.client_body
     assert b'finish_reason":"stop' not in play.seen.client_body
     assert sum(b'"error"' in e[0] for e in events) == 1
+    assert play.seen.broken
 
 
 def test_bytes_that_are_no_text_are_an_unreadable_event() -> None:

@@ -17,9 +17,11 @@ from tests.unit.vectors import check_error, dump, frames
 def test_after_a_failure_everything_later_is_swallowed(name: str) -> None:
     exchange = sent(name, STREAMED).exchange
     exchange.handle(ResponseHeaders(SSE, False, VIA))
+    exchange.handle(ResponseBody(b"", False))
     reply = exchange.fail(InternalError("x"))
     assert isinstance(reply, Forward)
     assert reply.body is not None
+    assert reply.breaks
     check_error(json.loads(parse(reply.body)[-1][0]), {"type": "server_error", "code": "internal_error"})
     for chunk, end in ((frames(FRAMES), False), (b"data: [DONE]\n\n", False), (b"", True)):
         later = exchange.handle(ResponseBody(chunk, end))
@@ -57,6 +59,16 @@ def test_a_crash_after_a_body_was_replaced_does_not_let_it_through(status: str) 
     assert reply.body == b""
 
 
+@pytest.mark.parametrize("name", ["openai", "original"])
+def test_a_crash_over_a_stream_s_head_is_a_status(name: str) -> None:
+    """The head is not out yet, whatever was to become of the body."""
+    exchange = sent(name, STREAMED).exchange
+    exchange.handle(ResponseHeaders(SSE, False, VIA))
+    reply = exchange.crash()
+    assert isinstance(reply, Answer)
+    assert reply.status == 500
+
+
 @pytest.mark.parametrize("begun", [False, True])
 def test_a_crash_before_the_answer_is_a_status(begun: bool) -> None:
     exchange = sent("qwen").exchange if begun else exchange_of(CONFIGS["qwen"])
@@ -72,7 +84,7 @@ def test_a_vendor_that_quotes_our_key_does_not_reveal_it(name: str) -> None:
     key = "sk-q" if PROVIDERS[name]["type"] == "qwen" else "Incorrect"
     body = dump({"error": {"message": f"Incorrect API key {key}", "type": "t", "param": None, "code": "c"}})
     play.response({":status": "401", "content-type": "application/json"}, [body], attributes=VIA)
-    assert play.seen.status == 401
+    assert play.seen.status == (401 if name == "openai" else 502)
     assert b"sk-q" not in play.seen.client_body
 
 

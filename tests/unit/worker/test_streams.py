@@ -31,6 +31,8 @@ class Echo:
                 raise ValueError("a secret")
             case b"refuse":
                 raise Refused(grpc.StatusCode.NOT_FOUND, "not here")
+            case b"break":
+                raise Refused(grpc.StatusCode.ABORTED, "broken", b"<last>")
             case b"sleep":
                 time.sleep(0.5)
             case b"long":
@@ -153,6 +155,20 @@ async def test_what_goes_wrong_ends_the_stream_with_an_error(
         await told(talk)
         assert await told(lambda: list(channel.stream_stream(PATH)(iter([b"next"])))) == [b"<next>"]
     assert [1] * len(ENDED) == ENDED
+
+
+async def test_a_stream_may_break_behind_an_answer() -> None:
+    async with serving() as (_, channel):
+
+        def talk() -> None:
+            call = channel.stream_stream(PATH)(iter([b"a", b"break", b"never answered"]))
+            assert [next(call), next(call)] == [b"<a>", b"<last>"]
+            with pytest.raises(grpc.RpcError):
+                next(call)
+            assert (call.code(), call.details()) == (grpc.StatusCode.ABORTED, "broken")
+
+        await told(talk)
+    assert ENDED == [1]
 
 
 async def test_a_unary_method_has_one_answer() -> None:

@@ -207,10 +207,26 @@ def test_every_headers_answer_carries_a_complete_mode_override(
     assert override is not None
     assert override.request_header_mode.name == "SEND"
     assert override.response_header_mode.name == "SEND"
-    assert override.request_body_mode.name == (request_mode or BodyMode.NONE).name
-    assert override.response_body_mode.name == (response_mode or BodyMode.NONE).name
-    for other in ("request_trailer_mode", "response_trailer_mode"):
-        assert getattr(override, other).name == "DEFAULT"
+    names = {BodyMode.DUPLEX: "FULL_DUPLEX_STREAMED"}
+    for given, said in ((request_mode, override.request_body_mode), (response_mode, override.response_body_mode)):
+        mode = given or BodyMode.NONE
+        assert said.name == names.get(mode, mode.name)
+    assert override.request_trailer_mode.name == "DEFAULT"
+    # Envoy takes the duplex mode with trailers only.
+    assert override.response_trailer_mode.name == ("SEND" if response_mode is BodyMode.DUPLEX else "DEFAULT")
+
+
+@pytest.mark.parametrize("ends", [False, True])
+@pytest.mark.parametrize("metadata", [{}, {"tokens": 7}])
+@pytest.mark.parametrize("body", [b"", b"x"])
+def test_a_piece_of_a_duplex_body_says_whether_it_is_the_last(
+    ends: bool, metadata: dict[str, int], body: bytes
+) -> None:
+    mutation = write(
+        Forward(body=body, ends=ends, metadata=metadata), "response_body"
+    ).response_body.response.body_mutation
+    assert mutation.body is None
+    assert (mutation.streamed_response.body, mutation.streamed_response.end_of_stream) == (body, ends)
 
 
 @pytest.mark.parametrize("phase", PHASES)
@@ -256,6 +272,7 @@ OFFICIAL: dict[str, type[betterproto2.Message]] = {
     "HeaderMutation": official.HeaderMutation,
     "HeaderValueOption": HeaderValueOption,
     "BodyMutation": official.BodyMutation,
+    "StreamedBodyResponse": official.StreamedBodyResponse,
     "TrailersResponse": official.TrailersResponse,
     "ImmediateResponse": official.ImmediateResponse,
     "HttpStatus": HttpStatus,
