@@ -103,7 +103,7 @@ class Sent(Frozen, frozen=True):
 
 
 class Whole(Frozen, frozen=True):
-    """A 200 answer is awaited whole. `streams`: it is an event stream, to be gathered."""
+    """A 200 answer is awaited whole. `streams`: it is an event stream, as its head says."""
 
     hidden = ("headers",)
 
@@ -124,6 +124,10 @@ class Watching(Frozen, frozen=True):
     """A 200 answer goes past us, its tokens are counted."""
 
     watch: Watch
+
+
+class Passing(Frozen, frozen=True):
+    """The rest of a stream that could not be read and need not be goes on as it comes."""
 
 
 class Failed(Frozen, frozen=True):
@@ -148,4 +152,4 @@ class Done(Frozen, frozen=True):
     mute: bool = False
 
 
-State = Start | Headed | Sent | Whole | Streaming | Watching | Failed | Unreadable | Done
+State = Start | Headed | Sent | Whole | Streaming | Watching | Passing | Failed | Unreadable | Done

@@ -1,17 +1,20 @@
 """The translator for vendors that already speak OpenAI: restore the model's name, count tokens, watch the end.
 
-Rule: an event in which nothing changes keeps the vendor's bytes; one that cannot be read is never forwarded.
+Rule: an event in which nothing changes keeps the vendor's bytes; one that cannot be read is never forwarded, unless
+there is nothing to change at all: then it passes uncounted, and from there on nothing is judged.
 A stream that may be changed is put right at its end too: the last event gets the empty line that it may lack.
 """
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from extproc.providers.translator import Translator
 from extproc.terms.call import CHAT, COMPLETIONS, JSON_APIS, MESSAGES, RESPONSES, Call
-from extproc.terms.errors import BadUpstreamResponse, StreamTruncated, UpstreamError
+from extproc.terms.errors import BadUpstreamResponse, ProxyError, StreamTruncated, UpstreamError
 from extproc.text import jsontext, sse
 from extproc.text.jsontext import Fields, NotJson
 
+NO_STREAM = "the vendor sent a JSON document where its content-type says an event stream"
 _ESCAPE = ord("\\")
 
 
@@ -34,9 +37,13 @@ class PassThrough(Translator):
         self._edit_whole = whole
         self._event_error = event_error
         self._typed = call.api == RESPONSES
-        self._watches = not restore and edit is None
+        self.only_watches = not restore and edit is None and whole is None
+        self._began = False
         self._json_only = call.api in JSON_APIS
-        self._finished = call.api not in (CHAT, COMPLETIONS, MESSAGES)
+        self._finished = call.api not in (CHAT, COMPLETIONS, MESSAGES) and not (self._typed and call.stream)
+        self._call = call
+        self._response: Fields = {}
+        self._number = 0
         self._messages = call.api == MESSAGES
 
     def body(self, body: bytes) -> bytes:
@@ -60,7 +67,11 @@ class PassThrough(Translator):
             self._check_finished()
         elif event.data and (changed := self._changed(event.data)) is not None:
             return (sse.encode(changed, event.name),)
-        return (event.raw if self._watches else sse.ended(event),)
+        elif not self.only_watches and not sse.is_known(event.raw) and not event.data:
+            if sse.is_document(event.raw):
+                raise BadUpstreamResponse(NO_STREAM)
+            return ()
+        return (event.raw if self.only_watches else sse.ended(event),)
 
     def _refusal(self, event: sse.Event) -> UpstreamError | None:
         if self._event_error is None or (self._typed and b'"type"' in event.data):  # OpenAI's own `error` event
@@ -72,8 +83,14 @@ class PassThrough(Translator):
         self._check_finished()
         return ()
 
+    def failure(self, error: ProxyError) -> bytes | None:
+        """In a stream of the Responses API: the `error` event, then `response.failed` with what was known of it."""
+        if not (self._typed and self._call.stream):
+            return None
+        return responses_failure(self._call, error, self._response, self._number)
+
     def _check_finished(self) -> None:
-        if not self._finished:
+        if not self._finished and (self._began or not self.only_watches):
             raise StreamTruncated("the vendor's stream ended before its answer was complete")
 
     def _changed(self, data: bytes) -> bytes | None:
@@ -81,15 +98,29 @@ class PassThrough(Translator):
         try:
             fields = jsontext.fields(data)
         except NotJson as error:
-            if not _is_json(data):
+            if self.only_watches:
+                self._finished = True
+            elif not _is_json(data):
                 raise BadUpstreamResponse(f"the vendor sent an event that is not readable JSON: {error}") from None
             return None
+        self._began = True
         edited = self._edit is not None and self._edit(fields)
         if "error" in fields and bytes(fields["error"]).startswith(b"{"):
             raise UpstreamError(500, document=data)
         changed = self._rename_and_count(fields) or edited
+        if self._typed:
+            self._follow(fields)
         self._finished = self._finished or _finishes(bytes(fields.get("choices", b"")))
         return jsontext.dump(fields) if changed else None
+
+    def _follow(self, fields: Fields) -> None:
+        """What the end of a stream of the Responses API is known by, and what an end of ours would continue."""
+        number = jsontext.peek(fields.get("sequence_number", b""))
+        self._number = (number if isinstance(number, int) else self._number) + 1
+        if bytes(fields.get("type", b"")) in _LAST:
+            self._finished = True
+        elif bytes(fields.get("response", b"")).startswith(b"{"):
+            self._response = jsontext.fields(fields["response"])
 
     def _rename_and_count(self, fields: Fields) -> bool:
         """Restore the model's name in place; whether that changed anything."""
@@ -110,6 +141,37 @@ class PassThrough(Translator):
             return False
         answer["model"] = self._model
         return True
+
+
+def responses_failure(call: Call, error: ProxyError, known: Fields, number: int) -> bytes:
+    """The two events that end a stream of the Responses API which failed: openai's Node SDK looks at the first alone,
+    Codex at the second (run 2026-11-30: openai 7.59.0, codex 0.171.0). `known`: the response as the vendor last told
+    it. `number`: the `sequence_number` of the first."""
+    found = error.message or jsontext.peek(error.body(), "error", "message")
+    words = found if isinstance(found, str) and found else f"the model vendor answered with status {error.status}"
+    told = f"{error.code}: {words}" if error.code else words
+    code = "rate_limit_exceeded" if error.status == 429 else "server_error"
+    first = {"type": "error", "code": error.code or error.type, "message": words, "param": None}
+    response: dict[str, Any] = {
+        "id": f"resp_{call.nonce:024x}",
+        "object": "response",
+        "created_at": call.now,
+        "model": call.model,
+        "output": [],
+        "incomplete_details": None,
+        "usage": None,
+        **known,
+        "status": "failed",
+        "error": {"code": code, "message": told},
+    }
+    last = {"type": "response.failed", "response": response, "sequence_number": number + 1}
+    return sse.encode(jsontext.dump({**first, "sequence_number": number}), b"error") + sse.encode(
+        jsontext.dump(last), b"response.failed"
+    )
+
+
+_LAST = (b'"response.completed"', b'"response.incomplete"', b'"response.failed"', b'"error"')
+"""The types of the events that may end such a stream."""
 
 
 def _is_json(text: bytes) -> bool:
