@@ -16,6 +16,7 @@ from extproc.exchange.states import (
     Done,
     Failed,
     Moment,
+    Passing,
     Record,
     Sent,
     Snapshot,
@@ -82,7 +83,8 @@ class AnswerSide:
             case ResponseBody():
                 state = self._state
                 return len(event.body) > LONG or (
-                    isinstance(state, Streaming) and (state.decoder.held > LONG or state.decompressor.decodes)
+                    (isinstance(state, Streaming) and (state.decoder.held > LONG or state.decompressor.decodes))
+                    or (isinstance(state, Watching) and state.watch.held > LONG)
                 )
             case RequestBody():
                 return len(event.body) > LONG_REQUEST
@@ -97,7 +99,7 @@ class AnswerSide:
             event = state.translator.failure(error) or self._front.failure(error, self._quoted)
             event = outgoing.redact(event, self._token)
             return Forward(body=event, ends=self._ends(False), breaks=True, metadata=self._metadata())
-        if isinstance(state, Watching) and self._answering:
+        if isinstance(state, Watching | Passing) and self._answering:
             self._state = Done()
             return Forward()
         if isinstance(state, Done) and self._answering:  # the answer's head is out, and nothing of it is ours
@@ -237,6 +239,8 @@ class AnswerSide:
         if translator is None or status >= 300 or not (json_only or kind.startswith(("application/json", sse.KIND))):
             return self._untouched()
         encoding = event.headers.get("content-encoding", "")
+        if translator.only_watches and (event.end_of_stream or not kind.startswith(sse.KIND) or encoding):
+            return self._past(sent, event, status)
         try:
             decompressor = Decompressor(encoding)
         except Undecodable as error:
@@ -246,7 +250,8 @@ class AnswerSide:
             raise BadUpstreamResponse("the vendor did not answer with an event stream")
         if event.end_of_stream:
             raise BadUpstreamResponse("the vendor's answer is empty")
-        if not streams or translator.gathers:
+        asked_whole = json_only and not sent.call.stream and not translator.only_watches
+        if not streams or translator.gathers or asked_whole:
             if number(event.headers.get("content-length", "")) > self._buffer:
                 raise BadUpstreamResponse("the vendor's answer is too long")  # Envoy would wait for ever
             self._state = Whole(translator, event.headers, streams)
@@ -262,9 +267,9 @@ class AnswerSide:
         return Forward(sets, remove_headers=remove, response_mode=mode)
 
     def _past(self, sent: Sent, event: ResponseHeaders, status: int) -> Forward:
-        """An answer in the vendor's own dialect is not ours to judge; with `recordUsage` we see it pass."""
+        """An answer in which nothing is to be changed is not ours to judge; with `recordUsage` we see it pass."""
         kind = event.headers.get("content-type", "").lower()
-        counted = sent.provider.watches(sent.call) and status == 200
+        counted = (sent.translator is not None or sent.provider.watches(sent.call)) and status == 200
         if not counted or event.end_of_stream or not kind.startswith(("application/json", "text/event-stream")):
             return self._untouched()
         try:
@@ -282,6 +287,8 @@ class AnswerSide:
                 return self._whole(state, event.body)
             case Watching():
                 return self._watched(state, event)
+            case Passing():
+                return self._passed(event, event.body)
             case Failed():
                 return self._refused(state, event.body)
             case Unreadable():
@@ -304,10 +311,14 @@ class AnswerSide:
             body = self._plain(state.headers, sent)
             if jsontext.many(body, MOST_VALUES, numbers=False):
                 raise BadUpstreamResponse(f"the vendor's answer has more than {MOST_VALUES} JSON values")
-            if state.streams and state.translator.gathers:
-                translated = state.translator.gathered(
-                    sse.events(body, state.translator.decoder(self._config.max_event_bytes))
-                )
+            document = sse.is_document(body) or not (state.streams or sse.is_stream(body))
+            events = sse.events(body, state.translator.decoder(self._config.max_event_bytes))
+            restreams = state.streams and not document and not state.translator.gathers
+            if restreams:
+                pieces = [piece for event in events for piece in state.translator.event(event)]
+                translated = b"".join([*pieces, *state.translator.close()])
+            elif state.translator.gathers and not document:
+                translated = state.translator.gathered(events)
             else:
                 translated = state.translator.body(body)
         except (Undecodable, EventTooLong) as error:
@@ -315,7 +326,10 @@ class AnswerSide:
         self._count(state.translator)
         if len(translated) > len(sent) + GROWTH:
             raise BadUpstreamResponse("the vendor's answer becomes too long")
-        if translated == sent:
+        if restreams:
+            sets = {"content-length": str(len(translated))}
+            return self._ended(Forward(sets, ("content-encoding",), translated, metadata=self._metadata()))
+        if translated == sent and not state.streams:
             return self._ended(Forward(metadata=self._metadata()))
         return self._ended(outgoing.whole(translated, state.headers, self._metadata()))
 
@@ -352,6 +366,9 @@ class AnswerSide:
                     out.add(state.translator.event(one))
                 out.add(state.translator.close())
         except (Undecodable, EventTooLong) as unreadable:
+            if state.translator.only_watches and isinstance(state.decoder, sse.Decoder):
+                self._count(state.translator)
+                return self._passed(event, b"".join(out.made) + state.decoder.rest)
             return self._broken(state, out, BadUpstreamResponse(f"the vendor's stream cannot be read: {unreadable}"))
         except ProxyError as error:
             return self._broken(state, out, error)
@@ -361,6 +378,15 @@ class AnswerSide:
         self._state = Done(mute=True)
         self.record.complete = True
         return Forward(body=b"".join(out.made), ends=self._ends(True), metadata=self._metadata())
+
+    def _passed(self, event: ResponseBody, body: bytes) -> Forward:
+        """A piece of a stream that is looked at no more."""
+        self._state = Passing()
+        if not event.end_of_stream:
+            return Forward(body=body, ends=self._ends(False))
+        self._state = Done(mute=True)
+        self.record.complete = True
+        return Forward(body=body, ends=self._ends(True), metadata=self._metadata())
 
     def _broken(self, state: Streaming, out: Pieces, error: ProxyError) -> Reply:
         self._count(state.translator)

@@ -1,4 +1,4 @@
-"""Counts the tokens of an answer that goes past us unchanged (`recordUsage` under `protocol: original`).
+"""Counts the tokens of an answer that goes past us unchanged: `recordUsage` where nothing is to be put right.
 
 Rule: it looks and never judges; from what it cannot read on, it looks no more.
 """
@@ -27,6 +27,11 @@ class Watch:
         self._whole = bytearray()
         self._limit = limit
         self._blind = False
+
+    @property
+    def held(self) -> int:
+        """Bytes that wait to be looked at."""
+        return len(self._whole) + self._decoder.held
 
     def feed(self, chunk: bytes, *, end: bool) -> None:
         """A piece of the answer; `end`: the last one."""

@@ -105,7 +105,7 @@ class Sent(Frozen, frozen=True):
 
 
 class Whole(Frozen, frozen=True):
-    """A 200 answer is awaited whole. `streams`: it is an event stream, to be gathered."""
+    """A 200 answer is awaited whole. `streams`: it is an event stream, as its head says."""
 
     hidden = ("headers",)
 
@@ -126,6 +126,10 @@ class Watching(Frozen, frozen=True):
     """A 200 answer goes past us, its tokens are counted."""
 
     watch: Watch
+
+
+class Passing(Frozen, frozen=True):
+    """The rest of a stream that could not be read and need not be goes on as it comes."""
 
 
 class Failed(Frozen, frozen=True):
@@ -150,4 +154,4 @@ class Done(Frozen, frozen=True):
     mute: bool = False
 
 
-State = Start | Headed | Sent | Whole | Streaming | Watching | Failed | Unreadable | Done
+State = Start | Headed | Sent | Whole | Streaming | Watching | Passing | Failed | Unreadable | Done

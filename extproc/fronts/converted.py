@@ -10,6 +10,7 @@ from typing import Any
 
 from extproc.fronts.thinking import Thinking
 from extproc.fronts.writer import Writer
+from extproc.providers.passthrough import NO_STREAM
 from extproc.providers.reader import Reader
 from extproc.providers.translator import Translator
 from extproc.terms.call import Usage
@@ -60,6 +61,8 @@ class Converted(Translator):
             return ()
         if deltas := self._reader.event(event):
             return self._writer.deltas(self._news(deltas))
+        if not event.data and sse.is_document(event.raw):
+            raise BadUpstreamResponse(NO_STREAM)
         return self._writer.heartbeat() if event.comments and not event.data else ()
 
     def release(self) -> Iterable[bytes]:

@@ -1,6 +1,7 @@
 """The translator for vendors that already speak OpenAI: restore the model's name, count tokens, watch the end.
 
-Rule: an event in which nothing changes keeps the vendor's bytes; one that cannot be read is never forwarded.
+Rule: an event in which nothing changes keeps the vendor's bytes; one that cannot be read is never forwarded, unless
+there is nothing to change at all: then it passes uncounted, and from there on nothing is judged.
 A stream that may be changed is put right at its end too: the last event gets the empty line that it may lack.
 """
 
@@ -13,6 +14,7 @@ from extproc.terms.errors import BadUpstreamResponse, ProxyError, StreamTruncate
 from extproc.text import jsontext, sse
 from extproc.text.jsontext import Fields, NotJson
 
+NO_STREAM = "the vendor sent a JSON document where its content-type says an event stream"
 _ESCAPE = ord("\\")
 
 
@@ -35,7 +37,8 @@ class PassThrough(Translator):
         self._edit_whole = whole
         self._event_error = event_error
         self._typed = call.api == RESPONSES
-        self._watches = not restore and edit is None
+        self.only_watches = not restore and edit is None and whole is None
+        self._began = False
         self._json_only = call.api in JSON_APIS
         self._story = Story(f"{call.nonce:024x}", call.model or "", call.now) if self._typed else None
         self._finished = call.api not in (CHAT, COMPLETIONS, MESSAGES, RESPONSES)
@@ -62,7 +65,11 @@ class PassThrough(Translator):
             self._check_finished()
         elif event.data and (changed := self._changed(event.data)) is not None:
             return (sse.encode(changed, event.name),)
-        return (event.raw if self._watches else sse.ended(event),)
+        elif not self.only_watches and not sse.is_known(event.raw) and not event.data:
+            if sse.is_document(event.raw):
+                raise BadUpstreamResponse(NO_STREAM)
+            return ()
+        return (event.raw if self.only_watches else sse.ended(event),)
 
     def _refusal(self, event: sse.Event) -> UpstreamError | None:
         if self._event_error is None or (self._typed and b'"type"' in event.data):  # OpenAI's own `error` event
@@ -78,7 +85,7 @@ class PassThrough(Translator):
         return super().failure(error) if self._story is None else self._story.failure(error)
 
     def _check_finished(self) -> None:
-        if not self._finished:
+        if not self._finished and (self._began or not self.only_watches):
             raise StreamTruncated("the vendor's stream ended before its answer was complete")
 
     def _changed(self, data: bytes) -> bytes | None:
@@ -86,9 +93,12 @@ class PassThrough(Translator):
         try:
             fields = jsontext.fields(data)
         except NotJson as error:
-            if not _is_json(data):
+            if self.only_watches:
+                self._finished = True
+            elif not _is_json(data):
                 raise BadUpstreamResponse(f"the vendor sent an event that is not readable JSON: {error}") from None
             return None
+        self._began = True
         edited = self._edit is not None and self._edit(fields)
         if "error" in fields and bytes(fields["error"]).startswith(b"{"):
             raise UpstreamError(500, document=data)
@@ -116,6 +126,9 @@ class PassThrough(Translator):
             return False
         answer["model"] = self._model
         return True
+
+
+"""The types of the events that may end such a stream."""
 
 
 def _is_json(text: bytes) -> bool:

@@ -73,6 +73,26 @@ def ended(event: Event) -> bytes:
     return event.raw + (b"\n" if event.raw.endswith(b"\n") else b"\n\n")
 
 
+_DOCUMENT = re.compile(rb"(?:\xef\xbb\xbf)?\s*+[\[{]")
+_BEGINS = re.compile(rb"(?:\xef\xbb\xbf)?\s*+(?:data|event|id|retry)?:")
+_KNOWN = re.compile(rb"(?:\xef\xbb\xbf)?(?:(?:(?:data|event|id|retry)(?=[:\r\n]|\Z)|:)[^\r\n]*+|[\r\n]++)*+")
+
+
+def is_document(body: bytes) -> bool:
+    """Whether a body is JSON by its first character, which no line of an event stream begins with."""
+    return _DOCUMENT.match(body) is not None
+
+
+def is_stream(body: bytes) -> bool:
+    """Whether a body is an event stream by its first line."""
+    return _BEGINS.match(body) is not None
+
+
+def is_known(raw: bytes) -> bool:
+    """Whether the bytes of an event are fields of an event stream and nothing else."""
+    return _KNOWN.fullmatch(raw) is not None
+
+
 KIND = "text/event-stream"
 
 
@@ -117,6 +137,11 @@ class Decoder:
     def held(self) -> int:
         """Bytes of the event that is unfinished."""
         return len(self._buffer)
+
+    @property
+    def rest(self) -> bytes:
+        """What came and is in no event, also of one that is too long."""
+        return bytes(self._buffer)
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
         """Events completed by `chunk`. Raises `EventTooLong` after those that came before the long one."""
