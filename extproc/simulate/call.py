@@ -3,19 +3,24 @@
 Rule: no vendor form and no socket here. `Call` is what arrived, `Whole` or `Events` what goes back.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 import json
 from typing import Any, NoReturn
 import uuid
 
-from extproc.simulate.faults import Faults
+from extproc.simulate.faults import Faults, parse
 from extproc.simulate.options import Options
 from extproc.simulate.refusal import Refusal
 from extproc.simulate.sse import Stream, dump
 
 CREATED = 1_767_225_600
 """Every answer was made at this second: answers are deterministic."""
+
+
+def type_of(vendor: str) -> str:
+    """The type that providers have whose vendor is called `vendor` (str) here: str."""
+    return "qwen" if vendor == "dashscope" else vendor
 
 
 @dataclass(slots=True)
@@ -51,7 +56,13 @@ class Call:
     size: int
     options: Options
     store: Store
+    types: Collection[str] = ()
+    """What all simulated vendors are called in markers: as providers' types are."""
     faults: Faults = field(default_factory=Faults)
+
+    def heed(self, text: str) -> None:
+        """Take the faults that `text` (str) asks for. ValueError: a marker or a vendor that does not exist."""
+        self.faults = parse(text, type_of(self.vendor), self.types)
 
     @property
     def request_id(self) -> str:

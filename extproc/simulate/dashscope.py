@@ -26,7 +26,7 @@ from extproc.simulate.conversation import (
     wants_json_object,
 )
 from extproc.simulate.dashscope_answers import Form, refused, streamed, whole
-from extproc.simulate.faults import parse, without_markers
+from extproc.simulate.faults import without_markers
 from extproc.simulate.refusal import Refusal
 from extproc.simulate.script import Asked, perform
 
@@ -195,7 +195,7 @@ def _generation(call: Call, model: str, given: dict[str, Any], parameters: dict[
     if wants_json_object(parameters.get("response_format")) and not mentions_json(messages):
         raise invalid(NO_JSON)
     text = last_user_text(messages)
-    call.faults = parse(text)
+    call.heed(text)
     asked = Asked(
         name="通义千问",
         text=without_markers(text),
@@ -236,7 +236,7 @@ def _embeddings(call: Call, model: str, given: dict[str, Any], parameters: dict[
     for name, value in parameters.items():
         if name not in EMBEDDING_PARAMETERS or not isinstance(value, EMBEDDING_PARAMETERS[name]):
             raise invalid(f"unknown or wrong parameter: {name}")
-    call.faults = parse(texts[-1])
+    call.heed(texts[-1])
     size = qwen.embedding_size(model, parameters.get("dimension"))
     embeddings = [{"text_index": at, "embedding": embed(text, size)} for at, text in enumerate(texts)]
     usage = {"total_tokens": sum(max(1, len(text) // 2) for text in texts)}

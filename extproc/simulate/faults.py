@@ -1,7 +1,9 @@
 """Faults, chosen per request by a marker in the last user text (or the input of other JSON APIs).
 
 Rule: parsed here, once; nothing else looks for markers. `[[sim:NAME]]`, `[[sim:NAME=VALUE]]`, several with
-commas or several markers. The marker itself is never quoted back. An unknown name is refused with 400.
+commas or several markers. The marker itself is never quoted back. An unknown name is refused with 400. `@TYPE` behind
+one, as in `[[sim:status=503@qwen]]` or `[[sim:cut@qwen]]`, limits it to that simulated vendor, so that a fallback can
+be watched; TYPE is the provider's type. A `call` goes to whoever answers.
 
 | marker            | effect                                                                            |
 |-------------------|-----------------------------------------------------------------------------------|
@@ -33,12 +35,13 @@ commas or several markers. The marker itself is never quoted back. An unknown na
 |                   | other, each after the result of the one before (`conversation.scripted`)          |
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 import re
 from typing import Any
 
 MARKER = re.compile(r"\[\[sim:([^\]]*)\]\]")
+_CALL = re.compile(r"\s*call\s*=\s*\S")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +82,31 @@ _DEFAULTS = {"error_frame": 500, "html": 502}
 _FLAGS = {name for name in Faults.__slots__ if name not in _VALUES}
 
 
-def parse(text: str) -> Faults:
-    """The faults asked for in `text` (str): Faults. ValueError names a marker it does not know."""
+def _asked(name: str, value: str) -> dict[str, Any] | None:
+    """What a marker sets; None if there is no such marker."""
+    if name in _FLAGS and not value:
+        return {name: True}
+    if name in _VALUES and (value or name in _DEFAULTS):
+        return {name: _VALUES[name](value) if value else _DEFAULTS[name]}
+    return None
+
+
+def parse(text: str, vendor: str, vendors: Collection[str]) -> Faults:
+    """The faults asked for in `text` (str) of this `vendor` (str), one of all `vendors`: Faults. ValueError names a
+    marker or a vendor it does not know."""
     wanted: dict[str, Any] = {}
     for item in ",".join(MARKER.findall(text)).split(","):
-        name, _, value = (part.strip() for part in item.partition("="))
-        if name in _FLAGS and not value:
-            wanted[name] = True
-        elif name in _VALUES and (value or name in _DEFAULTS):
-            wanted[name] = _VALUES[name](value) if value else _DEFAULTS[name]
-        elif name and not (name == "call" and value):
+        if _CALL.match(item):  # `conversation.scripted`
+            continue
+        marker, limited, only = (part.strip() for part in item.partition("@"))
+        if limited and only not in vendors:
+            raise ValueError(f"unknown vendor behind a simulator marker: {item.strip()}")
+        name, _, value = (part.strip() for part in marker.partition("="))
+        asked = _asked(name, value)
+        if item.strip() and asked is None:
             raise ValueError(f"unknown simulator marker: {item.strip()}")
+        if not limited or only == vendor:
+            wanted |= asked or {}
     if "retry_after" in wanted:
         wanted.setdefault("status", 429)
     return replace(Faults(), **wanted)

@@ -12,7 +12,7 @@ from extproc.simulate import multipart
 from extproc.simulate.call import CREATED, Answer, Call, StoredFile, Whole, answer
 from extproc.simulate.conversation import embed
 from extproc.simulate.dialect import Dialect
-from extproc.simulate.faults import MARKER, parse
+from extproc.simulate.faults import MARKER
 from extproc.simulate.openai_chat import bad, model_of
 from extproc.simulate.refusal import Refusal
 
@@ -35,7 +35,7 @@ def embeddings(call: Call, dialect: Dialect) -> Answer:
         raise bad("'input' must be a text or a list of texts", "input")
     if dialect.check_embeddings is not None:
         dialect.check_embeddings(call, body, inputs)
-    call.faults = parse(str(inputs[-1]))
+    call.heed(str(inputs[-1]))
     size = dialect.embedding_size(model, body.get("dimensions"))
     vectors = [embed(str(item), size) for item in inputs]
     packed = body.get("encoding_format") == "base64"
@@ -186,7 +186,7 @@ def speech(call: Call, dialect: Dialect) -> Answer:
     model_of(body, dialect)
     if not isinstance(body.get("input"), str) or not isinstance(body.get("voice"), str | dict):
         raise bad("'input' and 'voice' are required", "input")
-    call.faults = parse(body["input"])
+    call.heed(body["input"])
     said = MARKER.sub("", body["input"]).encode()
     return Whole(200, b"ID3\x04\x00\xff\xfe" + hashlib.sha256(said).digest() * 64, "audio/mpeg")
 
@@ -205,7 +205,7 @@ def moderations(call: Call, _dialect: Dialect) -> Answer:
     given = body.get("input")
     if not isinstance(given, str | list) or not given:
         raise bad("Missing required parameter: 'input'.", "input")
-    call.faults = parse(str(given))
+    call.heed(str(given))
     names = ("harassment", "hate", "self-harm", "sexual", "violence")
     result = {
         "flagged": False,
@@ -227,5 +227,5 @@ def images(call: Call, _dialect: Dialect) -> Answer:
     body = call.json()
     if not isinstance(body.get("prompt"), str) or not body["prompt"]:
         raise bad("Missing required parameter: 'prompt'.", "prompt", "missing_required_parameter")
-    call.faults = parse(body["prompt"])
+    call.heed(body["prompt"])
     return answer({"created": CREATED, "data": [{"b64_json": PIXEL} for _ in range(body.get("n") or 1)]})

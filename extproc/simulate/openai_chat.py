@@ -23,7 +23,7 @@ from extproc.simulate.conversation import (
     tool_result,
 )
 from extproc.simulate.dialect import Dialect
-from extproc.simulate.faults import parse, without_markers
+from extproc.simulate.faults import without_markers
 from extproc.simulate.refusal import Refusal
 from extproc.simulate.script import Asked, Delta, Line, Script, deltas, perform
 
@@ -96,7 +96,7 @@ def _check_messages(messages: Any, dialect: Dialect) -> list[dict[str, Any]]:
 def ask(call: Call, body: dict[str, Any], messages: list[dict[str, Any]], dialect: Dialect) -> Asked:
     """`messages` and the options of `body` as a question; parses the faults into `call`: Asked."""
     text = last_user_text(messages)
-    call.faults = parse(text)
+    call.heed(text)
     return Asked(
         name=dialect.name,
         text=without_markers(text),

@@ -23,7 +23,7 @@ from extproc.simulate.faults import Faults
 from extproc.simulate.options import Options
 from extproc.simulate.recorder import Recorder, readable
 from extproc.simulate.refusal import Refusal
-from extproc.simulate.vendors import OPENAI, Vendor, check_headers, check_length, find
+from extproc.simulate.vendors import OPENAI, TYPES, Vendor, check_headers, check_length, find
 
 log = logging.getLogger("extproc.simulate")
 
@@ -136,6 +136,7 @@ class _App:
             size=size,
             options=self.options,
             store=self.store,
+            types=TYPES,
         )
         given = self._guarded(vendor, call, raw)
         if isinstance(given, Whole) and vendor.needs_length and "gzip" in headers.get("accept-encoding", ""):

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from extproc.simulate import azure, compatible, dashscope, moonshot, openai, table
-from extproc.simulate.call import Answer, Call
+from extproc.simulate.call import Answer, Call, type_of
 from extproc.simulate.conversation import matches
 from extproc.simulate.dialect import openai_error
 from extproc.simulate.openai import knows
@@ -127,6 +127,8 @@ def find(path: str, host: str, options: Options) -> tuple[Vendor, str] | None:
 
 
 _NAMED = (NATIVE, COMPATIBLE, OPENAI, AZURE, MOONSHOT)
+TYPES = frozenset(type_of(vendor.name) for vendor in (*_NAMED, *table.ALL))
+"""The types of providers that are simulated."""
 _LOCAL = ("127.0.0.1", "localhost", "")
 
 

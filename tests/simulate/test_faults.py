@@ -76,6 +76,26 @@ def test_status(http: httpx.Client, ask: Any) -> None:
     assert answer.headers["content-type"] == "application/json"
 
 
+@pytest.mark.parametrize(
+    ("marker", "qwen", "other"),
+    [
+        ("status=503@qwen", 503, 200),
+        ("status=503@openai", 200, 503),
+        ("html@openai", 200, 502),
+        ("status=429@qwen,status=500@openai", 429, 500),
+        ("retry_after=3 @ qwen", 429, 200),
+        ("inspect@deepseek", 200, 200),
+        ("status=503@qwn", 400, 400),
+        ("status=503@", 400, 400),
+        ("@qwen", 400, 400),
+        ("nonsense@openai", 400, 400),
+    ],
+)
+def test_a_marker_for_one_vendor(http: httpx.Client, marker: str, qwen: int, other: int) -> None:
+    asked = f"[[sim:{marker}]]"
+    assert [ask(http, asked).status_code for ask in (native, openai)] == [qwen, other]
+
+
 @pytest.mark.parametrize("ask", [native, openai])
 def test_html_and_garbage(http: httpx.Client, ask: Any) -> None:
     page = ask(http, "[[sim:html=503]]")
