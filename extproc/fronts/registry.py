@@ -31,7 +31,10 @@ def front_at(path: str, *, anthropic: bool) -> Front:
     """The front that a path seems to be for, at the cost of a search: whoever has no key has its error in this form."""
     if anthropic and f"/v1/{MODELS}" in path:
         return FRONTS["messages"]
-    return next((front for front in FRONTS.values() if f"/v1/{front.name}" in path), CHAT_FRONT)
+    return next((front for begin, front in _OTHERS if begin in path), CHAT_FRONT)
+
+
+_OTHERS: Final = tuple((f"/v1/{front.name}", front) for front in FRONTS.values() if front is not CHAT_FRONT)
 
 
 def counts(front: Front, provider: Provider, target: Target) -> bool:
