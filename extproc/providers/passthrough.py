@@ -6,8 +6,8 @@ A stream that may be changed is put right at its end too: the last event gets th
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
+from extproc.providers.responses_events import Story
 from extproc.providers.translator import Translator
 from extproc.terms.call import CHAT, COMPLETIONS, JSON_APIS, MESSAGES, RESPONSES, Call
 from extproc.terms.errors import BadUpstreamResponse, ProxyError, StreamTruncated, UpstreamError
@@ -40,10 +40,8 @@ class PassThrough(Translator):
         self.only_watches = not restore and edit is None and whole is None
         self._began = False
         self._json_only = call.api in JSON_APIS
-        self._finished = call.api not in (CHAT, COMPLETIONS, MESSAGES) and not (self._typed and call.stream)
-        self._call = call
-        self._response: Fields = {}
-        self._number = 0
+        self._story = Story(f"{call.nonce:024x}", call.model or "", call.now) if self._typed else None
+        self._finished = call.api not in (CHAT, COMPLETIONS, MESSAGES, RESPONSES)
         self._messages = call.api == MESSAGES
 
     def body(self, body: bytes) -> bytes:
@@ -79,15 +77,12 @@ class PassThrough(Translator):
         return self._event_error(event)
 
     def close(self) -> Iterable[bytes]:
-        """Raises `StreamTruncated` when no choice ever finished."""
+        """Raises `StreamTruncated` when no choice ever finished, or no event was a last one."""
         self._check_finished()
         return ()
 
     def failure(self, error: ProxyError) -> bytes | None:
-        """In a stream of the Responses API: the `error` event, then `response.failed` with what was known of it."""
-        if not (self._typed and self._call.stream):
-            return None
-        return responses_failure(self._call, error, self._response, self._number)
+        return super().failure(error) if self._story is None else self._story.failure(error)
 
     def _check_finished(self) -> None:
         if not self._finished and (self._began or not self.only_watches):
@@ -108,19 +103,9 @@ class PassThrough(Translator):
         if "error" in fields and bytes(fields["error"]).startswith(b"{"):
             raise UpstreamError(500, document=data)
         changed = self._rename_and_count(fields) or edited
-        if self._typed:
-            self._follow(fields)
-        self._finished = self._finished or _finishes(bytes(fields.get("choices", b"")))
+        ends = _finishes(bytes(fields.get("choices", b""))) if self._story is None else self._story.ends_with(fields)
+        self._finished = self._finished or ends
         return jsontext.dump(fields) if changed else None
-
-    def _follow(self, fields: Fields) -> None:
-        """What the end of a stream of the Responses API is known by, and what an end of ours would continue."""
-        number = jsontext.peek(fields.get("sequence_number", b""))
-        self._number = (number if isinstance(number, int) else self._number) + 1
-        if bytes(fields.get("type", b"")) in _LAST:
-            self._finished = True
-        elif bytes(fields.get("response", b"")).startswith(b"{"):
-            self._response = jsontext.fields(fields["response"])
 
     def _rename_and_count(self, fields: Fields) -> bool:
         """Restore the model's name in place; whether that changed anything."""
@@ -141,37 +126,6 @@ class PassThrough(Translator):
             return False
         answer["model"] = self._model
         return True
-
-
-def responses_failure(call: Call, error: ProxyError, known: Fields, number: int) -> bytes:
-    """The two events that end a stream of the Responses API which failed: openai's Node SDK looks at the first alone,
-    Codex at the second (run 2026-11-30: openai 7.59.0, codex 0.171.0). `known`: the response as the vendor last told
-    it. `number`: the `sequence_number` of the first."""
-    found = error.message or jsontext.peek(error.body(), "error", "message")
-    words = found if isinstance(found, str) and found else f"the model vendor answered with status {error.status}"
-    told = f"{error.code}: {words}" if error.code else words
-    code = "rate_limit_exceeded" if error.status == 429 else "server_error"
-    first = {"type": "error", "code": error.code or error.type, "message": words, "param": None}
-    response: dict[str, Any] = {
-        "id": f"resp_{call.nonce:024x}",
-        "object": "response",
-        "created_at": call.now,
-        "model": call.model,
-        "output": [],
-        "incomplete_details": None,
-        "usage": None,
-        **known,
-        "status": "failed",
-        "error": {"code": code, "message": told},
-    }
-    last = {"type": "response.failed", "response": response, "sequence_number": number + 1}
-    return sse.encode(jsontext.dump({**first, "sequence_number": number}), b"error") + sse.encode(
-        jsontext.dump(last), b"response.failed"
-    )
-
-
-_LAST = (b'"response.completed"', b'"response.incomplete"', b'"response.failed"', b'"error"')
-"""The types of the events that may end such a stream."""
 
 
 def _is_json(text: bytes) -> bool:
