@@ -128,9 +128,6 @@ class PassThrough(Translator):
         return True
 
 
-"""The types of the events that may end such a stream."""
-
-
 def _is_json(text: bytes) -> bool:
     try:
         jsontext.check(text)
