@@ -94,4 +94,4 @@ lock: install ## write the versions installed now to constraints.txt
 	@touch $(INSTALLED)
 
 clean: ## remove .venv and caches
-	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/node/node_modules
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/node/node_modules tests/clients/node_modules

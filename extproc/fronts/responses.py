@@ -3,7 +3,7 @@
 Rule: errors before an answer are OpenAI's, as for chat. What only a server with a memory could serve is refused.
 """
 
-from extproc.fronts import responses_request
+from extproc.fronts import responses_count, responses_request
 from extproc.fronts.front import Front, Notes
 from extproc.fronts.responses_answer import ResponsesWriter
 from extproc.fronts.writer import Writer
@@ -16,9 +16,13 @@ from extproc.text.jsontext import Fields
 class Responses(Front):
     name = "responses"
     creates = RESPONSES
+    counts = f"{RESPONSES}/input_tokens"
 
     def read(self, fields: Fields, traits: Traits, model: str) -> tuple[Fields, Notes]:
         return responses_request.read(fields, traits)
+
+    def count(self, fields: Fields) -> bytes:
+        return responses_count.count(fields)
 
     def writer(self, call: Call, model: str, notes: Notes, source: Reader) -> Writer:
         assert isinstance(notes, responses_request.Notes)

@@ -13,6 +13,7 @@ from extproc.fronts.responses_output import Freehand, Function, Local, Message, 
 from extproc.fronts.responses_request import Notes
 from extproc.fronts.responses_tools import Named
 from extproc.fronts.writer import Writer
+from extproc.providers import responses_events
 from extproc.providers.reader import Reader
 from extproc.terms.call import Call
 from extproc.terms.deltas import Delta, Tool
@@ -77,17 +78,10 @@ class ResponsesWriter(Writer):
         return self._taken()
 
     def failure(self, error: ProxyError) -> bytes:
-        """The `error` event, which Codex does not look at, then `response.failed`, which openai's Node SDK does not:
-        both (run 2026-11-30: codex 0.171.0, openai 7.59.0)."""
         self._begin()
-        words = error_words(error)
-        self.event("error", {"code": error.code or error.type, "message": words, "param": None})
-        code = "rate_limit_exceeded" if error.status == 429 else "server_error"
-        told = f"{error.code}: {words}" if error.code else words
         if self._open is not None and not isinstance(self._open, Local):  # which nobody has heard of yet
             self._items.append(self._open.item("incomplete"))
-        self.event("response.failed", {"response": self._response("failed", error={"code": code, "message": told})})
-        return b"".join(self._taken())
+        return b"".join((*self._taken(), responses_events.failure(error, self._response("failed"), self._number)))
 
     def heartbeat(self) -> Iterable[bytes]:
         """A comment: an event without data is broken JSON to openai's SDKs (run 2026-11-30, Python 3.57.0)."""
@@ -127,9 +121,8 @@ class ResponsesWriter(Writer):
 
     def event(self, type: str, members: dict[str, Any]) -> None:
         """One more event of the stream."""
-        body = jsontext.dump({"type": type, **members, "sequence_number": self._number})
+        self._out.append(responses_events.event(type, members, self._number))
         self._number += 1
-        self._out.append(b"event: %b\ndata: %b\n\n" % (type.encode(), body))
 
     def piece(self, head: bytes, text: str) -> None:
         """A delta's event, all of which but the text is known: up to its colon."""
@@ -181,7 +174,6 @@ class ResponsesWriter(Writer):
         self,
         status: str,
         *,
-        error: dict[str, Any] | None = None,
         incomplete: dict[str, Any] | None = None,
         usage: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
@@ -190,7 +182,7 @@ class ResponsesWriter(Writer):
             "object": "response",
             "created_at": self._call.now,
             "status": status,
-            "error": error,
+            "error": None,
             "incomplete_details": incomplete,
             "model": self._model,
             "output": list(self._items),
@@ -215,11 +207,3 @@ class ResponsesWriter(Writer):
     def _mint(self, kind: str) -> str:
         self._minted += 1
         return f"{kind}_{(self._call.nonce + self._minted) % (1 << 96):024x}"
-
-
-def error_words(error: ProxyError) -> str:
-    """What an error says, also where the vendor said it in a document of its own."""
-    if error.message:
-        return error.message
-    found = jsontext.peek(error.body(), "error", "message")
-    return found if isinstance(found, str) and found else f"the model vendor answered with status {error.status}"

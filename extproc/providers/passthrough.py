@@ -6,9 +6,10 @@ A stream that may be changed is put right at its end too: the last event gets th
 
 from collections.abc import Callable, Iterable
 
+from extproc.providers.responses_events import Story
 from extproc.providers.translator import Translator
 from extproc.terms.call import CHAT, COMPLETIONS, JSON_APIS, MESSAGES, RESPONSES, Call
-from extproc.terms.errors import BadUpstreamResponse, StreamTruncated, UpstreamError
+from extproc.terms.errors import BadUpstreamResponse, ProxyError, StreamTruncated, UpstreamError
 from extproc.text import jsontext, sse
 from extproc.text.jsontext import Fields, NotJson
 
@@ -36,7 +37,8 @@ class PassThrough(Translator):
         self._typed = call.api == RESPONSES
         self._watches = not restore and edit is None
         self._json_only = call.api in JSON_APIS
-        self._finished = call.api not in (CHAT, COMPLETIONS, MESSAGES)
+        self._story = Story(f"{call.nonce:024x}", call.model or "", call.now) if self._typed else None
+        self._finished = call.api not in (CHAT, COMPLETIONS, MESSAGES, RESPONSES)
         self._messages = call.api == MESSAGES
 
     def body(self, body: bytes) -> bytes:
@@ -68,9 +70,12 @@ class PassThrough(Translator):
         return self._event_error(event)
 
     def close(self) -> Iterable[bytes]:
-        """Raises `StreamTruncated` when no choice ever finished."""
+        """Raises `StreamTruncated` when no choice ever finished, or no event was a last one."""
         self._check_finished()
         return ()
+
+    def failure(self, error: ProxyError) -> bytes | None:
+        return super().failure(error) if self._story is None else self._story.failure(error)
 
     def _check_finished(self) -> None:
         if not self._finished:
@@ -88,7 +93,8 @@ class PassThrough(Translator):
         if "error" in fields and bytes(fields["error"]).startswith(b"{"):
             raise UpstreamError(500, document=data)
         changed = self._rename_and_count(fields) or edited
-        self._finished = self._finished or _finishes(bytes(fields.get("choices", b"")))
+        ends = _finishes(bytes(fields.get("choices", b""))) if self._story is None else self._story.ends_with(fields)
+        self._finished = self._finished or ends
         return jsontext.dump(fields) if changed else None
 
     def _rename_and_count(self, fields: Fields) -> bool:

@@ -126,6 +126,16 @@ def _check_parameters(parameters: dict[str, Any]) -> None:
             raise invalid(f"parameters.{name} has the wrong type: {type(value).__name__}")
 
 
+def _is_marked(content: Any) -> bool:
+    """Texts in parts, which text models take for an explicit cache alone (Model Studio, "Context cache", 2026)."""
+    return (
+        isinstance(content, list)
+        and all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in content)
+        and all(part.keys() <= {"text", "cache_control"} for part in content)
+        and any(part.get("cache_control") == {"type": "ephemeral"} for part in content)
+    )
+
+
 def _check_message(message: Any, place: int, multimodal: bool) -> None:
     at = f"messages.{place}"
     if not isinstance(message, dict):
@@ -137,7 +147,7 @@ def _check_message(message: Any, place: int, multimodal: bool) -> None:
         raise invalid(f"{at}: a tool message must have a tool_call_id")
     if content is None and role == "assistant" and message.get("tool_calls"):
         return
-    if not multimodal and not isinstance(content, str):
+    if not multimodal and not isinstance(content, str) and not _is_marked(content):
         raise invalid(f"Input should be a valid string: {at}.content")
     if multimodal and not (
         isinstance(content, list)

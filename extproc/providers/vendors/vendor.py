@@ -198,7 +198,7 @@ class _Vendor(Provider):
         return Repaired(call, restore=self.restores_model(call), quirks=quirks)
 
     @cached_property
-    def speaks(self) -> frozenset[str]:
+    def has(self) -> frozenset[str]:
         has = FRONTS if self._said.apis is None else FRONTS & self._said.apis.keys()
         return frozenset({"chat"}) | has
 
