@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 it failed while running, 2 wrong use or wrong configuration.
 """
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -14,7 +15,7 @@ import click
 from extproc import __version__
 from extproc.cli import options, streams
 from extproc.cli.options import ACCESS_LOG, FILE, AddressType, ModeType, PlaceType, shown
-from extproc.config.config import ConfigError, Problem
+from extproc.config.config import Config, ConfigError, Problem
 from extproc.config.load import StandIn, load
 from extproc.envoy import process as envoy_process
 from extproc.envoy.placement import LEAST_ENVOY, ControlPlane, Placement, attached_objection, idle_keys
@@ -254,13 +255,31 @@ def _validate(bootstrap: str) -> None:
 @cli.command()
 @click.argument("file", type=click.Path(path_type=Path), metavar="[FILE]", required=False)
 @options.config_file
-def check(file: Path | None, path: Path | None) -> None:
+@click.option(
+    "--connect", is_flag=True, help="Try each vendor's name, connection and certificate too; exit 1 where one fails."
+)
+def check(file: Path | None, path: Path | None, connect: bool) -> None:
     """Print what was understood of a configuration: FILE, or that of --config."""
     from extproc.config.describe import describe
 
     if file and path:
         raise click.UsageError("FILE and --config are the same thing: give one of them")
-    click.echo(describe(load(file or path, os.environ)), nl=False)
+    loaded = load(file or path, os.environ)
+    click.echo(describe(loaded), nl=False)
+    if connect:
+        _connect(loaded.config)
+
+
+def _connect(config: Config) -> None:
+    from extproc.envoy.bootstrap import SYSTEM_CA_FILES  # slow to import
+    from extproc.supervisor import reach
+
+    click.echo()
+    vendors = asyncio.run(reach.found(config.providers, run.system_ca_file(SYSTEM_CA_FILES)))
+    for vendor in vendors:
+        click.echo(vendor)
+    if any(vendor.reason for vendor in vendors):
+        sys.exit(1)
 
 
 @cli.command("import")

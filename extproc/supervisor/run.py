@@ -23,7 +23,9 @@ from extproc.config.load import Loaded, StandIn
 from extproc.envoy import process as envoy_process
 from extproc.envoy.placement import Placement, objection
 from extproc.envoy.process import EnvoyError, EnvoyProcess, die_with_parent, keyless_environment
-from extproc.supervisor import admin, demo
+from extproc.providers import Provider
+from extproc.supervisor import admin, demo, reach
+from extproc.supervisor.care import Care
 from extproc.supervisor.live import EnvoySide, Live, NoEnvoy, Source
 from extproc.supervisor.sidecar import Options as SidecarOptions
 from extproc.supervisor.sidecar import Sidecar, sidecar
@@ -189,6 +191,7 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
             )
         )
         parts: dict[str, Awaitable[int]] = {}
+        url = None
         if simulate:
             log.info("starting the simulated vendors")
             url, parts["the simulated vendors"] = await _simulator(stack)
@@ -198,6 +201,7 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
         log.info("starting Envoy")
         envoy, side = await _envoy(stack, live.loaded, running.addresses, options)
         parts["Envoy"] = envoy.exited
+        _try_vendors(stack, [p for p in live.loaded.config.providers if url is None or p.endpoint != url])
         base = _url(Address(_reachable(options.listen.host), envoy.listener_port))
         await _until_routing(base)
         await stack.enter_async_context(running.following(side))
@@ -285,6 +289,15 @@ async def _envoy(
     stack.push_async_callback(envoy.drain_and_stop, options.grace)
     side.confirm = envoy.works_with
     return envoy, side
+
+
+def _try_vendors(stack: AsyncExitStack, providers: Sequence[Provider]) -> None:
+    """Say in the background which vendors cannot be reached."""
+    from extproc.envoy.bootstrap import SYSTEM_CA_FILES
+
+    care = Care()
+    care.keep("vendors are tried", partial(reach.warn, providers, system_ca_file(SYSTEM_CA_FILES)))
+    stack.push_async_callback(care.end)
 
 
 def _log_envoy(line: str) -> None:
