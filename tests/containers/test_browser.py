@@ -93,6 +93,19 @@ def test_a_vendor_s_refusal_is_shown_as_an_error(page: webdriver.Chrome) -> None
     assert said(page) == ""
 
 
+def test_the_page_says_what_it_is(page: webdriver.Chrome) -> None:
+    until(lambda: "stands in for NextChat" in page.find_element(By.TAG_NAME, "body").text, "the page says so")
+
+
+def test_an_answer_that_ends_early_is_not_shown_as_whole(page: webdriver.Chrome) -> None:
+    ask(page, "讲故事 [[sim:tokens=40]] [[sim:error_frame]]")
+
+    def shown() -> str:
+        return " ".join(e.text for e in page.find_elements(By.CSS_SELECTOR, "[data-testid=toast-body].error"))
+
+    until(lambda: "the connection broke" in shown(), "the cut")
+
+
 def test_stop_stops(page: webdriver.Chrome) -> None:
     # That a client's end reaches the vendor is tested with an SDK: this page does not hang up, it only stops reading.
     ask(page, "停下来 [[sim:tokens=100,interval=0.1]]")
