@@ -91,9 +91,10 @@ def test_a_long_event_passes(gateway: Gateway) -> None:
     assert answer.events[-1] == "[DONE]"
 
 
-@pytest.mark.parametrize("chunk", ["", ",chunk=4096"])
-def test_an_event_beyond_a_mebibyte_ends_in_an_error(gateway: Gateway, chunk: str) -> None:
-    answer = question(gateway, "qwen", f"[[sim:big=500000{chunk}]]", stream=True)
+@pytest.mark.parametrize("chunk", ["", ",chunk=65536"])
+def test_an_event_beyond_the_limit_ends_in_an_error(gateway: Gateway, chunk: str) -> None:
+    """Of a Chinese letter there are three bytes: 18 MB, where `maxEventBytes` is 16 MiB."""
+    answer = question(gateway, "qwen", f"[[sim:big=6000000{chunk}]]", stream=True)
     assert not answer.complete
     assert answer.events[-1]["error"]["code"] == "bad_upstream_response"
     assert "[DONE]" not in answer.events
