@@ -74,6 +74,7 @@ class AnswerSide:
         self._placed_by_envoy = False
         self._attached = False
         self._answering = False
+        self._over = False
         self._bodiless = False
         self.record = Record()
 
@@ -98,7 +99,9 @@ class AnswerSide:
         if isinstance(state, Streaming) and self._answering:
             event = state.translator.failure(error) or self._front.failure(error, self._quoted)
             event = outgoing.redact(event, self._token)
-            return Forward(body=event, ends=self._ends(False), breaks=True, metadata=self._metadata())
+            self._state, breaks = Done(mute=True, duplex=True), self._front.breaks
+            ends = self._ends(self._over and not breaks)
+            return Forward(body=event, ends=ends, breaks=breaks, metadata=self._metadata())
         if isinstance(state, Watching | Passing) and self._answering:
             self._state = Done()
             return Forward()
@@ -294,7 +297,7 @@ class AnswerSide:
             case Unreadable():
                 raise state.error
             case Done(mute=True):
-                return Forward(body=b"")
+                return Forward(body=b"", ends=self._ends(event.end_of_stream) if state.duplex else None)
             case Done():
                 return Forward()
             case _:

@@ -83,6 +83,7 @@ class Exchange(AnswerSide):
     def handle(self, event: Event) -> Reply:
         """The reply to one event; never raises for anything that came over the wire."""
         self._answering = isinstance(event, ResponseBody)
+        self._over = isinstance(event, ResponseBody) and event.end_of_stream
         try:
             match event:
                 case ResponseBody():  # by far the most

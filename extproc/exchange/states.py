@@ -149,9 +149,10 @@ class Unreadable(Frozen, frozen=True):
 
 
 class Done(Frozen, frozen=True):
-    """Nothing more to do. `mute`: later bytes of the vendor are swallowed."""
+    """Nothing more to do. `mute`: later bytes of the vendor are swallowed. `duplex`: of a body whose end we tell."""
 
     mute: bool = False
+    duplex: bool = False
 
 
 State = Start | Headed | Sent | Whole | Streaming | Watching | Passing | Failed | Unreadable | Done

@@ -37,6 +37,8 @@ class Front(ABC):
     """The API that tells how many tokens such a request has, answered here unless the vendor has it."""
     repairs: ClassVar[bool] = False
     """Whether `repair` does anything."""
+    breaks: ClassVar[bool] = True
+    """Whether a client's connection is broken behind an error in the middle of a stream, lest it look complete."""
     shares_keys: ClassVar[bool] = True
     """A key that clients show here is a vendor's, where the configuration has none for it."""
 

@@ -17,6 +17,9 @@ class Responses(Front):
     name = "responses"
     creates = RESPONSES
     counts = f"{RESPONSES}/input_tokens"
+    breaks = False
+    """`response.failed` is a last event that nobody takes for a good one; of a broken connection Codex says only that
+    (run 2026-11-30, 0.171.0)."""
 
     def read(self, fields: Fields, traits: Traits, model: str) -> tuple[Fields, Notes]:
         return responses_request.read(fields, traits)

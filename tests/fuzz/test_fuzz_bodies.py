@@ -12,6 +12,7 @@ import pytest
 
 from extproc.config import wording
 from extproc.exchange.exchange import Exchange
+from extproc.providers import Vendor
 from extproc.terms.events import (
     Answer,
     BodyMode,
@@ -230,5 +231,5 @@ def test_an_endless_stream_is_not_remembered(name: str, kind: str) -> None:
 
 def test_vectors_of_every_provider_are_fuzzed() -> None:
     types = {json.dumps(v.config).partition('"type": "')[2].partition('"')[0] for v in VECTORS}
-    assert types == set(wording.TYPES)
+    assert types >= {name for name, block in wording.TYPES.items() if block is not Vendor}
     assert all(answer_bytes(v) is not None for v in VECTORS)
