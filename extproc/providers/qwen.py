@@ -117,8 +117,8 @@ class Qwen(Provider):
         return frozenset() if known is None and self._native(call) and not self._multimodal(call) else known
 
     def _multimodal(self, call: Call) -> bool:
-        """The path that the table says, the other one where the vendor has said that it is the other."""
-        return (self.family(call.upstream_model).path == "multimodal") is not call.other_path
+        """Whether the table says that a model answers on the multimodal path."""
+        return self.family(call.upstream_model).path == "multimodal"
 
     def path(self, call: Call) -> str:
         if call.api == MESSAGES:

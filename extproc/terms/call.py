@@ -125,7 +125,6 @@ class Call(Frozen, frozen=True):
     `settled`: these changed something. `text`: the client's own bytes.
     `model`: the name the client asked for; `upstream_model`: the vendor's; both None where the API has none.
     `stream`: the client wants server-sent events. `token`: the vendor key chosen for this call, None without one.
-    `other_path`: the vendor has said that it serves this model under another path than is known.
     `context`: the system text to insert. `now`: seconds since 1970. `nonce`: 96 random bits for minted ids.
     Headers, bodies and keys are not in its `repr`.
     """
@@ -143,7 +142,6 @@ class Call(Frozen, frozen=True):
     stream: bool = False
     token: str | None = None
     context: str | None = None
-    other_path: bool = False
     now: int = 0
     nonce: int = 0
 
