@@ -181,7 +181,8 @@ def test_a_second_signal_ends_the_drain_of_the_sidecar_alone(config: Path, tmp_p
             assert serve.wait(5) == 0
             said.put(b"")
         lines = [line for line in serve.errors.splitlines() if " exchange " not in line]
-        assert "again to stop now" in lines[-1]
+        assert "again to stop now" in lines[-2]
+        assert "stopped" in lines[-1]
 
 
 def test_sigint_stops_too(config: Path, tmp_path: Path) -> None:
