@@ -71,7 +71,7 @@ def test_a_freeform_tool(sdk: Sdk, vendor: str, model: str, name: str) -> None:
 
 def test_thinking_comes_back_and_is_carried(sdk: Sdk, simulator: Simulator) -> None:
     client = sdk("qwen")
-    asked: dict[str, Any] = {"model": "gpt-4o", "input": "想一想", "reasoning": {"effort": "high"}}
+    asked: dict[str, Any] = {"model": "qwen-plus", "input": "想一想", "reasoning": {"effort": "high"}}
     final, _ = streamed(client, include=["reasoning.encrypted_content"], **asked)
     thought, message = final.output
     assert thought.type == "reasoning"
