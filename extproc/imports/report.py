@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from extproc.config import higress, yamlfile
 from extproc.config.config import ConfigError, Problem, did_you_mean
@@ -21,6 +22,14 @@ from extproc.config.masking import mask, one_line
 from extproc.config.wording import OWNERS, TYPES, keys_of
 from extproc.imports.naming import UNNAMED, Named, Naming, keys_by_name, secrets, unhidden
 from extproc.providers.vendors import refused
+
+
+class _Nulls(RoundTripRepresenter):
+    """Writes `null`, which people do not overlook. Of its own: a representer that is added stays with its class, and
+    all that the process wrote afterwards had it."""
+
+
+_Nulls.add_representer(type(None), lambda r, _: r.represent_scalar("tag:yaml.org,2002:null", "null"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +147,7 @@ def as_yaml(taken: Taken) -> str:
     out = StringIO()
     for line in (one_line(f"From {taken.source}, by `extproc import`."), *report(taken)):
         out.write(f"# {line}\n")
-    yaml.representer.add_representer(type(None), lambda r, _: r.represent_scalar("tag:yaml.org,2002:null", "null"))
+    yaml.Representer = _Nulls
     first = ("id", "type")
     providers = [
         {k: p[k] for k in (*first, *(k for k in p if k not in first)) if k in p} for p in taken.native["providers"]
