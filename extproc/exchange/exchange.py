@@ -231,15 +231,15 @@ class Exchange(AnswerSide):
         if registry.counts(self._front, provider, target):
             return self._answer(self._front.count(given))
         registry.check(self._front, provider, target)
+        name = routing.upstream_model(provider, target, given, place.model)
         if registry.converts(self._front, provider, target):
-            name = routing.upstream_model(provider, target, given, place.model) or ""
-            asked, notes = self._front.read(given, provider.traits, name)
+            asked, notes = self._front.read(given, provider.traits(name or ""))
             target, self._notes = CHAT_TARGET, notes
             if not self._front.shares_keys:
                 headers = {name: value for name, value in headers.items() if name not in CREDENTIALS}
         elif registry.passes(self._front, provider, target):
             own = self._front.name in provider.counting
-            asked, notes = self._front.repair(given, provider.traits, own=own)
+            asked, notes = self._front.repair(given, provider.traits(name or ""), own=own)
             target = target if own else replace(target, query="")
         body = provider.settled(asked)
         call = Call(
@@ -251,7 +251,7 @@ class Exchange(AnswerSide):
             model=model,
             # A member named twice might be another model for the vendor: what was checked is what is sent.
             settled=(body is not given and body != given) or self._client.limited,
-            upstream_model=routing.upstream_model(provider, target, body, place.model),
+            upstream_model=name if body is given else routing.upstream_model(provider, target, body, place.model),
             stream=body.get("stream") == jsontext.TRUE,
             token=self._key(provider),
             now=int(self._moment.now),
