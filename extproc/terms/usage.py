@@ -43,9 +43,9 @@ _MOST: Final = 1 << 53
 
 
 def read_usage(usage: Any) -> Usage:
-    """The counts of a usage object by their chat (`prompt_tokens`), their Responses and DashScope (`input_tokens`), Anthropic's,
-    Bedrock's (`inputTokens`) or Gemini's (`promptTokenCount`) names. Anthropic and Bedrock count what was read from a
-    cache and written to one beside the prompt, Gemini its thoughts beside the answer."""
+    """The counts of a usage object by chat's names (`prompt_tokens`), those of Responses and DashScope (`input_tokens`),
+    Anthropic's, Bedrock's (`inputTokens`) or Gemini's (`promptTokenCount`). Anthropic and Bedrock count what was read
+    from a cache and written to one beside the prompt, Gemini its thoughts beside the answer."""
     if not isinstance(usage, dict):
         return NOT_COUNTED
     prompt = _count(usage, "prompt_tokens", "input_tokens")
@@ -137,7 +137,7 @@ def _count(usage: Mapping[str, Any], name: str, other: str) -> int | None:
 def _seconds(usage: Mapping[str, Any]) -> float | None:
     for name in ("seconds", "duration", "prompt_audio_seconds"):
         told = usage.get(name)
-        if type(told) in (int, float) and 0 <= told < _MOST:
+        if isinstance(told, int | float) and not isinstance(told, bool) and 0 <= told < _MOST:
             return float(told)
     return None
 
