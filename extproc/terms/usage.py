@@ -43,7 +43,7 @@ _MOST: Final = 1 << 53
 
 
 def read_usage(usage: Any) -> Usage:
-    """The counts of a usage object by chat's names (`prompt_tokens`), those of Responses and DashScope (`input_tokens`),
+    """The counts of a usage object: chat's (`prompt_tokens`), those of Responses and DashScope (`input_tokens`),
     Anthropic's, Bedrock's (`inputTokens`) or Gemini's (`promptTokenCount`). Anthropic and Bedrock count what was read
     from a cache and written to one beside the prompt, Gemini its thoughts beside the answer."""
     if not isinstance(usage, dict):
