@@ -307,7 +307,11 @@ _DESCRIPTIONS = {
     "reasoningContentMode": "What becomes of the model's thinking: kept apart, dropped, or put before the answer.",
     "messagesApi": "Whether /v1/messages passes to the vendor or becomes a chat; by default it passes where it can.",
     "responsesApi": "Whether /v1/responses passes to the vendor or becomes a chat; by default it passes where it can.",
-    "recordUsage": "true: answers are read to count tokens even where nothing else needs it.",
+    "Provider.usage": "How tokens are counted.",
+    "UsageOfPassed.passed": "In answers that need no reading: with the least work, by reading each event here, or not "
+    "at all.",
+    "recordUsage": "Of before usage; true: answers are read to count tokens even where nothing else needs it; false: "
+    "nothing is counted.",
     "recycle": "When a worker process is replaced by a new one, one at a time.",
     "refresh": "How often the text is fetched again: seconds, or text such as 500ms, 30s, 5m, 1h.",
     "responseJsonSchema": "Goes into every chat as response_format.",

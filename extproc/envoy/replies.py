@@ -29,6 +29,7 @@ _METADATA_KEYS = (
     "prompt_tokens",
     "completion_tokens",
     "total_tokens",
+    "estimated",
 )
 
 

@@ -12,6 +12,7 @@ from extproc.config.clients import ANYONE
 from extproc.exchange import outgoing
 from extproc.exchange.bounds import LONG, LONG_REQUEST, MOST_VALUES, Pieces
 from extproc.exchange.bystander import Watch
+from extproc.exchange.meter import Meter
 from extproc.exchange.states import (
     Done,
     Failed,
@@ -30,7 +31,6 @@ from extproc.exchange.states import (
 from extproc.fronts.front import NOTHING
 from extproc.fronts.registry import CHAT_FRONT
 from extproc.providers.base import Provider
-from extproc.providers.translator import Translator
 from extproc.terms import pauses
 from extproc.terms.agreed import GROWTH, envoy_buffer
 from extproc.terms.call import JSON_APIS
@@ -38,8 +38,9 @@ from extproc.terms.errors import BadUpstreamResponse, ProxyError, UpstreamError,
 from extproc.terms.events import Answer, BodyMode, Event, Forward, Reply, RequestBody, ResponseBody, ResponseHeaders
 from extproc.terms.frozen import replace
 from extproc.terms.refusals import vendor_error
+from extproc.terms.usage import NOT_COUNTED, Counted
 from extproc.text import compression, jsontext, sse
-from extproc.text.compression import Decompressor, Undecodable
+from extproc.text.compression import READABLE, Decompressor, Undecodable
 from extproc.text.jsontext import NotJson
 from extproc.text.sse import EventTooLong
 
@@ -68,7 +69,7 @@ class AnswerSide:
         self._token: str | None = None
         self._sent_by: Provider | None = None
         self._client = ANYONE
-        self._counts = True
+        self._meter: Meter | None = None
         self._may_forward = True
         self._reads_for_envoy = False
         self._placed_by_envoy = False
@@ -107,6 +108,7 @@ class AnswerSide:
             return Forward()
         if isinstance(state, Done) and self._answering:  # the answer's head is out, and nothing of it is ours
             return Forward(body=b"" if state.mute else None)
+        self.record.usage = NOT_COUNTED
         status = self.record.status = error.status if error.status < 600 else BadUpstreamResponse.status
         if self._placed_by_envoy and isinstance(state, Whole | Unreadable):
             # As if the vendor had said so: Envoy may try the next one. An answer of ours would be the last word.
@@ -163,12 +165,13 @@ class AnswerSide:
         self.record.complete = True
 
     def _metadata(self) -> outgoing.Metadata:
-        return outgoing.metadata(self.record)
+        return outgoing.metadata(self.record, counted=self._meter is not None)
 
     def close(self) -> None:
         """The stream is over, complete or not: count what a cut answer cost."""
-        if isinstance(self._state, Streaming):
-            self._count(self._state.translator)
+        match self._state:
+            case Streaming(translator=seen) | Watching(watch=seen):
+                self._count(seen, complete=False)
 
     @property
     def _buffer(self) -> int:
@@ -242,7 +245,10 @@ class AnswerSide:
         if translator is None or status >= 300 or not (json_only or kind.startswith(("application/json", sse.KIND))):
             return self._untouched()
         encoding = event.headers.get("content-encoding", "")
-        if translator.only_watches and (event.end_of_stream or not kind.startswith(sse.KIND) or encoding):
+        hides = translator.hides and encoding in READABLE
+        if translator.only_watches and (
+            event.end_of_stream or not kind.startswith(sse.KIND) or (encoding and not hides)
+        ):
             return self._past(sent, event, status)
         try:
             decompressor = Decompressor(encoding)
@@ -326,7 +332,7 @@ class AnswerSide:
                 translated = state.translator.body(body)
         except (Undecodable, EventTooLong) as error:
             raise BadUpstreamResponse(f"the vendor's answer cannot be read: {error}") from None
-        self._count(state.translator)
+        self._count(state.translator, complete=True)
         if len(translated) > len(sent) + GROWTH:
             raise BadUpstreamResponse("the vendor's answer becomes too long")
         if restreams:
@@ -345,9 +351,9 @@ class AnswerSide:
 
     def _watched(self, state: Watching, event: ResponseBody) -> Reply:
         state.watch.feed(event.body, end=event.end_of_stream)
-        self.record.usage = state.watch.usage
         if not event.end_of_stream:
-            return Forward()
+            return Forward(counts=self._running(state.watch))
+        self._count(state.watch, complete=True)
         self._state = Done()
         self.record.complete = True
         return Forward(metadata=self._metadata())
@@ -370,14 +376,14 @@ class AnswerSide:
                 out.add(state.translator.close())
         except (Undecodable, EventTooLong) as unreadable:
             if state.translator.only_watches and isinstance(state.decoder, sse.Decoder):
-                self._count(state.translator)
+                self._count(state.translator, complete=False)
                 return self._passed(event, b"".join(out.made) + state.decoder.rest)
             return self._broken(state, out, BadUpstreamResponse(f"the vendor's stream cannot be read: {unreadable}"))
         except ProxyError as error:
             return self._broken(state, out, error)
         if not event.end_of_stream:
-            return Forward(body=b"".join(out.made), ends=self._ends(False))
-        self._count(state.translator)
+            return Forward(body=b"".join(out.made), ends=self._ends(False), counts=self._running(state.translator))
+        self._count(state.translator, complete=True)
         self._state = Done(mute=True)
         self.record.complete = True
         return Forward(body=b"".join(out.made), ends=self._ends(True), metadata=self._metadata())
@@ -392,7 +398,7 @@ class AnswerSide:
         return Forward(body=body, ends=self._ends(True), metadata=self._metadata())
 
     def _broken(self, state: Streaming, out: Pieces, error: ProxyError) -> Reply:
-        self._count(state.translator)
+        self._count(state.translator, complete=False)
         with suppress(BadUpstreamResponse):  # no room
             out.add(state.translator.release())
         made = out.made
@@ -402,11 +408,15 @@ class AnswerSide:
         assert isinstance(reply, Forward)
         return replace(reply, body=b"".join(made) + (reply.body or b""))
 
-    def _count(self, translator: Translator) -> None:
-        if self._counts:
-            self.record.usage = translator.usage
+    def _count(self, seen: Counted, *, complete: bool) -> None:
+        if self._meter is not None:
+            self.record.usage = self._meter.used(seen, complete=complete)
+
+    def _running(self, seen: Counted) -> tuple[int, int, int] | None:
+        return None if self._meter is None else self._meter.running(seen)
 
     def _refused(self, state: Failed, body: bytes) -> Forward:
+        self.record.usage = NOT_COUNTED
         if state.sent is not None and state.sent.provider.protocol == "original" and self._from_vendor():
             return self._ended(self._original_refusal(state, body))
         error = self._error(state, body)

@@ -15,6 +15,7 @@ from extproc.config.clients import CREDENTIALS, admit, without_keys
 from extproc.config.config import Route
 from extproc.exchange import outgoing, routing
 from extproc.exchange.answers import AnswerSide, number
+from extproc.exchange.meter import Meter, is_used
 from extproc.exchange.states import Done, Headed, Moment, Place, Record, Sent, Snapshot
 from extproc.fronts import registry
 from extproc.fronts.front import NOTHING, Front, Notes
@@ -62,6 +63,7 @@ from extproc.terms.events import (
     ResponseHeaders,
 )
 from extproc.terms.frozen import replace
+from extproc.terms.usage import estimate
 from extproc.text import jsontext
 from extproc.text.jsontext import NotJson
 
@@ -330,7 +332,7 @@ class Exchange(AnswerSide):
         if len(upstream.body or b"") > len(call.text) + 6 * len(call.context or "") + GROWTH:
             raise TooLarge("the request becomes too long in the vendor's own form: send fewer and longer messages")
         self._sent_by = provider
-        self._token, self._counts = call.token, provider.record_usage is not False
+        self._token = call.token
         translator = registry.translator(self._front, provider, call, notes, asked)
         self._state = Sent(provider, call, translator)
         self.record.converted = call.target is CHAT_TARGET
@@ -338,6 +340,9 @@ class Exchange(AnswerSide):
         if dropped := notes.dropped + upstream.dropped:
             self.record.dropped = outgoing.listed(dropped)
         read = translator is not None or provider.watches(call)
+        if read and call.body is not None and provider.record_usage is not False and is_used(call.target):
+            self._meter = Meter(estimate(call.body))
+            self.record.usage = self._meter.begun()
         forward = outgoing.request(provider, call, upstream, self._metadata(), read=read, request_mode=request_mode)
         if self._attached:
             return outgoing.attached(forward, call)

@@ -17,6 +17,7 @@ from extproc.terms.agreed import CLIENT_HEADERS, CLUSTER_HEADER, STRIPPED
 from extproc.terms.call import Call
 from extproc.terms.events import BodyMode, Forward, Reply
 from extproc.terms.frozen import replace
+from extproc.terms.usage import NOT_COUNTED, Usage
 from extproc.text import jsontext
 from extproc.text.compression import READABLE
 from extproc.text.jsontext import NotJson
@@ -232,18 +233,30 @@ def error_headers(headers: Mapping[str, str], token: str | None) -> dict[str, st
     return {n: value for n, value in headers.items() if n not in lost and _KEPT_WITH_ERRORS.fullmatch(n)}
 
 
-def metadata(record: Record) -> dict[str, str | int | float]:
-    """The access log's values, those that are known."""
-    values: dict[str, str | int | None] = {
+_NOUGHT = Usage(0, 0, 0)
+
+
+def metadata(record: Record, *, counted: bool) -> dict[str, str | int | float]:
+    """The access log's values, those that are known. `counted`: an estimate has been told, which what failed takes
+    back."""
+    usage = _NOUGHT if counted and record.usage is NOT_COUNTED else record.usage
+    values: dict[str, str | float | None] = {
         "client": record.client,
         "route": record.route,
         "provider": record.provider,
         "model": record.model,
         "upstream_model": record.upstream_model,
         "error": record.error,
-        "prompt_tokens": record.usage.prompt_tokens,
-        "completion_tokens": record.usage.completion_tokens,
-        "total_tokens": record.usage.total_tokens,
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "cache_write_tokens": usage.cache_write_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+        "images": usage.images,
+        "seconds": usage.seconds,
+        "characters": usage.characters,
+        "estimated": usage.estimated if counted else None,
     }
     if record.attempt > 1 and record.error is None:
         values["error"] = ""  # in the place of what the attempt before left

@@ -15,7 +15,7 @@ from extproc.providers.reader import Reader
 from extproc.providers.translator import Translator
 from extproc.terms.deltas import Delta, Tool
 from extproc.terms.errors import BadUpstreamResponse, ProxyError, StreamTruncated
-from extproc.terms.usage import Usage
+from extproc.terms.usage import Usage, spoken
 from extproc.text import sse
 
 
@@ -91,6 +91,9 @@ class Converted(Translator):
                 continue
             if delta.finish is not None:
                 self._finished.add(delta.index)
+            self.said += spoken(delta.content) + spoken(delta.reasoning)
+            if delta.tools:
+                self.said += sum([spoken(tool.arguments) for tool in delta.tools.values()])
             if self._thinking is not None:
                 self._thinking.apply(delta, last=last or delta.finish is not None)
             news.append(delta)

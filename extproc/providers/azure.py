@@ -27,6 +27,11 @@ _NOT_PER_MODEL = frozenset(
 """Azure serves these for the resource, beside the deployments."""
 
 
+_TELLS_USAGE = "2024-09"
+"""The month of the first API version that takes `stream_options` ("API version lifecycle", changes of
+2024-09-01-preview, 2026): older ones answer 400."""
+
+
 def _service_url(text: str) -> str:
     url = parse_base_url(text)
     if url.base.endswith("/openai/v1"):
@@ -78,6 +83,10 @@ class Azure(Provider):
         if call.upstream_model in (".", ".."):  # Envoy and vendors would walk the path
             raise InvalidParameter("model is no deployment's name", param="model")
         return f"{resource}/deployments/{quote(call.upstream_model, safe='')}"
+
+    def takes_stream_options(self, call: Call) -> bool:
+        version = re.search(r"(?:^|&)api-version=(\d{4}-\d\d)", self._url.query)
+        return version is None or version[1] >= _TELLS_USAGE
 
     @property
     def original_prefixes(self) -> tuple[str, ...]:

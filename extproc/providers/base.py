@@ -28,6 +28,7 @@ from extproc.providers.blocks import (
     Seconds,
     Tls,
     Tokens,
+    UsageOfPassed,
 )
 from extproc.providers.families import Families, Family, FamilyBlock, Overlay, Sense, patterns_alone
 from extproc.providers.openai_chat import ChatReader
@@ -36,10 +37,11 @@ from extproc.providers.reader import Reader
 from extproc.providers.traits import Traits
 from extproc.providers.translator import Translator
 from extproc.providers.upstream import Body, ContextSource, TokenSource, Upstream, UpstreamRequest, with_query
-from extproc.terms.call import CHAT, MESSAGES, RESPONSES, Call, Target
+from extproc.terms.call import CHAT, COMPLETIONS, JSON_APIS, MESSAGES, RESPONSES, Call, Target
 from extproc.terms.errors import InvalidParameter, UnsupportedApi, UpstreamError
 from extproc.terms.frozen import replace
 from extproc.terms.refusals import vendor_error
+from extproc.terms.usage import is_asked
 from extproc.text import jsontext, sse
 from extproc.text.jsontext import NULL, Fields
 from extproc.text.patterns import ModelMapping
@@ -88,7 +90,9 @@ class Provider(Block):
     vision_model: str | None = Field(default=None, min_length=1)
     families: Annotated[dict[str, FamilyBlock], AfterValidator(patterns_alone)] = Overlay()
     response_model: Literal["client", "upstream"] = "client"
+    usage: UsageOfPassed = UsageOfPassed()
     record_usage: bool | None = None
+    """Of before `usage`: `true` is `passed: read`; with `false` nothing is counted, also where answers are read."""
     responses_api: Literal["convert", "pass"] | None = None
     messages_api: Literal["convert", "pass"] | None = None
     endpoint: OriginUrl | None = None
@@ -115,6 +119,12 @@ class Provider(Block):
     def _has_tokens(self) -> Self:
         if self.tokens_required and not self.tokens:
             raise ValueError(f"apiTokens is missing: type {self.type} needs at least one key")
+        return self
+
+    @model_validator(mode="after")
+    def _counts_one_way(self) -> Self:
+        if self.record_usage is not None and "usage" in self.model_fields_set:
+            raise ValueError("recordUsage and usage cannot be used together: usage.passed says both")
         return self
 
     @model_validator(mode="after")
@@ -191,6 +201,11 @@ class Provider(Block):
         """Tells one vendor at one address from another: a key must reach no other, whatever the id says meanwhile."""
         return sha256(repr((self.type, self.upstream)).encode()).hexdigest()[:12]
 
+    @cached_property
+    def counts_passed(self) -> bool:
+        """Whether tokens are counted in answers that need no reading."""
+        return self.usage.passed != "off" if self.record_usage is None else self.record_usage
+
     def upstream_model(self, model: str | None) -> str | None:
         """The vendor's name for the client's; a missing one takes the mapping's `*` target."""
         return self.model_mapping.map(model) if model else self.model_mapping.default or None
@@ -259,9 +274,31 @@ class Provider(Block):
     def translator(self, call: Call) -> Translator | None:
         """Who translates the answer; None: it needs no change, so its bytes stay in Envoy."""
         restore = self.restores_model(call)
-        if self.protocol == "original" or call.body is None or not (restore or self.record_usage):
+        if self.protocol == "original" or call.body is None or not (restore or self.counts(call)):
             return None
-        return PassThrough(call, restore=restore, event_error=self.event_error)
+        return PassThrough(call, restore=restore, event_error=self.event_error, hides=self.asks_usage(call))
+
+    def counts(self, call: Call) -> bool:
+        """Whether the answer to a call is read for its usage alone."""
+        return self.counts_passed and (call.api in JSON_APIS or self.record_usage is True)
+
+    def asks_usage(self, call: Call) -> bool:
+        """Whether the vendor is asked for the usage of a stream whose client does not want it: it must see none of
+        it."""
+        return (
+            call.stream
+            and call.api in (CHAT, COMPLETIONS)
+            and self.protocol == "openai"
+            and self.record_usage is None  # which never changes a request
+            and self.counts_passed
+            and self.takes_stream_options(call)
+            and call.body is not None
+            and not is_asked(call.body)
+        )
+
+    def takes_stream_options(self, call: Call) -> bool:
+        """Whether the vendor can be asked so, and does not tell it anyway."""
+        return True
 
     @cached_property
     def speaks(self) -> frozenset[str]:
@@ -300,7 +337,7 @@ class Provider(Block):
 
     def watches(self, call: Call) -> bool:
         """Under `protocol: original`: whether tokens are counted in the answer as it passes."""
-        return self.protocol == "original" and self.record_usage is True and call.body is not None
+        return self.protocol == "original" and self.counts_passed and call.body is not None
 
     def restores_model(self, call: Call) -> bool:
         """Whether the answer names a model that the client did not ask for."""
@@ -363,8 +400,16 @@ class Provider(Block):
         if call.body is None:
             return _UNCHANGED
         fields, dropped = (self.original_fields(call), ()) if self.protocol == "original" else self.openai_fields(call)
-        if fields == call.body and not call.settled:
+        same, asks = fields == call.body and not call.settled, self.asks_usage(call)
+        if same and not asks:
             return _UNCHANGED
+        if same and "stream_options" not in fields:
+            head, _, tail = call.text.partition(b"{")
+            return Body(head + _ASKING + tail)
+        if asks:
+            given = jsontext.peek(fields.get("stream_options", NULL))
+            options = {**given, "include_usage": True} if isinstance(given, dict) else {"include_usage": True}
+            fields["stream_options"] = jsontext.raw(options)
         return Body(jsontext.dump(fields), dropped)
 
     def openai_fields(self, call: Call) -> tuple[Fields, tuple[str, ...]]:
@@ -396,6 +441,9 @@ class Provider(Block):
 
 
 _LEAST: Final = Traits()
+
+_ASKING: Final = b'{"stream_options":{"include_usage":true},'
+"""Put before the first member, so that all others keep their bytes; `stream` is one of them."""
 
 _VERSION: Final = "2023-06-01"
 """Of Anthropic's API, where the client does not say one."""

@@ -311,6 +311,13 @@ class RetryOnFailure(Block):
         return tuple(status for status in range(400, 600) if any(p.fullmatch(str(status)) for p in found))
 
 
+class UsageOfPassed(Block):
+    """How tokens are counted in answers that need no reading. `passed`: by whatever reads them with the least work
+    (`auto`), by reading each event here (`read`), or not at all (`off`)."""
+
+    passed: Literal["auto", "read", "off"] = "auto"
+
+
 class OutlierDetection(Block):
     """When Envoy leaves a vendor out: after `consecutive5xx` failures in a row (0: never), for `baseEjectionTime`, each
     time longer. Only where there is another to ask."""

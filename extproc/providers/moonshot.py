@@ -116,6 +116,9 @@ class Moonshot(Provider):
             return row
         return replace(row, fixed=name in self.fixed_temperature_models)
 
+    def takes_stream_options(self, call: Call) -> bool:
+        return call.api != CHAT  # where it tells its usage unasked
+
     def translator(self, call: Call) -> Translator | None:
         if self.protocol == "openai" and call.api == CHAT and call.stream:
             return PassThrough(call, restore=self.restores_model(call), edit=hoist_usage)

@@ -17,6 +17,7 @@ class Translator(Counted, ABC):
     stream_kind: str = sse.KIND  # see `Reader`
     expects_stream: bool = False  # any answer but an event stream is unreadable
     gathers: bool = False  # an event stream becomes one JSON answer
+    hides: bool = False  # the usage in a stream is not for the client
     only_watches: bool = False  # nothing is changed: what cannot be read passes as it came
 
     def decoder(self, limit: int) -> sse.Framing:

@@ -71,7 +71,8 @@ class Forward(Frozen, frozen=True):
     `final`: nothing more of the exchange is wanted; only read on a headers event.
     `ends`: of a DUPLEX body, and always said there: whether this piece is its last.
     `breaks`: behind this piece of a body the client's connection is broken, so that nobody takes it for the end.
-    `metadata`: values for the access log, in our dynamic-metadata namespace. `told`: what Envoy shall know of the
+    `metadata`: values for the access log, in our dynamic-metadata namespace. `counts`: of them the tokens of input,
+    output and both, so far, with a piece of a body. `told`: what Envoy shall know of the
     request's body, to choose a route by.
     """
 
@@ -88,6 +89,7 @@ class Forward(Frozen, frozen=True):
     ends: bool | None = None
     breaks: bool = False
     metadata: Mapping[str, str | int | float] = {}
+    counts: tuple[int, int, int] | None = None
     told: Mapping[str, str | bool] = {}
 
 

@@ -158,6 +158,9 @@ class Counted:
     raw_usage: Any = None
     """The last usage object that the vendor sent."""
 
+    said: int = 0
+    """The tokens that have been delivered, about."""
+
     _read: tuple[Any, Usage] = None, NOT_COUNTED
 
     @property
@@ -166,6 +169,11 @@ class Counted:
         if self._read[0] is not self.raw_usage:
             self._read = self.raw_usage, read_usage(self.raw_usage)
         return self._read[1]
+
+
+def is_asked(body: Fields) -> bool:
+    """Whether a chat's stream shall end with its usage."""
+    return "stream_options" in body and jsontext.peek(body["stream_options"], "include_usage") is True
 
 
 # Where nobody counts
@@ -178,3 +186,8 @@ def estimate(body: Fields) -> int:
     """The input tokens of a request of any dialect, about; 0 for one that says nothing to a model. `body`: opened one
     level."""
     return sum([max(1, tokens.of_json(bytes(body[name]))) for name in _SAID if name in body])
+
+
+def spoken(text: str) -> int:
+    """The tokens of a piece of an answer, about: a word's length in English, a word of two characters in Chinese."""
+    return (len(text) if text.isascii() else 3 * len(text)) + 3 >> 2

@@ -92,6 +92,7 @@ class ClaudeReader(Reader):
                 message = document.get("message")
                 if isinstance(message, dict):
                     self._note(message)
+                    self._usage.pop("output_tokens", None)  # of what has not come yet
             case "content_block_start":
                 return self._started(document)
             case "content_block_delta":

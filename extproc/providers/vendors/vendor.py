@@ -190,13 +190,17 @@ class _Vendor(Provider):
     def edit(self, fields: Fields, call: Call) -> tuple[str, ...]:
         return self._plan(call.upstream_model)[0].repair(fields, call.api, stream=call.stream)
 
+    def takes_stream_options(self, call: Call) -> bool:
+        quirks = self._plan(call.upstream_model)[1]
+        return "stream_options" not in quirks.refuses and not quirks.usage.at
+
     # The answer
 
     def translator(self, call: Call) -> Translator | None:
         quirks = self._plan(call.upstream_model)[1]
         if self.protocol == "original" or call.body is None or call.api not in JSON_APIS or not reads(quirks):
             return super().translator(call)
-        return Repaired(call, restore=self.restores_model(call), quirks=quirks)
+        return Repaired(call, restore=self.restores_model(call), quirks=quirks, hides=self.asks_usage(call))
 
     @cached_property
     def has(self) -> frozenset[str]:
@@ -228,12 +232,12 @@ class _Vendor(Provider):
 class Repaired(PassThrough):
     """A pass-through whose answers are put right."""
 
-    def __init__(self, call: Call, *, restore: bool, quirks: Quirks) -> None:
+    def __init__(self, call: Call, *, restore: bool, quirks: Quirks, hides: bool) -> None:
         chunks = Chunks(quirks)
         if call.api == CHAT:
-            super().__init__(call, restore=restore, edit=chunks.chunk, whole=chunks.whole)
+            super().__init__(call, restore=restore, edit=chunks.chunk, whole=chunks.whole, hides=hides)
         else:
-            super().__init__(call, restore=restore, edit=chunks.judge, whole=chunks.judge)
+            super().__init__(call, restore=restore, edit=chunks.judge, whole=chunks.judge, hides=hides)
         self._waits = quirks.usage.after_done
         self._done: list[bytes] = []
 

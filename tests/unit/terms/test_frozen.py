@@ -44,5 +44,5 @@ def test_nobody_changes_it(one: Any) -> None:
 def test_what_is_not_hidden_is_shown_and_a_copy_differs_where_told() -> None:
     assert repr(replace(Forward(final=True), remove_headers=("a",))) == (
         "Forward(remove_headers=('a',), request_mode=None, response_mode=None, reroute=False, replaces=False, "
-        "final=True, ends=None, breaks=False, metadata={}, told={})"
+        "final=True, ends=None, breaks=False, metadata={}, counts=None, told={})"
     )
