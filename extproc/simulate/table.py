@@ -30,7 +30,7 @@ class Facts:
     or nothing. `says`: what thinking is called in answers. `finish`: its words for OpenAI's. `forced`: whether tools
     can be forced. `wants`: members that messages of an assistant must have. `roles`: those it has. `ids`: the length of
     a tool call's id. `parts`: content in parts. `key`: empty where there is none. `bare_errors`: their form.
-    `messages`: where it has Anthropic's Messages."""
+    `messages`: where it has Anthropic's Messages. `adds`: members beside OpenAI's in answers."""
 
     name: str
     hosts: str
@@ -50,6 +50,7 @@ class Facts:
     key: str = "authorization"
     bare_errors: str = ""
     messages: str = ""
+    adds: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def vendor_error(self, refusal: Refusal, request_id: str) -> Json:
         """A refusal in the vendor's form: dict."""
@@ -127,6 +128,7 @@ class Facts:
         """Its own names in an answer, or in all chunks of a stream."""
         thinking = False
         for one in answers:
+            one.update(self.adds)
             for choice in one.get("choices", ()):
                 said = choice.get("delta") or choice.get("message") or {}
                 thinking = self._rename(said, whole="message" in choice, thinking=thinking)
@@ -291,6 +293,7 @@ ALL = (
         "api.cerebras.ai",
         has="completions models",
         refuses="metadata store",
+        adds={"system_fingerprint": "fp_sim", "time_info": {"queue_time": 0.001, "total_time": 0.02}},
         turns="reasoning_content",
         thinks="reasoning_effort",
         says="reasoning",
