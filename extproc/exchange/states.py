@@ -14,6 +14,7 @@ from extproc.providers.translator import Translator
 from extproc.terms.call import NOT_COUNTED, Call, Target, Usage
 from extproc.terms.errors import ProxyError
 from extproc.terms.frozen import Frozen
+from extproc.terms.tallies import OTHER
 from extproc.text import sse
 from extproc.text.compression import Decompressor
 
@@ -47,6 +48,7 @@ class Record:
     `token`: the key that was used, never to be shown. `retry_after`: as the vendor said it.
     `client`: the name of the client whose key was shown. `front`: the dialect that it speaks; `converted`: the vendor
     does not. `dropped`: what of its request could not be said to the vendor, as the answer's header tells it.
+    `operation`: what its API does, in OpenTelemetry's words.
     `lacks_model`: what named the model, where the vendor says that it has none of that name."""
 
     method: str = ""
@@ -71,6 +73,7 @@ class Record:
     converted: bool = False
     dropped: str | None = None
     lacks_model: str | None = None
+    operation: str = OTHER
 
 
 class Start(Frozen, frozen=True):
