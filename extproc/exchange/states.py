@@ -48,7 +48,7 @@ class Record:
     `token`: the key that was used, never to be shown. `retry_after`: as the vendor said it.
     `client`: the name of the client whose key was shown. `front`: the dialect that it speaks; `converted`: the vendor
     does not. `dropped`: what of its request could not be said to the vendor, as the answer's header tells it.
-    `operation`: what its API does, in OpenTelemetry's words.
+    `operation`: what its API does, in OpenTelemetry's words. `refused`: by us, before a vendor was asked.
     `lacks_model`: what named the model, where the vendor says that it has none of that name."""
 
     method: str = ""
@@ -74,6 +74,7 @@ class Record:
     dropped: str | None = None
     lacks_model: str | None = None
     operation: str = OTHER
+    refused: bool = False
 
 
 class Start(Frozen, frozen=True):

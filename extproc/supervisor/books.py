@@ -120,7 +120,7 @@ class Books:
             self._tokens.add((*who, kind), count)
         for currency, cost in tally.costs.items():
             self._costs.add((*who, currency), cost)
-        if key.error and key.refused:
+        if key.refused:
             self._refusals.add((key.client, key.front, key.error), tally.exchanges)
         if key.error:
             self._errors.add((key.route, key.provider, key.error), tally.exchanges)

@@ -79,7 +79,7 @@ class Books:
             "none" if status is None else _CLASSES.get(status // 100, OTHER),
             error or ("cut" if cut else ""),
             False,
-            error is not None and times.first_byte is None,
+            record.refused,
         )
         with self._lock:
             tally = self._tallies.get(key) or self._new(key)

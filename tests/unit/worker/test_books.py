@@ -60,7 +60,7 @@ def test_a_stream_has_a_first_chunk_and_a_pace() -> None:
             Times(1, 0.9, None, 0),
             ("4xx", "rate_limit_exceeded", False),
         ),
-        ({"status": 404, "error": "no_route"}, Times(0.1, None, None, 0), ("4xx", "no_route", True)),
+        ({"status": 404, "error": "no_route", "refused": True}, Times(0.1, None, None, 0), ("4xx", "no_route", True)),
         ({"status": 500, "error": "what a vendor says"}, Times(1, 0.9, None, 0), ("5xx", OTHER, False)),
         ({"status": 200, "complete": False}, Times(1, 0.9, 0.9, 0), ("2xx", "cut", False)),
         ({"status": None, "complete": False}, Times(1, None, None, 0), ("none", "cut", False)),
