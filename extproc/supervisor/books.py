@@ -46,6 +46,7 @@ class Books:
             "Tokens. Cached and written ones are part of the input, thinking of the output.",
             *(*_WHO, "kind"),
         )
+        self._units = counter("ai_proxy.units", "What else vendors count: images, seconds, characters.", *_WHO, "unit")
         self._costs = counter("ai_proxy.cost", "What it cost, where prices are known.", *_WHO, "currency")
         self._refusals = counter(
             "ai_proxy.refusals", "Requests refused before a vendor was asked.", "client", "front", "code"
@@ -81,10 +82,7 @@ class Books:
 
     def families(self) -> list[Family]:
         """All that is known, summed over workers."""
-        sums = [
-            *(self._exchanges, self._tokens, self._costs, self._refusals, self._errors, self._retries, self._cut),
-            *(self._estimated, self._rests, self._own, self._duration, self._first, self._pace, self._usage),
-        ]
+        sums = [family for family in vars(self).values() if isinstance(family, Family)]
         opened = gauge("ai_proxy.open", "Exchanges that are open.")
         opened.show((), sum(counted.open for counted in self._workers.values()))
         return [*sums, opened, *(family for families in self.gauges for family in families())]
@@ -118,6 +116,8 @@ class Books:
         counts = (tally.input, tally.cached, tally.written, tally.output, tally.thinking)
         for kind, count in zip(_KINDS, counts, strict=True):
             self._tokens.add((*who, kind), count)
+        for unit, amount in (("image", tally.images), ("second", tally.seconds), ("character", tally.characters)):
+            self._units.add((*who, unit), amount)
         for currency, cost in tally.costs.items():
             self._costs.add((*who, currency), cost)
         if key.refused:

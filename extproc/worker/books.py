@@ -5,6 +5,7 @@ Rule: once per exchange, at its end; nothing per chunk. What was taken is the su
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 import threading
 from typing import Final
 
@@ -41,6 +42,7 @@ CODES: Final = frozenset(_codes()) | frozenset(
 )
 """Codes of errors that are told apart: a vendor may say anything."""
 
+_NOTHING: Final = Decimal()
 _CLASSES: Final = {n: f"{n}xx" for n in range(1, 6)}
 
 
@@ -66,6 +68,8 @@ class Books:
         """One exchange that is over."""
         usage, error, status, first_chunk = record.usage, record.error, record.status, times.first_chunk
         cut = not record.complete
+        used = not record.refused and (not usage.estimated or status is None or status < 400)
+        estimated = used and usage.estimated
         if error is not None and error not in CODES:
             error = OTHER
         key = (
@@ -78,7 +82,7 @@ class Books:
             record.upstream_model or "",
             "none" if status is None else _CLASSES.get(status // 100, OTHER),
             error or ("cut" if cut else ""),
-            False,
+            estimated,
             record.refused,
         )
         with self._lock:
@@ -92,6 +96,8 @@ class Books:
                 tally.cut += 1
             if first_chunk is not None:
                 tally.first.add(first_chunk, FIRST_SECONDS)
+            if not used:  # an estimate of what a vendor refused
+                return
             asked, told = usage.prompt_tokens, usage.completion_tokens
             if asked is not None:
                 tally.input += asked
@@ -104,6 +110,12 @@ class Books:
                 tally.thinking += usage.reasoning_tokens or 0
                 if told > 1 and first_chunk is not None and not cut:
                     tally.pace.add((times.duration - first_chunk) / (told - 1), PACE_SECONDS)
+            if record.cost is not None and record.currency is not None:
+                tally.costs[record.currency] = tally.costs.get(record.currency, _NOTHING) + record.cost
+            if usage.images or usage.seconds or usage.characters:
+                tally.images += usage.images or 0
+                tally.seconds += usage.seconds or 0.0
+                tally.characters += usage.characters or 0
 
     def _new(self, key: tuple[str | bool, ...]) -> Tally:
         if len(self._tallies) >= MOST_KEYS:

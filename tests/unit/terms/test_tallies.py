@@ -32,8 +32,22 @@ def test_spreads_add_up() -> None:
 def test_tallies_add_up_to_the_last_digit_and_travel() -> None:
     total = Tally()
     for n in range(3):
-        one = Tally(1, 1, n, 10, 3, 2, 5, 4, {"USD": Decimal("0.1"), "CNY": Decimal(n)}, duration=spread(0.1))
+        one = Tally(
+            1, 1, n, 10, 3, 2, 5, 4, 1, 0.5, 7, {"USD": Decimal("0.1"), "CNY": Decimal(n)}, duration=spread(0.1)
+        )
         total.merge(msgpack.decode(msgpack.encode(one), type=Tally))
     assert total == Tally(
-        3, 3, 3, 30, 9, 6, 15, 12, {"USD": Decimal("0.3"), "CNY": Decimal(3)}, duration=spread(0.1, 0.1, 0.1)
+        3,
+        3,
+        3,
+        30,
+        9,
+        6,
+        15,
+        12,
+        3,
+        1.5,
+        21,
+        {"USD": Decimal("0.3"), "CNY": Decimal(3)},
+        duration=spread(0.1, 0.1, 0.1),
     )

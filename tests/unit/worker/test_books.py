@@ -1,12 +1,13 @@
 """What a worker counts of an exchange."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from extproc.exchange.states import Record
-from extproc.terms.call import Usage
 from extproc.terms.tallies import FIRST_SECONDS, OTHER, PACE_SECONDS, SECONDS, TOKENS, Key, Tally
+from extproc.terms.usage import Usage
 from extproc.worker import books
 from extproc.worker.account import Clock
 from extproc.worker.books import Books, Times
@@ -71,6 +72,34 @@ def test_how_it_ended(more: dict[str, Any], times: Times, expected: tuple[str, s
     key, tally = counted(record(**more), times)
     assert (key.status, key.error, key.refused) == expected
     assert tally.cut == (expected[1] == "cut")
+
+
+@pytest.mark.parametrize(
+    ("more", "counts"),
+    [
+        ({"complete": False}, True),  # what was delivered is estimated
+        ({"complete": False, "status": None}, True),  # the vendor may have begun
+        ({"status": 429, "error": "rate_limit_exceeded"}, False),
+        ({"status": 403, "error": "model_not_allowed", "refused": True}, False),
+    ],
+)
+def test_an_estimate_counts_where_a_vendor_worked(more: dict[str, Any], counts: bool) -> None:
+    key, tally = counted(record(usage=Usage(10, 2, 12, estimated=True), cost=Decimal("0.5"), currency="CNY", **more))
+    assert key.estimated is counts
+    assert (tally.input, tally.output) == ((10, 2) if counts else (0, 0))
+    assert tally.costs == ({"CNY": Decimal("0.5")} if counts else {})
+
+
+def test_what_a_vendor_counts_of_a_refusal_counts() -> None:
+    key, tally = counted(record(usage=Usage(10, 0, 10), status=400, error="content_filter"))
+    assert (key.estimated, tally.input) == (False, 10)
+
+
+def test_costs_images_and_seconds() -> None:
+    used = Usage(images=2, seconds=1.5, characters=30)
+    _, tally = counted(record(usage=used, cost=Decimal("0.04"), currency="USD"))
+    assert (tally.images, tally.seconds, tally.characters) == (2, 1.5, 30)
+    assert tally.costs == {"USD": Decimal("0.04")}
 
 
 def test_a_retry_is_counted_as_one() -> None:
