@@ -9,6 +9,7 @@ import structlog
 
 from extproc.exchange.states import Record
 from extproc.terms.agreed import PROBE_PATH
+from extproc.terms.ends import CUT
 from extproc.terms.events import Event, Forward, Reply, ResponseBody, ResponseHeaders
 from extproc.worker import logs
 from extproc.worker.books import Books, Times
@@ -20,12 +21,13 @@ class Clock:
     """When an exchange began (`time.monotonic` seconds, as all here), its answer's head came, and its first chunk went
     out; and how long the answers to Envoy took until then. `over`: the first chunk is out, nothing more is noted."""
 
-    __slots__ = ("_first_byte", "_first_chunk", "_own", "_started", "over")
+    __slots__ = ("_ended", "_first_byte", "_first_chunk", "_own", "_started", "over")
 
     def __init__(self, started: float) -> None:
         self._started = started
         self._first_byte: float | None = None
         self._first_chunk: float | None = None
+        self._ended = started
         self._own = 0.0
         self.over = False
 
@@ -39,11 +41,14 @@ class Clock:
             self._first_chunk = now
             self.over = True
 
+    def stop(self) -> None:
+        """The exchange is over."""
+        self._ended = time.monotonic()
+
     def times(self) -> Times:
         """What is known at the end."""
-        return Times(
-            time.monotonic() - self._started, self._until(self._first_byte), self._until(self._first_chunk), self._own
-        )
+        duration = self._ended - self._started
+        return Times(duration, self._until(self._first_byte), self._until(self._first_chunk), self._own)
 
     def _until(self, end: float | None) -> float | None:
         return None if end is None else end - self._started
@@ -78,7 +83,7 @@ def account(record: Record, clock: Clock, books: Books) -> None:
         "converted": record.converted or None,
         "dropped": record.dropped,
         "status": record.status,
-        "error": record.error if record.complete else record.error or "cut",
+        "error": record.error if record.complete else record.error or CUT,
         "details": record.details if record.details != "via_upstream" else None,
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,

@@ -10,6 +10,7 @@ import threading
 from typing import Final
 
 from extproc.exchange.states import Record
+from extproc.terms.ends import CUT, ENDS
 from extproc.terms.errors import ProxyError
 from extproc.terms.tallies import (
     FIRST_SECONDS,
@@ -34,11 +35,15 @@ def _codes(kind: type[ProxyError] = ProxyError) -> Iterator[str]:
         yield from _codes(below)
 
 
-CODES: Final = frozenset(_codes()) | frozenset(
-    # OpenAI's, into which vendors' refusals are translated where they say the same (docs/vendors.md)
-    "cut vendor_error rate_limit_error rate_limit_exceeded insufficient_quota context_length_exceeded content_filter "
-    "content_policy_violation invalid_value unsupported_parameter invalid_prompt quota_exceeded "
-    "overloaded_error api_error authentication_error permission_error not_found_error".split()
+CODES: Final = (
+    frozenset(_codes())
+    | ENDS
+    | frozenset(
+        # OpenAI's, into which vendors' refusals are translated where they say the same (docs/vendors.md)
+        "vendor_error rate_limit_error rate_limit_exceeded insufficient_quota context_length_exceeded content_filter "
+        "content_policy_violation invalid_value unsupported_parameter invalid_prompt quota_exceeded "
+        "overloaded_error api_error authentication_error permission_error not_found_error".split()
+    )
 )
 """Codes of errors that are told apart: a vendor may say anything."""
 
@@ -81,7 +86,7 @@ class Books:
             record.model or "",
             record.upstream_model or "",
             "none" if status is None else _CLASSES.get(status // 100, OTHER),
-            error or ("cut" if cut else ""),
+            error or (CUT if cut else ""),
             estimated,
             record.refused,
         )

@@ -24,6 +24,7 @@ from extproc.terms.events import Event, Forward, ResponseBody, ResponseHeaders
 from extproc.worker import streams, wire
 from extproc.worker.account import Clock, account
 from extproc.worker.books import Books
+from extproc.worker.ends import Ends
 from extproc.worker.listening import bind
 from extproc.worker.places import OWNER_ONLY, Tls
 
@@ -53,11 +54,12 @@ BROKEN: Final = "the answer failed"
 
 
 class Processor:
-    """Answers ext_proc streams. `snapshot`: gives the configuration that a new exchange works under. `books`: what
-    exchanges that are over sum up to."""
+    """Answers ext_proc streams. `snapshot`: gives the configuration that a new exchange works under. `ends`: where
+    exchanges go that are over, `books`: what they sum up to."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot], books: Books | None = None) -> None:
+    def __init__(self, snapshot: Callable[[], Snapshot], ends: Ends | None = None, books: Books | None = None) -> None:
         self._snapshot = snapshot
+        self.ends = ends or Ends()
         self.books = books or Books()
         self.open = 0
 
@@ -115,7 +117,9 @@ class Talk:
     def end(self) -> None:
         self._processor.open -= 1
         self._exchange.close()
-        account(self._exchange.record, self._clock, self._processor.books)
+        self._clock.stop()
+        record = self._exchange.record
+        self._processor.ends.over(record, partial(account, record, self._clock, self._processor.books))
 
 
 def _report_key(snapshot: Snapshot, record: Record) -> None:
@@ -167,7 +171,8 @@ async def serving(
     address: str,
     snapshot: Callable[[], Snapshot],
     farewell: Farewell,
-    books: Books | None = None,
+    ends: Ends,
+    books: Books,
     *,
     tls: Tls | None = None,
     socket_mode: int = OWNER_ONLY,
@@ -175,11 +180,12 @@ async def serving(
     """Serve ext_proc and gRPC health on `address` (`host:port`, port 0 for any, or `unix:PATH`).
 
     The port may be shared with a server that is leaving, so it is the caller's to know that no stranger has it.
-    Raises `OSError` when the address cannot be had. On leaving, `farewell` says how.
+    Raises `OSError` when the address cannot be had. On leaving, `farewell` says how. `ends`: where
+    exchanges go that are over.
     """
     service, method = wire.METHOD
     served = Health({"", service})
-    processor = Processor(snapshot, books)
+    processor = Processor(snapshot, ends, books)
     server = streams.Server(
         {
             f"/{service}/{method}": streams.Method(processor.begin),
@@ -195,3 +201,4 @@ async def serving(
         served.leaving = True
         await asyncio.sleep(farewell.pause)
         await asyncio.shield(server.stop(farewell.grace))
+        ends.close()

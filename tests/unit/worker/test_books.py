@@ -137,4 +137,5 @@ def test_what_the_sidecar_took_is_summed_until_the_first_chunk(monkeypatch: pyte
     assert not clock.over
     clock.note(ResponseBody(b"x", False), Forward(body=b"y"), 11.5, stream=True)
     assert clock.over
+    clock.stop()
     assert clock.times() == Times(3.0, 1.5, 2.0, 0.125 + 0.25 + 0.5)
