@@ -6,13 +6,15 @@ sonnet-5 on); the most tokens of an answer as its documents and LiteLLM's public
 
 from dataclasses import dataclass
 
+from extproc.providers.traits import LEVELS, Traits
 from extproc.text.patterns import NamePatterns
 
 
 @dataclass(frozen=True, slots=True)
 class Claude:
-    """`most`: tokens of an answer. `thinking`: `always` (adaptive, cannot be switched off), `adaptive` (no budgets),
-    `both` (adaptive or a budget), `budget`, `none`. `sampling`: temperature, top_p and top_k are taken."""
+    """`most`: tokens of an answer. `sampling`: temperature, top_p and top_k are taken, and an answer that the client
+    begins (prefill). `thinking`: `always` (adaptive, cannot be switched off), `adaptive` (no budgets),
+    `both` (adaptive or a budget), `budget`, `none`."""
 
     names: NamePatterns
     most: int
@@ -52,3 +54,16 @@ def claude(name: str) -> Claude:
     """The row of a vendor's model name; Vertex writes `name@date`, Bedrock `anthropic.name` behind a region."""
     bare = name[name.find("claude") :] if "claude" in name else name
     return next((row for row in ROWS if bare in row.names), NEWEST)
+
+
+def traits(name: str) -> Traits:
+    """What clients of other dialects are read by, for this model."""
+    known = claude(name)
+    return Traits(
+        files=True,
+        cache_control=True,
+        strict=True,
+        top_k=known.sampling,
+        efforts=LEVELS,
+        output=None if known is NEWEST else known.most,
+    )
