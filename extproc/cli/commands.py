@@ -282,6 +282,20 @@ def _connect(config: Config) -> None:
         sys.exit(1)
 
 
+@cli.command()
+@click.argument("model", required=False)
+@options.config_file
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def prices(model: str | None, path: Path | None, as_json: bool) -> None:
+    """Print what providers take for MODEL, by the vendor's name, or for all that are named, and who says so."""
+    from extproc.config.prices_shown import rows, table
+
+    found = rows(load(path, os.environ, keyless=True).config, model)
+    if model is not None and not found:
+        raise click.ClickException(f"no provider's price of {model} is known")
+    click.echo(json.dumps(found, indent=2) if as_json else table(found))
+
+
 @cli.command("import")
 @click.argument("path", type=FILE, metavar="FILE")
 @click.option("--keep-keys", is_flag=True, help="Leave vendors' keys in it, instead of ${NAME}s for the environment.")

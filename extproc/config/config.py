@@ -3,22 +3,25 @@
 Rule: shapes and cross-checks only. Reading files, the environment and other dialects is `load.py`'s.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, lru_cache
 import itertools
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from extproc.config.clients import Book, Client, book
 from extproc.config.masking import mask, mask_path
+from extproc.config.pricing import Table, built_in
 from extproc.providers import AnyProvider, Provider
 from extproc.providers.blocks import Block, Headers, HostPattern, PathPrefix, Patterns, Recycle, Redis, Seconds
+from extproc.providers.prices import Price
 from extproc.terms.agreed import MOST_BODY_BYTES, SIDECAR_CLUSTER
 from extproc.text import sse
+from extproc.text.patterns import NamePatterns
 
 
 class Match(Block):
@@ -150,8 +153,9 @@ class Config(Block):
     `answerHeaders`: whether answers say in `x-ai-provider` and `x-ai-attempts` who gave them, in `x-ai-dropped` what
     of the request that vendor has no word for. `clients`: who may come in; without any, everybody. `redis`: where key
     state is shared with other processes. `workers`: processes that serve; as many as the machine has cores if absent.
-    `recycle`: when they are replaced. `maxConcurrentRequests`: how many requests a worker has at a time; more are
-    refused at once."""
+    `prices`: what a provider takes for a model, by its id and the vendor's name or a pattern; `pricesFile`: LiteLLM's
+    table for all others in place of the built-in one. `recycle`: when workers are replaced.
+    `maxConcurrentRequests`: how many requests a worker has at a time; more are refused at once."""
 
     providers: tuple[AnyProvider, ...] = Field(min_length=1)
     routes: tuple[Route, ...] = ()
@@ -166,6 +170,43 @@ class Config(Block):
     max_concurrent_requests: int = Field(default=5000, ge=1)
     workers: int | None = Field(default=None, ge=1, le=256)
     recycle: Recycle | None = None
+    prices: dict[str, dict[str, Price]] = {}
+    prices_file: str | None = None
+
+    _table: Table | None = PrivateAttr(None)
+
+    def model_post_init(self, context: Any) -> None:
+        self._table = (context or {}).get("table")
+
+    @cached_property
+    def table(self) -> Table:
+        """Prices of models that `prices` does not name."""
+        return self._table or built_in()
+
+    def price(self, provider: str, model: str) -> Price | None:
+        """What a provider takes for a model, by its vendor's name: the most exact of `prices`, else the table's."""
+        return self._priced(provider, model)
+
+    @cached_property
+    def _priced(self) -> Callable[[str, str], Price | None]:
+        return lru_cache(maxsize=_MODELS)(self._find_price)
+
+    def _find_price(self, provider: str, model: str) -> Price | None:
+        said = self.prices.get(provider, {})
+        if model in said:
+            return said[model]
+        found = next((price for name, price in said.items() if model in NamePatterns([name])), None)
+        return found or self.table.price(self.by_id[provider].type, model)
+
+    @model_validator(mode="after")
+    def _prices_are_of_providers(self) -> Self:
+        for id, models in self.prices.items():
+            if id not in {p.id for p in self.providers}:
+                known = [p.id for p in self.providers]
+                raise ValueError(f"prices name provider {id!r}{did_you_mean(id, known)}; there are: {', '.join(known)}")
+            for name in models:
+                NamePatterns([name])
+        return self
 
     @model_validator(mode="after")
     def _references(self) -> Self:
@@ -233,6 +274,10 @@ class Config(Block):
     def by_name(self) -> dict[str, Route]:
         """Routes by name."""
         return {r.name: r for r in self.effective_routes}
+
+
+_MODELS: Final = 1024
+"""Names of models whose price is remembered: clients may make up any."""
 
 
 @dataclass(frozen=True, slots=True)

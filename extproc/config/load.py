@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from extproc.config import environment, higress, yamlfile
+from extproc.config import environment, higress, pricing, yamlfile
 from extproc.config.advice import advice
 from extproc.config.clients import KeyHash
 from extproc.config.config import Config, ConfigError, Problem, did_you_mean
@@ -23,6 +23,7 @@ from extproc.config.files import Files
 from extproc.config.higress import Location
 from extproc.config.masking import mask
 from extproc.config.placeholders import NOT_READ, Placeholders
+from extproc.config.pricing import Table
 from extproc.config.wording import (
     OWNERS,
     TOKEN_KEYS,
@@ -225,9 +226,16 @@ class Loading:
             providers[:] = [self._provider(providers, index) for index in range(len(providers))]
         self._references(native)
         self._client_references(native)
+        self._price_references(native)
         config: Config | None = None
         read = Placeholders(self.base, self.environ, self.files, self.keyless)
-        context = {"resolve": read.resolve, "whole": read.whole, "expand": read.expand, "fill": read.fill}
+        context: dict[str, Any] = {
+            "resolve": read.resolve,
+            "whole": read.whole,
+            "expand": read.expand,
+            "fill": read.fill,
+        }
+        context["table"] = self._table(native)
         try:
             config = Config.model_validate(native, context=context)
         except ValidationError as error:
@@ -332,6 +340,28 @@ class Loading:
                 if isinstance(route, str) and route not in known:
                     message = f"there is no route {route!r}{did_you_mean(route, known)}; there are: {', '.join(known)}"
                     self.fault(native, ("clients", index, "routes", place), message)
+
+    def _price_references(self, native: Mapping[str, Any]) -> None:
+        """The same between prices and providers."""
+        providers, prices = native.get("providers"), native.get("prices")
+        listed = providers if isinstance(providers, list) else []
+        ids = [higress.provider_id(one) for one in listed if isinstance(one, dict)]
+        for id in prices if isinstance(prices, dict) else ():
+            if id not in ids:
+                message = f"there is no provider {id!r}{did_you_mean(id, ids)}; there are: {', '.join(ids)}"
+                self.fault(native, ("prices", id), message)
+
+    def _table(self, native: Mapping[str, Any]) -> Table | None:
+        """The table of `pricesFile`; None without one, and where it cannot be read, which is said."""
+        if not isinstance(name := native.get("pricesFile"), str):
+            return None
+        try:
+            return pricing.read(self.files.read(self.base / name), name)
+        except OSError as error:
+            self.fault(native, ("pricesFile",), f"{self.base / name} cannot be read: {error.strerror}")
+        except ValueError as error:
+            self.fault(native, ("pricesFile",), f"{self.base / name}: {error}")
+        return None
 
     def _same_keys(self, config: Config, native: Mapping[str, Any]) -> None:
         """Whose request would it be?"""

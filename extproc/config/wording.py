@@ -12,6 +12,7 @@ from extproc.config.config import Config, did_you_mean
 from extproc.config.higress import Location
 from extproc.providers import VENDOR_KEYS, AnyProvider, Provider
 from extproc.providers.blocks import Block
+from extproc.providers.prices import Price
 
 
 def _blocks(annotation: Any) -> list[type[Block]]:
@@ -73,6 +74,8 @@ def may_be_secret(location: Location) -> bool:
 def block_at(location: Location) -> type[Block] | None:
     """The model of what pydantic's location leads to; it holds the tag of a provider as a step of its own."""
     block: type[Block] | None = Config
+    if location[:1] == ("prices",) and len(location) > 2:  # by provider and by model
+        block, location = Price, location[3:]
     for step in location:
         if step in TYPES and block is None:
             block = TYPES[str(step)]

@@ -174,6 +174,8 @@ class AnswerSide:
         match self._state:
             case Streaming(translator=seen) | Watching(watch=seen):
                 self._count(seen, complete=False)
+            case Sent():  # the vendor may be at it
+                self._price()
 
     @property
     def _buffer(self) -> int:
@@ -413,6 +415,16 @@ class AnswerSide:
     def _count(self, seen: Counted, *, complete: bool) -> None:
         if self._meter is not None:
             self.record.usage = self._meter.used(seen, complete=complete)
+            self._price()
+
+    def _price(self) -> None:
+        """What was used costs, as far as a price is known."""
+        record, model = self.record, self.record.upstream_model or self.record.model
+        if record.provider is None or model is None or record.usage is NOT_COUNTED:
+            return
+        if (price := self._config.price(record.provider, model)) is not None:
+            record.cost = price.cost(record.usage)
+            record.currency = None if record.cost is None else price.currency
 
     def _running(self, seen: Counted) -> tuple[int, int, int] | None:
         return None if self._meter is None else self._meter.running(seen)

@@ -257,6 +257,8 @@ def metadata(record: Record, *, counted: bool) -> dict[str, str | int | float]:
         "seconds": usage.seconds,
         "characters": usage.characters,
         "estimated": usage.estimated if counted else None,
+        "cost": None if record.cost is None else float(record.cost),
+        "currency": record.currency,
     }
     if record.attempt > 1 and record.error is None:
         values["error"] = ""  # in the place of what the attempt before left

@@ -95,6 +95,8 @@ def account(record: Record, clock: Clock, books: Books) -> None:
         "seconds": usage.seconds,
         "characters": usage.characters,
         "estimated": usage.estimated or None,
+        "cost": None if record.cost is None else f"{record.cost.normalize():f}",
+        "currency": record.currency,
         "duration_ms": _ms(times.duration),
         "first_byte_ms": _ms(times.first_byte),
         "first_chunk_ms": _ms(times.first_chunk),
