@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from extproc.envoy.lines import Told
 from extproc.supervisor.families import Family, counter, gauge, seconds
 from extproc.terms.tallies import FIRST_SECONDS, OTHER, OWN_SECONDS, PACE_SECONDS, SECONDS, TOKENS, Key, Tally
 from extproc.worker import channel
@@ -20,6 +21,21 @@ MOST_NAMES: Final = 1000
 _WHO: Final = ("client", "route", "provider", "model")
 _GEN_AI: Final = ("gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "ai_proxy.route")
 _KINDS: Final = ("input", "cached", "written", "output", "thinking")
+
+_REASONS: Final = {
+    "no_healthy_upstream": "no_healthy_vendor",
+    "upstream_reset_before_response_started{overflow": "overflow",
+    "upstream_reset_before_response_started{connection_timeout": "connect_timeout",
+    "upstream_reset_before_response_started": "connection",
+    "upstream_response_timeout": "timeout",
+    "upstream_per_try_timeout": "timeout",
+    "stream_idle_timeout": "idle_timeout",
+    "response_payload_too_large": "too_large",
+    "request_payload_too_large": "too_large",
+    "ext_proc": "sidecar",
+    "overload": "overload",
+}
+"""How Envoy's `response.code_details` begin, and what they are called here."""
 
 Deltas = Sequence[tuple[Key, Tally]]
 
@@ -56,6 +72,14 @@ class Books:
         self._cut = counter("ai_proxy.cut", "Exchanges that were cut before their answer's end.", "route", "provider")
         self._estimated = counter("ai_proxy.estimated", "Exchanges whose tokens are an estimate.", "provider", "model")
         self._rests = counter("ai_proxy.key.rests", "How often a key was put to rest.", "provider", "reason")
+        self._envoys = counter(
+            "ai_proxy.envoy.answers",
+            "Requests that Envoy answered itself: no vendor could be reached, or the request is none.",
+            *("route", "provider", "status", "reason"),
+        )
+        self._failures = counter(
+            "ai_proxy.envoy.failures", "Attempts that Envoy brought to no answer.", "provider", "reason"
+        )
         self._own = seconds(
             "ai_proxy.own.duration",
             "What the sidecar took until the first chunk of the answer was out.",
@@ -94,6 +118,17 @@ class Books:
     def rested(self, provider: str, *, aside: bool) -> None:
         """A key was put to rest: its vendor asked for it, or it failed too often."""
         self._rests.add((provider, "failed" if aside else "asked"), 1)
+
+    def told(self, told: Told) -> None:
+        """What Envoy says of requests that reach no vendor, and so perhaps no worker."""
+        known = {name: str(value) for name, value in told.known.items()}
+        route, provider = known.get("route", ""), known.get("provider", "")
+        if told.kind == "answer":
+            details = known.get("details", "")
+            reason = next((reason for begin, reason in _REASONS.items() if details.startswith(begin)), OTHER)
+            self._envoys.add((route, provider, known.get("status", ""), reason), 1)
+        elif told.kind == "attempt":
+            self._failures.add((provider, told.error or OTHER), 1)
 
     def forget(self, worker: int) -> None:
         """A worker ended: what it said of now is so no longer."""

@@ -197,7 +197,7 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
         log.info("starting the workers")
         running = await stack.enter_async_context(sidecar(live, given, books))
         log.info("starting Envoy")
-        envoy, side = await _envoy(stack, live.loaded, running, options)
+        envoy, side = await _envoy(stack, live.loaded, running, books, options)
         parts["Envoy"] = envoy.exited
         _try_vendors(stack, [p for p in live.loaded.config.providers if url is None or p.endpoint != url])
         base = _url(Address(_reachable(options.listen.host), envoy.listener_port))
@@ -260,7 +260,7 @@ async def _simulator(stack: AsyncExitStack) -> tuple[str, Awaitable[int]]:
 
 
 async def _envoy(
-    stack: AsyncExitStack, loaded: Loaded, running: Sidecar, options: RunOptions
+    stack: AsyncExitStack, loaded: Loaded, running: Sidecar, books: Books, options: RunOptions
 ) -> tuple[EnvoyProcess, EnvoySide]:
     """Start Envoy with a bootstrap and files that it follows; it is drained and stopped with the stack."""
     from extproc.envoy import bootstrap  # half a second that only who runs Envoy pays
@@ -282,7 +282,9 @@ async def _envoy(
     await asyncio.to_thread(side.write_all, loaded)
     path = directory / "envoy.json"
     path.write_text(bootstrap.bootstrap(loaded.config, given))
-    envoy = EnvoyProcess(path, concurrency=options.concurrency, on_line=_log_envoy, on_told=partial(_hear, running))
+    envoy = EnvoyProcess(
+        path, concurrency=options.concurrency, on_line=_log_envoy, on_told=partial(_hear, running, books)
+    )
     await envoy.start()
     stack.push_async_callback(envoy.drain_and_stop, options.grace)
     side.confirm = envoy.works_with
@@ -303,9 +305,10 @@ def _log_envoy(line: str) -> None:
     write("envoy", line=line)
 
 
-def _hear(running: Sidecar, told: Told) -> None:
+def _hear(running: Sidecar, books: Books, told: Told) -> None:
     """An attempt that Envoy could not bring to an answer, an answer of Envoy's own, or the end of an exchange, of which
     whose it was has a line."""
+    books.told(told)
     if told.error is not None:
         running.told_end(told.request_id, told.attempt, told.error)
     if told.kind == "answer":

@@ -65,6 +65,7 @@ def test_all_workers_are_summed_and_nothing_goes_down_when_they_are_replaced(gat
         assert ask(gateway.port, body=chat("x", stream=n % 2 == 0, model="m")).status == 200
     assert ask(gateway.port, body=chat("x", model="nobody-knows")).status == 404
     assert ask(gateway.port, body=chat("x [[sim:status=429]]", model="m")).status == 429
+    assert ask(gateway.port, body=chat("x", model="gone")).status == 503
     os.kill(gateway.process.popen.pid, signal.SIGHUP)  # at once: what was not told yet is told at the end
     until(lambda: exchanges(status="2xx", route="main", provider="qwen", model="qwen-max")() == 10, "all are counted")
     until(exchanges(status="4xx"), "and the refusals")
@@ -79,6 +80,8 @@ def test_all_workers_are_summed_and_nothing_goes_down_when_they_are_replaced(gat
     assert total(said, "gen_ai_server_time_to_first_token_seconds_count", gen_ai_request_model="qwen-max") == 5
     assert total(said, "gen_ai_server_request_duration_seconds_count", gen_ai_request_model="qwen-max") == 12
     assert total(said, "ai_proxy_workers") == 2
+    assert total(said, "ai_proxy_envoy_answers_total", provider="openai", status="503") == 1
+    assert total(said, "ai_proxy_envoy_failures_total", provider="openai") >= 1
     assert "nobody-knows" not in str(said)
     for worker in gateway.process.workers():
         os.kill(worker, signal.SIGKILL)
