@@ -46,6 +46,7 @@ def cli() -> None:
 @click.option("--tls-key", type=FILE, help="Its key.")
 @click.option("--tls-client-ca", type=FILE, help="Who signs Envoy's certificate; without one Envoy is refused.")
 @options.admin
+@options.metrics
 @options.workers
 @options.stand_in
 @click.option("--xds-dir", type=click.Path(path_type=Path), help="Keep what `extproc envoy --xds-dir` wrote fresh.")
@@ -58,6 +59,7 @@ def serve(
     tls_key: Path | None,
     tls_client_ca: Path | None,
     admin: Address,
+    metrics: Address | None,
     workers: int | None,
     stand_in: StandIn | None,
     xds_dir: Path | None,
@@ -71,7 +73,7 @@ def serve(
     if tls is None and (tls_cert or tls_key or tls_client_ca):
         raise click.UsageError("--tls-cert, --tls-key and --tls-client-ca belong together")
     door = run.Door(listen, tls, socket_mode)
-    chosen = run.ServeOptions(door, admin, grace, workers, run.Logging(log_format, log_level), xds_dir)
+    chosen = run.ServeOptions(door, admin, grace, workers, run.Logging(log_format, log_level), xds_dir, metrics)
     on_loop(lambda: run.serve(run.Source(path, os.environ, stand_in), chosen))
 
 
@@ -79,6 +81,7 @@ def serve(
 @options.config_file
 @options.address("--listen", "127.0.0.1:8080", "Where Envoy takes requests.")
 @options.admin
+@options.metrics
 @options.workers
 @click.option("--simulate", is_flag=True, help="Simulated vendors stand in for every service without a key.")
 @click.option("--demo", is_flag=True, help="Show one streamed chat once requests are routed.")
@@ -90,6 +93,7 @@ def run_command(
     path: Path | None,
     listen: Address,
     admin: Address,
+    metrics: Address | None,
     workers: int | None,
     simulate: bool,
     demo: bool,
@@ -103,7 +107,9 @@ def run_command(
     """The sidecar and a real Envoy, supervised: when one dies, all stop."""
     logs.configure(log_format, log_level)
     logging = run.Logging(log_format, log_level)
-    chosen = run.RunOptions(listen, admin, grace, workers, logging, demo, access_log or None, concurrency, placement)
+    chosen = run.RunOptions(
+        listen, admin, grace, workers, logging, demo, access_log or None, concurrency, placement, metrics
+    )
     on_loop(lambda: run.run(run.Source(path, os.environ), chosen, simulate=simulate))
 
 

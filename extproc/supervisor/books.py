@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from extproc.envoy.lines import Told
+from extproc.supervisor import semconv
 from extproc.supervisor.families import Family, counter, gauge, seconds
 from extproc.terms.tallies import FIRST_SECONDS, OTHER, OWN_SECONDS, PACE_SECONDS, SECONDS, TOKENS, Key, Tally
 from extproc.worker import channel
@@ -42,12 +43,13 @@ Deltas = Sequence[tuple[Key, Tally]]
 
 class Books:
     """`models`: the names of models that the configuration mentions. `vendors`: OpenTelemetry's names of vendors by
-    provider id. `feeds`: hear of everything that is added. `gauges`: families of what is so now, asked when somebody
-    looks."""
+    provider id. `semconv`: whose names the tokens' metrics have. `feeds`: hear of everything that is added. `gauges`:
+    families of what is so now, asked when somebody looks."""
 
     def __init__(self) -> None:
         self.models: frozenset[str] = frozenset()
         self.vendors: dict[str, str] = {}
+        self.semconv = semconv.CORE
         self.feeds: list[Callable[[Deltas], None]] = []
         self.gauges: list[Callable[[], Iterable[Family]]] = []
         self._names: set[str] = set()
@@ -103,10 +105,17 @@ class Books:
             unit="{token}",
             bounds=TOKENS,
         )
+        self._spent = {kind: counter(name, about, *_GEN_AI, semconv.MODALITY) for kind, name, about in semconv.SPENT}
+        self._spreads = {
+            kind: Family(name, "histogram", about, _GEN_AI, "{token}", TOKENS) for kind, name, about in semconv.SPREADS
+        }
 
     def families(self) -> list[Family]:
         """All that is known, summed over workers."""
         sums = [family for family in vars(self).values() if isinstance(family, Family)]
+        if self.semconv != semconv.CORE:
+            sums = [family for family in sums if family is not self._usage]
+            sums += [*self._spent.values(), *self._spreads.values()]
         opened = gauge("ai_proxy.open", "Exchanges that are open.")
         opened.show((), sum(counted.open for counted in self._workers.values()))
         return [*sums, opened, *(family for families in self.gauges for family in families())]
@@ -171,6 +180,10 @@ class Books:
             self._pace.spread(about, tally.pace)
             self._usage.spread((*about, "input"), tally.asked)
             self._usage.spread((*about, "output"), tally.told)
+            self._spreads["input"].spread(about, tally.asked)
+            self._spreads["output"].spread(about, tally.told)
+            for kind, count in zip(_KINDS, counts, strict=True):
+                self._spent[kind].add((*about, semconv.UNKNOWN), count)
 
     def _mentioned(self, model: str) -> str:
         return model if not model or model in self.models else OTHER

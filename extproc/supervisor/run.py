@@ -6,7 +6,7 @@ the message says which. Workers are no such part: they are started again.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 import os
@@ -114,7 +114,8 @@ async def _living() -> AsyncIterator[_Life]:
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """`xds`: the directory through which an Envoy follows, see `extproc envoy --xds-dir`."""
+    """`xds`: the directory through which an Envoy follows, see `extproc envoy --xds-dir`. `metrics`: where `/metrics`
+    is beside the admin port."""
 
     door: Door
     admin: Address
@@ -122,6 +123,7 @@ class ServeOptions:
     workers: int | None
     logging: Logging
     xds: Path | None
+    metrics: Address | None = None
 
 
 async def serve(source: Source, options: ServeOptions) -> None:
@@ -135,6 +137,7 @@ async def serve(source: Source, options: ServeOptions) -> None:
     async with (
         _living() as life,
         _admin(options.admin, life, live.description, books) as admin_port,
+        _metrics(options.metrics, books),
         sidecar(live, given, books) as running,
         running.following(envoy),
     ):
@@ -157,7 +160,8 @@ def _kept_fresh(path: Path, loaded: Loaded) -> EnvoySide:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """`listen`: where Envoy takes requests. `demo`: show one streamed chat once it routes."""
+    """`listen`: where Envoy takes requests. `demo`: show one streamed chat once it routes. `metrics`: as in
+    `ServeOptions`."""
 
     listen: Address
     admin: Address
@@ -168,6 +172,7 @@ class RunOptions:
     access_log: str | None
     concurrency: int
     placement: Placement
+    metrics: Address | None = None
 
 
 async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
@@ -188,6 +193,7 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
         options = replace(options, listen=stack.enter_context(reserved_address(options.listen)))
         books = Books()
         admin_port = await stack.enter_async_context(_admin(options.admin, life, lambda: live.description(), books))
+        await stack.enter_async_context(_metrics(options.metrics, books))
         parts: dict[str, Awaitable[int]] = {}
         url = None
         if simulate:
@@ -223,6 +229,10 @@ def _admin(
     address: Address, life: _Life, config: Callable[[], Mapping[str, object]], books: Books
 ) -> AbstractAsyncContextManager[int]:
     return admin.serving(address.host, address.port, life.reason, config, lambda: life.trouble(), books.families)
+
+
+def _metrics(address: Address | None, books: Books) -> AbstractAsyncContextManager[int | None]:
+    return nullcontext() if address is None else admin.metrics_alone(address.host, address.port, books.families)
 
 
 def check_placement(placement: Placement, envoy: tuple[int, ...], loaded: Loaded) -> None:

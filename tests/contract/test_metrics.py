@@ -1,17 +1,23 @@
-"""`/metrics` of a running gateway: all workers together, and nothing is lost when one is replaced."""
+"""What can be seen of a running gateway: metrics of all workers together, of which nothing is lost when one is
+replaced, scraped and sent; and a trace from the client to the vendor.
+
+Each placement is started once: two workers, a vendor that is away, and a receiver of OTLP.
+"""
 
 from collections.abc import Callable, Iterator
 import json
 import os
-from pathlib import Path
 import signal
+from typing import Any
 import urllib.request
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 import pytest
 
+from tests.collector import Collector, attributes, collector
+
 from . import processes
-from .conftest import Simulator
+from .conftest import Simulator, check_logs
 from .processes import Gateway, until
 from .raw import ask, chat
 from .test_life import alive
@@ -32,8 +38,17 @@ def scrape(gateway: Gateway) -> Samples:
     }
 
 
-@pytest.fixture
-def gateway(simulator: Simulator, tmp_path: Path, placement: tuple[str, ...]) -> Iterator[Gateway]:
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Collector]:
+    with collector() as listening:
+        yield listening
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    simulator: Simulator, receiver: Collector, tmp_path_factory: pytest.TempPathFactory, placement: tuple[str, ...]
+) -> Iterator[Gateway]:
+    directory = tmp_path_factory.mktemp("seen")
     qwen = {
         "type": "qwen",
         "apiTokens": ["sk-sim-PLANTED-1", "sk-sim-PLANTED-2"],
@@ -43,12 +58,21 @@ def gateway(simulator: Simulator, tmp_path: Path, placement: tuple[str, ...]) ->
     away = {"type": "openai", "apiTokens": ["sk-sim-PLANTED"], "endpoint": f"http://127.0.0.1:{processes.free_port()}"}
     routes = [
         {"name": "away", "match": {"models": ["gone"]}, "provider": "openai"},
+        {"name": "both", "match": {"models": ["fallback"]}, "provider": [{"provider": "openai"}, {"provider": "qwen"}]},
         {"name": "main", "match": {"models": ["m", "new"]}, "provider": "qwen"},
     ]
-    path = tmp_path / "config.yaml"
-    path.write_text(json.dumps({"providers": [qwen, away], "routes": routes, "workers": 2}))
-    with processes.gateway(tmp_path / "run", "--config", str(path), *placement) as running:
+    telemetry = {"otlp": True, "traces": {"endpoint": receiver.grpc}}
+    path = directory / "config.yaml"
+    path.write_text(json.dumps({"providers": [qwen, away], "routes": routes, "workers": 2, "telemetry": telemetry}))
+    sends = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.grpc,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+        "OTEL_METRIC_EXPORT_INTERVAL": "200",
+    }
+    environ = processes.environment(**sends)
+    with processes.gateway(directory / "run", "--config", str(path), *placement, environ=environ) as running:
         yield running
+    check_logs(running)
 
 
 def total(samples: Samples, name: str, **labels: str) -> float:
@@ -56,7 +80,9 @@ def total(samples: Samples, name: str, **labels: str) -> float:
     return sum(v for n, v in samples.items() if n.split(" ")[0] == name and wanted <= set(n.split(" ")[1:]))
 
 
-def test_all_workers_are_summed_and_nothing_goes_down_when_they_are_replaced(gateway: Gateway) -> None:
+def test_all_workers_are_summed_and_nothing_goes_down_when_they_are_replaced(
+    gateway: Gateway, receiver: Collector
+) -> None:
     def exchanges(**labels: str) -> Callable[[], float]:
         return lambda: total(scrape(gateway), "ai_proxy_exchanges_total", **labels)
 
@@ -86,3 +112,35 @@ def test_all_workers_are_summed_and_nothing_goes_down_when_they_are_replaced(gat
     for worker in gateway.process.workers():
         os.kill(worker, signal.SIGKILL)
     assert exchanges(status="2xx")() == 11
+    until(lambda: "ai_proxy.envoy.answers" in receiver.metrics(), "the same is sent")
+    assert "gen_ai.server.request.duration" in receiver.metrics()
+
+
+def test_one_trace_leads_from_the_client_to_the_vendor(
+    gateway: Gateway, receiver: Collector, simulator: Simulator, placement: tuple[str, ...]
+) -> None:
+    model = "fallback" if "upstream" in placement else "m"
+    trace, mark = os.urandom(16), os.urandom(8).hex()
+    headers = {"traceparent": f"00-{trace.hex()}-{'ab' * 8}-01", "authorization": "Bearer sk-the-client-s-own"}
+    body = chat(f"CANARY {mark}", model=model)
+    assert ask(gateway.port, "/v1/chat/completions?key=sk-PLANTED", body=body, headers=headers).status == 200
+    attempts = 2 if model == "fallback" else 1
+
+    def spans() -> list[Any]:
+        found = [span for span in receiver.spans if span.trace_id == trace]
+        return found if len(found) > attempts else []
+
+    found = until(spans, "the trace is told")
+    [root] = [span for span in found if span.parent_span_id == bytes.fromhex("ab" * 8)]
+    children = [span for span in found if span.parent_span_id == root.span_id]
+    assert len(found) == 1 + len(children) == 1 + attempts
+    said = attributes(root)
+    assert said["gen_ai.provider.name"] == "qwen"
+    assert (said["ai_proxy.model"], said["gen_ai.request.model"]) == (model, "qwen-max" if model == "m" else model)
+    assert int(said["gen_ai.usage.output_tokens"]) > 0
+    assert len({child.span_id for child in children}) == attempts
+    assert len({attributes(child).get("upstream_cluster.name") for child in children}) == attempts
+    vendor_saw = simulator.request(mark)["headers"]["traceparent"].split("-")
+    assert vendor_saw[1] == trace.hex()
+    assert vendor_saw[2] in {child.span_id.hex() for child in children}
+    assert not [secret for secret in ("CANARY", "PLANTED", "sk-") if secret in str(receiver.traces)]
