@@ -39,6 +39,10 @@ _ATTRIBUTES: Final = {
 """Span attribute → what the sidecar reports. OpenTelemetry's names where it has one (semconv 1.41, 2026)."""
 
 
+_PATH_TAG: Final = tracing.CustomTag(tag="url.path", value=f"%FILTER_STATE({NAMESPACE}.path:PLAIN)%")
+"""The client's, without its query."""
+
+
 def hcm_tracing(config: Config) -> hcm.HttpConnectionManagerTracing | None:
     """For the listener; None where nobody wants traces."""
     traces = config.telemetry.traces
@@ -48,8 +52,9 @@ def hcm_tracing(config: Config) -> hcm.HttpConnectionManagerTracing | None:
         provider=trace.TracingHttp(name="envoy.tracers.opentelemetry", typed_config=packed(_tracer(traces))),
         random_sampling=envoy_type.Percent(value=100 * traces.sample),
         spawn_upstream_span=True,
-        max_path_tag_length=256,
-        custom_tags=[_tag(attribute, key) for attribute, key in _ATTRIBUTES.items()],
+        # `http.url` has the query, and with it whatever key somebody puts there (Envoy 1.40, 2026-11): no path of it.
+        max_path_tag_length=0,
+        custom_tags=[_PATH_TAG, *(_tag(attribute, key) for attribute, key in _ATTRIBUTES.items())],
     )
 
 
