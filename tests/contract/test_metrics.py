@@ -7,6 +7,8 @@ Each placement is started once: two workers, a vendor that is away, and a receiv
 from collections.abc import Callable, Iterator
 import json
 import os
+from pathlib import Path
+import re
 import signal
 from typing import Any
 import urllib.request
@@ -15,6 +17,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 import pytest
 
 from tests.collector import Collector, attributes, collector
+from tests.prometheus import prometheus
 
 from . import processes
 from .conftest import Simulator, check_logs
@@ -149,3 +152,22 @@ def test_all_workers_are_summed_and_nothing_goes_down_when_they_are_replaced(
     assert exchanges(status="2xx", model="qwen-max")() == 11
     until(lambda: "ai_proxy.envoy.answers" in receiver.metrics(), "the same is sent")
     assert "gen_ai.server.request.duration" in receiver.metrics()
+
+
+def test_a_real_prometheus_scrapes_us_and_answers_what_the_dashboard_asks(gateway: Gateway, tmp_path: Path) -> None:
+    watch = processes.ROOT / "deploy" / "observability"
+    with prometheus(tmp_path, gateway.admin.removeprefix("http://"), watch / "alerts.yaml") as real:
+        until(lambda: real.value("ai_proxy_workers") == 2, "it has scraped")
+        for panel in json.loads((watch / "dashboards" / "ai-proxy.json").read_text())["panels"]:
+            for target in panel.get("targets", ()):
+                asked = re.sub(r"\$(client|model)", ".*", target["expr"]).replace("$__rate_interval", "1m")
+                assert real.get("query", query=asked) is not None, asked
+        loaded = until(lambda: (real.get("rules") or {}).get("groups"), "rules are read")
+        assert len(loaded[0]["rules"]) >= 10
+
+        def health() -> set[str]:
+            return {rule["health"] for group in real.get("rules")["groups"] for rule in group["rules"]}
+
+        until(lambda: health() == {"ok"}, "rules are good")
+        ours = total(scrape(gateway), "ai_proxy_exchanges_total", status="2xx")
+        until(lambda: real.value('ai_proxy_exchanges_total{status="2xx"}') == ours, "it has the same numbers")
