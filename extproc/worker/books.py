@@ -4,7 +4,6 @@ Rule: once per exchange, at its end; nothing per chunk. What was taken is the su
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal
 import threading
 from typing import Final
@@ -12,6 +11,7 @@ from typing import Final
 from extproc.exchange.states import Record
 from extproc.terms.ends import CUT, ENDS
 from extproc.terms.errors import ProxyError
+from extproc.terms.frozen import Frozen
 from extproc.terms.tallies import (
     FIRST_SECONDS,
     OTHER,
@@ -51,8 +51,7 @@ _NOTHING: Final = Decimal()
 _CLASSES: Final = {n: f"{n}xx" for n in range(1, 6)}
 
 
-@dataclass(frozen=True, slots=True)
-class Times:
+class Times(Frozen, frozen=True):
     """Of one exchange, in seconds: how long it took, until the answer's head came, until its first chunk went out, and
     what of that was ours."""
 
