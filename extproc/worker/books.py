@@ -206,7 +206,7 @@ def _key(kind: _Kind) -> Key:
     told = ended if error is None else str(error) if error in CODES else OTHER
     shown = "none" if code is None else _CLASSES.get(code // 100, OTHER)
     guessed = bool(estimated) and _counts(bool(refused), True, code)
-    return Key(*names, shown, told, guessed, bool(refused))  # type: ignore[arg-type,misc]  # seven names
+    return Key(*names, shown, told, guessed, bool(refused))  # type: ignore[arg-type,call-arg]  # seven names
 
 
 def _tally(kind: _Kind, row: list[Any]) -> Tally:

@@ -44,7 +44,7 @@ class Gemini(Provider):
         return frozenset()
 
     def traits(self, model: str) -> Traits:
-        return Traits(files=True)
+        return gemini_request.TRAITS
 
     def path(self, call: Call) -> str:
         if call.api == MODELS and call.method == "GET":
