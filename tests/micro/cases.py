@@ -25,7 +25,7 @@ from extproc.terms.call import Call, parse_path
 from extproc.terms.events import Forward
 from extproc.text import jsontext, sse
 from extproc.text.patterns import ModelMapping
-from extproc.worker import logs, wire
+from extproc.worker import codec, logs, wire
 from extproc.worker.server import Processor
 from tests.unit.vectors import dump, frames
 
@@ -225,10 +225,9 @@ def over_the_wire(sent: bytes, reply: Forward) -> Run:
     """A message's bytes to an event, and a reply to bytes."""
 
     def run() -> bytes:
-        request = pb.ProcessingRequest.FromString(sent)
-        phase = wire.phase_of(request)
-        assert wire.decode(request, phase) is not None
-        return wire.encode(reply, phase)
+        phase, event = codec.read(sent)
+        assert event is not None
+        return codec.write(reply, phase)
 
     return run
 
