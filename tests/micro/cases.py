@@ -42,6 +42,11 @@ class Case:
     check: Callable[[Any], bool]
     rounds: int = 50
 
+    @property
+    def over_the_wire(self) -> bool:
+        """Whether messages are read and written, which there are two forms of (`worker/codec.py`)."""
+        return self.name.startswith(("wire-", "exchange-"))
+
 
 @contextmanager
 def log_to_nowhere() -> Iterator[None]:
@@ -155,7 +160,7 @@ def prepared(provider: Provider, body: bytes) -> Call:
 
 
 def translator(call: Call) -> Any:
-    return registry.translator(registry.CHAT_FRONT, NATIVE.providers[0], call, NOTHING)
+    return registry.translator(registry.CHAT_FRONT, NATIVE.providers[0], call, NOTHING, call.target)
 
 
 def one_chunk() -> Run:
