@@ -80,9 +80,12 @@ class Talk:
 
     def answer(self, message: bytes) -> bytes | streams.Work:
         """Raises what must end the stream with an error: a message that is none, or of an unknown kind."""
-        request = pb.ProcessingRequest.FromString(message)
-        phase = wire.phase_of(request)
-        event = wire.decode(request, phase)
+        phase = "response_body"
+        event: Event | None = wire.piece_of(message)
+        if event is None:
+            request = pb.ProcessingRequest.FromString(message)
+            phase = wire.phase_of(request)
+            event = wire.decode(request, phase)
         if event is not None and self._exchange.takes_long(event):
             return partial(self._answer, event, phase)
         return self._answer(event, phase)

@@ -30,7 +30,8 @@ def _messages() -> list[bytes]:
     """Envoy's side of one exchange."""
     head = pb.ProcessingRequest()
     for name, value in HEADERS.items():
-        head.request_headers.headers.headers.add(key=name, raw_value=value.encode())
+        header = pb.HeaderValue(key=name, raw_value=value.encode())
+        head.request_headers.headers.headers.append(header.SerializeToString())
     body = pb.ProcessingRequest()
     body.request_body.body = json.dumps(BODY).encode()
     body.request_body.end_of_stream = True
