@@ -10,8 +10,6 @@ from functools import lru_cache
 import re
 from typing import Final
 
-from google.protobuf.message import DecodeError
-
 from extproc._pb import extproc_pb2 as pb
 from extproc.terms.agreed import BODY, CLIENT_ATTRIBUTE, DETAILS, NAMESPACE
 from extproc.terms.events import (
@@ -30,7 +28,7 @@ METHOD = ("envoy.service.ext_proc.v3.ExternalProcessor", "Process")
 ATTRIBUTES_KEY = "envoy.filters.http.ext_proc"
 
 
-_MODES = {
+MODES = {
     BodyMode.NONE: pb.ProcessingMode.NONE,
     BodyMode.STREAMED: pb.ProcessingMode.STREAMED,
     BodyMode.DUPLEX: pb.ProcessingMode.FULL_DUPLEX_STREAMED,
@@ -38,8 +36,21 @@ _MODES = {
 }
 
 
+UNKNOWN = "an ext_proc message of an unknown kind"
+
+
 class UnknownMessage(ValueError):
     """Envoy sent a message that this version does not know: the exchange must fail, not continue."""
+
+
+def read(message: bytes) -> tuple[str, Event | None]:
+    """The phase that a message of Envoy's is about, for `encode`, and its event, see `decode`. Raises `DecodeError`: it
+    is not a message; `UnknownMessage`."""
+    if (piece := piece_of(message)) is not None:
+        return "response_body", piece
+    request = pb.ProcessingRequest.FromString(message)
+    phase = phase_of(request)
+    return phase, decode(request, phase)
 
 
 def piece_of(message: bytes) -> ResponseBody | None:
@@ -79,12 +90,12 @@ def phase_of(message: pb.ProcessingRequest) -> str:
     """The name of the phase a message is about, for `encode`. Raises `UnknownMessage`."""
     phase: str | None = message.WhichOneof("request")
     if phase is None:
-        raise UnknownMessage("an ext_proc message of an unknown kind")
+        raise UnknownMessage(UNKNOWN)
     return phase
 
 
 def decode(message: pb.ProcessingRequest, phase: str) -> Event | None:
-    """The event of a message; None for trailers, which change nothing. Raises `UnknownMessage`."""
+    """The event of a message; None for trailers, which change nothing. Raises `DecodeError`."""
     match phase:
         case "request_headers":
             head = message.request_headers
@@ -102,16 +113,13 @@ def decode(message: pb.ProcessingRequest, phase: str) -> Event | None:
 
 class _Known(dict[bytes, tuple[str, str]]):
     """Names and values by the bytes they came as, which `read` reads. What may be somebody's key, or is never the same
-    again, is not remembered. Raises `UnknownMessage`."""
+    again, is not remembered. Raises `DecodeError`."""
 
     def __init__(self, read: Callable[[bytes], tuple[str, str]]) -> None:
         self._read = read
 
     def __missing__(self, entry: bytes) -> tuple[str, str]:
-        try:
-            pair = self._read(entry)
-        except DecodeError:
-            raise UnknownMessage("a header or an attribute that cannot be read") from None
+        pair = self._read(entry)
         if len(entry) <= _LONGEST_KNOWN and _is_remembered(pair[0]):
             if len(self) >= _MOST_KNOWN:
                 self.clear()
@@ -166,7 +174,7 @@ def encode(reply: Reply | None, phase: str) -> bytes:
     if isinstance(reply, Answer):
         return _immediate(reply)
     if reply is None:
-        reply = _GO_ON
+        reply = GO_ON
     body, headers, metadata = reply.body, reply.set_headers, reply.metadata
     if phase == "response_body" and body is not None and not (metadata or headers or reply.remove_headers):
         before, after = _around_piece(len(body), reply.ends)
@@ -222,7 +230,7 @@ def _kept(
     return _written(reply, phase)
 
 
-_GO_ON = Forward(final=True)
+GO_ON = Forward(final=True)
 _NUMBERS: Final = {field.name: field.number for field in pb.ProcessingResponse.DESCRIPTOR.fields}
 
 
@@ -311,8 +319,8 @@ def _override(mode: pb.ProcessingMode, request_mode: BodyMode | None, response_m
     the first mode Envoy goes by the filter's where a route's is another, and ignores a new body's `content-length`."""
     mode.request_header_mode = pb.ProcessingMode.SEND
     mode.response_header_mode = pb.ProcessingMode.SEND
-    mode.request_body_mode = _MODES[request_mode or BodyMode.NONE]
-    mode.response_body_mode = _MODES[response_mode or BodyMode.NONE]
+    mode.request_body_mode = MODES[request_mode or BodyMode.NONE]
+    mode.response_body_mode = MODES[response_mode or BodyMode.NONE]
     if response_mode is BodyMode.DUPLEX:  # which Envoy takes with this one only
         mode.response_trailer_mode = pb.ProcessingMode.SEND
 
