@@ -18,10 +18,10 @@ log = structlog.get_logger("extproc.account")
 class Clock:
     """When an exchange began, its answer's head came, and its first chunk went out; `time.monotonic` seconds."""
 
-    __slots__ = ("_first_byte", "_first_chunk", "_started")
+    __slots__ = ("_first_byte", "_first_chunk", "started")
 
     def __init__(self) -> None:
-        self._started = time.monotonic()
+        self.started = time.monotonic()
         self._first_byte: float | None = None
         self._first_chunk: float | None = None
 
@@ -33,20 +33,29 @@ class Clock:
 
     def fields(self) -> dict[str, float | None]:
         """Milliseconds since the beginning, of what happened."""
+        return self.until(time.monotonic())
+
+    def until(self, end: float) -> dict[str, float | None]:
+        """The same of an exchange that took until `end`."""
         return {
-            "duration_ms": self._until(time.monotonic()),
-            "first_byte_ms": self._until(self._first_byte),
-            "first_chunk_ms": self._until(self._first_chunk),
+            "duration_ms": self._since(end),
+            "first_byte_ms": self._since(self._first_byte),
+            "first_chunk_ms": self._since(self._first_chunk),
         }
 
-    def _until(self, end: float | None) -> float | None:
-        return None if end is None else round((end - self._started) * 1000, 1)
+    def _since(self, end: float | None) -> float | None:
+        return None if end is None else round((end - self.started) * 1000, 1)
+
+
+def is_told(record: Record) -> bool:
+    """Whether anybody asks about an exchange. No path: an answer of Envoy's own to a request that we never saw, or a
+    question at the door."""
+    return record.path != PROBE_PATH and (bool(record.path) or record.error is not None)
 
 
 def account(record: Record, clock: Clock) -> None:
     """Write the line of an exchange that is over. Those that nobody asks about have none."""
-    # No path: an answer of Envoy's own to a request that we never saw.
-    if record.path == PROBE_PATH or (not record.path and record.error is None):
+    if not is_told(record):
         return
     if record.lacks_model is not None:
         log.warning(

@@ -25,6 +25,7 @@ from extproc.keys.choice import Keys, Rest
 from extproc.keys.kept import keys_kept
 from extproc.terms.agreed import LAME_SECONDS
 from extproc.worker import channel, logs, loop, server
+from extproc.worker.feed import Feed
 from extproc.worker.places import Tls
 
 log = structlog.get_logger("extproc.worker")
@@ -123,14 +124,16 @@ async def work(orders: asyncio.StreamReader, report: channel.Writer) -> None:
     farewell = server.Farewell(pause=LAME_SECONDS)
     try:
         current = Current(report, first)
+        running = asyncio.get_running_loop()
+        feed = Feed(begin.console, lambda traced: running.call_soon_threadsafe(channel.send, report, traced))
         tls = None if begin.tls is None else Tls(*map(Path, begin.tls))
         async with keys_kept(lambda: current.config, lambda rest: _told(report, rest)) as keys:
             current.keep(keys)
             async with server.serving(
-                begin.address, lambda: current.snapshot, farewell, tls=tls, socket_mode=begin.socket_mode
+                begin.address, lambda: current.snapshot, farewell, tls=tls, socket_mode=begin.socket_mode, feed=feed
             ) as served:
-                obeying = asyncio.create_task(_obey(orders, report, current, keys, served, farewell))
-                asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, obeying.cancel)
+                obeying = asyncio.create_task(_obey(orders, report, current, keys, served, farewell, feed))
+                running.add_signal_handler(signal.SIGTERM, obeying.cancel)
                 channel.send(report, channel.Serving(served.port))
                 channel.send(report, channel.Active(first.generation))
                 await asyncio.wait({obeying})
@@ -151,6 +154,7 @@ async def _obey(
     keys: Keys,
     served: server.Served,
     farewell: server.Farewell,
+    feed: Feed,
 ) -> None:
     while True:
         match await channel.order(orders):
@@ -170,6 +174,8 @@ async def _obey(
                 logs.hold(on)
             case channel.Rested(provider, fingerprint, until, aside):
                 keys.rest(Rest(provider, fingerprint, until, aside))
+            case channel.Look(since, most):
+                channel.send(report, feed.seen(since, most))
             case channel.Ping() if served.turns():
                 channel.send(report, channel.Pong())
 

@@ -20,11 +20,13 @@ import structlog
 from extproc._pb import extproc_pb2 as pb
 from extproc.exchange.exchange import Exchange, Moment, Record, Snapshot
 from extproc.terms.agreed import MOST_BODY_BYTES, envoy_buffer
-from extproc.terms.events import Event, Forward, ResponseBody, ResponseHeaders
+from extproc.terms.events import Event, Forward, RequestHeaders, ResponseBody, ResponseHeaders
 from extproc.worker import streams, wire
 from extproc.worker.account import Clock, account
+from extproc.worker.feed import Feed
 from extproc.worker.listening import bind
 from extproc.worker.places import OWNER_ONLY, Tls
+from extproc.worker.trace import Trace
 
 log = structlog.get_logger("extproc")
 
@@ -52,10 +54,12 @@ BROKEN: Final = "the answer failed"
 
 
 class Processor:
-    """Answers ext_proc streams. `snapshot`: gives the configuration that a new exchange works under."""
+    """Answers ext_proc streams. `snapshot`: gives the configuration that a new exchange works under. `feed`: what
+    the console is told of exchanges."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+    def __init__(self, snapshot: Callable[[], Snapshot], feed: Feed | None = None) -> None:
         self._snapshot = snapshot
+        self.feed = feed or Feed()
         self.open = 0
 
     def begin(self) -> "Talk":
@@ -64,19 +68,22 @@ class Processor:
         if self.open >= snapshot.config.max_concurrent_requests:
             snapshot = replace(snapshot, full=True)
         self.open += 1
-        return Talk(self, snapshot)
+        talk = Talk(self, snapshot)
+        self.feed.begun(talk)
+        return talk
 
 
 class Talk:
     """One exchange as its stream sees it: messages of Envoy's in, answers out (`streams.Talk`)."""
 
-    __slots__ = ("_clock", "_exchange", "_processor", "_snapshot")
+    __slots__ = ("_exchange", "_processor", "_snapshot", "_trace", "clock", "record")
 
     def __init__(self, processor: Processor, snapshot: Snapshot) -> None:
         self._processor = processor
         self._snapshot = snapshot
         self._exchange = Exchange(snapshot, Moment(time.time(), secrets.randbits(96), time.monotonic()))
-        self._clock = Clock()
+        self.record, self.clock = self._exchange.record, Clock()
+        self._trace: Trace | None = None
 
     def answer(self, message: bytes) -> bytes | streams.Work:
         """Raises what must end the stream with an error: a message that is none, or of an unknown kind."""
@@ -89,7 +96,9 @@ class Talk:
 
     def _answer(self, event: Event | None, phase: str) -> bytes:
         exchange = self._exchange
-        record = exchange.record
+        record = self.record
+        if isinstance(event, RequestHeaders):
+            self._trace = self._processor.feed.trace(event)
         try:
             reply = None if event is None else exchange.handle(event)
             answer = wire.encode(reply, phase)
@@ -99,7 +108,9 @@ class Talk:
             answer = wire.encode(reply, phase)
         if isinstance(event, ResponseHeaders):  # a retry may follow at once, and must know
             _report_key(self._snapshot, record)
-        self._clock.note(event, reply, stream=record.stream and record.status == 200)
+        self.clock.note(event, reply, stream=record.stream and record.status == 200)
+        if self._trace is not None:
+            self._trace.note(event, reply)
         if isinstance(reply, Forward) and reply.breaks:
             # The answer to the last piece of a STREAMED body would end it well: a cut without a word is better.
             well = isinstance(event, ResponseBody) and event.end_of_stream and reply.ends is None
@@ -109,7 +120,10 @@ class Talk:
     def end(self) -> None:
         self._processor.open -= 1
         self._exchange.close()
-        account(self._exchange.record, self._clock)
+        account(self.record, self.clock)
+        self._processor.feed.over(self)
+        if self._trace is not None:
+            self._processor.feed.traced(self._trace, self.record, self._exchange.key)
 
 
 def _report_key(snapshot: Snapshot, record: Record) -> None:
@@ -163,6 +177,7 @@ async def serving(
     *,
     tls: Tls | None = None,
     socket_mode: int = OWNER_ONLY,
+    feed: Feed | None = None,
 ) -> AsyncIterator[Served]:
     """Serve ext_proc and gRPC health on `address` (`host:port`, port 0 for any, or `unix:PATH`).
 
@@ -173,7 +188,7 @@ async def serving(
     served = Health({"", service})
     server = streams.Server(
         {
-            f"/{service}/{method}": streams.Method(Processor(snapshot).begin),
+            f"/{service}/{method}": streams.Method(Processor(snapshot, feed).begin),
             "/grpc.health.v1.Health/Check": streams.Method(lambda: served, unary=True),
         },
         OPTIONS,
