@@ -15,6 +15,7 @@ from typing import Any, Final
 import structlog
 
 from extproc.console.house import House
+from extproc.terms.ends import CLIENT_LEFT, CUT
 from extproc.worker.channel import Row
 
 log = structlog.get_logger("extproc.console")
@@ -159,4 +160,8 @@ def recent(rows: Iterable[Shown], now: float) -> dict[str, dict[str, Any]]:
 def is_failure(row: Shown) -> bool:
     """Whether an exchange failed by its vendor's, or our own, doing: what the client did wrong is none."""
     status = row.get("status") or 0
-    return status >= 500 or status in (401, 403, 429) or (status < 400 and row.get("error") not in (None, "cut"))
+    return (
+        status >= 500
+        or status in (401, 403, 429)
+        or (status < 400 and row.get("error") not in (None, CUT, CLIENT_LEFT))
+    )

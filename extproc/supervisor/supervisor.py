@@ -206,12 +206,13 @@ class _Worker:
 
 class Workers:
     """All worker processes, each in a place with an address for life. `recycle`: when one is replaced by itself.
-    `window`: what the console has to do with them."""
+    `window`: what the console has to do with them. `hear_ends`: they will be told of `ended`."""
 
-    def __init__(self, logging: Logging, door: Door, window: Window | None = None) -> None:
+    def __init__(self, logging: Logging, door: Door, window: Window | None = None, *, hear_ends: bool = False) -> None:
         self._logging = logging
         self._window = window or Window()
         self._door = door
+        self._hear_ends = hear_ends
         self._load = channel.Load(0, None, {}, None, {})
         self._slots: dict[int, _Worker] = {}
         self._lingering: set[_Worker] = set()
@@ -335,6 +336,11 @@ class Workers:
         for worker in self._slots.values():
             worker.order(channel.Texts(texts))
 
+    def told_end(self, request_id: str, attempt: int | None, how: str) -> None:
+        """Envoy says how an attempt ended that nobody finished; whose it was, the workers know."""
+        for worker in (*self._slots.values(), *self._lingering):
+            worker.order(channel.Ended(request_id, attempt, how))
+
     def hold_logs(self, on: bool) -> None:
         """Have the workers' log lines wait, or be written."""
         for worker in self._slots.values():
@@ -366,9 +372,9 @@ class Workers:
         worker = _Worker(index, process, load.generation, self._rested, self._window.on_trace)
         tls = self._door.tls
         files = None if tls is None else (str(tls.certificate), str(tls.key), str(tls.client_ca))
-        place = str(self._reserved[index])
-        said, token = self._logging, self._window.token
-        worker.order(channel.Begin(index, place, files, self._door.socket_mode, said.format, said.level, token))
+        said, place = self._logging, str(self._reserved[index])
+        begin = channel.Begin(index, place, files, self._door.socket_mode, said.format, said.level)
+        worker.order(msgspec.structs.replace(begin, console=self._window.token, hears_ends=self._hear_ends))
         worker.order(load)
         for rest in self._rests.values():
             worker.order(rest)

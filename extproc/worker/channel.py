@@ -13,8 +13,9 @@ _LENGTH = 4
 
 
 class Begin(Struct, tag=True, frozen=True):
-    """The first order: who the worker is, where it serves, how it logs. `tls`: files as in `places.Tls`.
-    `console`: the token that marks the console's own chats, empty without a console."""
+    """The first order: who the worker is, where it serves, how it logs. `tls`: files as in `places.Tls`. `hears_ends`:
+    `Ended` will say of exchanges that nobody finished who ended them. `console`: the token that marks the console's own
+    chats, empty without a console."""
 
     worker: int
     address: str
@@ -22,6 +23,7 @@ class Begin(Struct, tag=True, frozen=True):
     socket_mode: int
     log_format: Literal["console", "json"]
     log_level: str
+    hears_ends: bool = False
     console: str = ""
 
 
@@ -56,6 +58,14 @@ class Rested(Struct, tag=True, frozen=True):
     aside: bool
 
 
+class Ended(Struct, tag=True, frozen=True):
+    """Envoy's log says how an attempt of a request ended that nobody finished: see `ends.Ends.tell`."""
+
+    request_id: str
+    attempt: int | None
+    how: str
+
+
 class Hold(Struct, tag=True, frozen=True):
     """Let log lines wait, or write those that waited: somebody prints a line piece by piece."""
 
@@ -80,7 +90,7 @@ class Look(Struct, tag=True, frozen=True):
     most: int
 
 
-Order = Begin | Load | Expect | Texts | Rested | Hold | Leave | Ping | Look
+Order = Begin | Load | Expect | Texts | Rested | Ended | Hold | Leave | Ping | Look
 
 
 class Serving(Struct, tag=True, frozen=True):
@@ -144,6 +154,9 @@ class Row(Struct, array_like=True, frozen=True):
     input: int | None
     output: int | None
     total: int | None
+    estimated: bool
+    cost: str | None
+    currency: str | None
     request_id: str | None
     upstream_request_id: str | None
     details: str | None

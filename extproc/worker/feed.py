@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from extproc.config.describe import redact
 from extproc.exchange.states import Record
+from extproc.terms.ends import CUT
 from extproc.terms.events import RequestHeaders
 from extproc.worker import channel
 from extproc.worker.account import Clock, is_told
@@ -99,13 +100,16 @@ def _row(number: int, record: Record, clock: Clock, end: float, offset: float) -
         status=record.status,
         attempt=record.attempt,
         key=None if record.token is None else redact(record.token),
-        error=_cut(record.error if record.complete or not number else record.error or "cut"),
+        error=_cut(record.error if record.complete or not number else record.error or CUT),
         stream=record.stream,
         converted=record.converted,
         dropped=_cut(record.dropped),
         input=usage.prompt_tokens,
         output=usage.completion_tokens,
         total=usage.total_tokens,
+        estimated=usage.estimated,
+        cost=None if record.cost is None else format(record.cost, "f"),
+        currency=record.currency,
         request_id=_cut(record.request_id),
         upstream_request_id=_cut(record.upstream_request_id),
         details=_cut(record.details if record.details != "via_upstream" else None),

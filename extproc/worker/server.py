@@ -23,6 +23,7 @@ from extproc.terms.agreed import MOST_BODY_BYTES, envoy_buffer
 from extproc.terms.events import Event, Forward, RequestHeaders, ResponseBody, ResponseHeaders
 from extproc.worker import streams, wire
 from extproc.worker.account import Clock, account
+from extproc.worker.ends import Ends
 from extproc.worker.feed import Feed
 from extproc.worker.listening import bind
 from extproc.worker.places import OWNER_ONLY, Tls
@@ -54,11 +55,12 @@ BROKEN: Final = "the answer failed"
 
 
 class Processor:
-    """Answers ext_proc streams. `snapshot`: gives the configuration that a new exchange works under. `feed`: what
-    the console is told of exchanges."""
+    """Answers ext_proc streams. `snapshot`: gives the configuration that a new exchange works under. `ends`: where
+    exchanges go that are over. `feed`: what the console is told of them."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot], feed: Feed | None = None) -> None:
+    def __init__(self, snapshot: Callable[[], Snapshot], ends: Ends | None = None, feed: Feed | None = None) -> None:
         self._snapshot = snapshot
+        self.ends = ends or Ends()
         self.feed = feed or Feed()
         self.open = 0
 
@@ -120,7 +122,8 @@ class Talk:
     def end(self) -> None:
         self._processor.open -= 1
         self._exchange.close()
-        account(self.record, self.clock)
+        self.clock.stop()
+        self._processor.ends.over(self.record, partial(account, self.record, self.clock))
         self._processor.feed.over(self)
         if self._trace is not None:
             self._processor.feed.traced(self._trace, self.record, self._exchange.key)
@@ -174,21 +177,23 @@ async def serving(
     address: str,
     snapshot: Callable[[], Snapshot],
     farewell: Farewell,
+    ends: Ends,
+    feed: Feed | None = None,
     *,
     tls: Tls | None = None,
     socket_mode: int = OWNER_ONLY,
-    feed: Feed | None = None,
 ) -> AsyncIterator[Served]:
     """Serve ext_proc and gRPC health on `address` (`host:port`, port 0 for any, or `unix:PATH`).
 
     The port may be shared with a server that is leaving, so it is the caller's to know that no stranger has it.
-    Raises `OSError` when the address cannot be had. On leaving, `farewell` says how.
+    Raises `OSError` when the address cannot be had. On leaving, `farewell` says how. `ends`: where
+    exchanges go that are over.
     """
     service, method = wire.METHOD
     served = Health({"", service})
     server = streams.Server(
         {
-            f"/{service}/{method}": streams.Method(Processor(snapshot, feed).begin),
+            f"/{service}/{method}": streams.Method(Processor(snapshot, ends, feed).begin),
             "/grpc.health.v1.Health/Check": streams.Method(lambda: served, unary=True),
         },
         OPTIONS,
@@ -201,3 +206,4 @@ async def serving(
         served.leaving = True
         await asyncio.sleep(farewell.pause)
         await asyncio.shield(server.stop(farewell.grace))
+        ends.close()

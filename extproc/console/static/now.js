@@ -4,8 +4,9 @@ import { clock, count, day, el, fill, get, ms, n, short, state, table, trouble, 
 import { why } from "./why.js";
 
 const KEPT = 500, FIRST = 100;
-const failed = (row) => (row.status ?? 0) >= 400 || (row.error && row.error !== "cut");
-const tokens = (row) => (row.input === undefined && row.output === undefined ? "" : `${count(row.input)} + ${count(row.output)}`);
+const OTHERS = ["cut", "client_left"]; // whose doing it was is not known, or was the client's own
+const failed = (row) => (row.status ?? 0) >= 400 || (row.error && !OTHERS.includes(row.error));
+const tokens = (row) => (row.input === undefined && row.output === undefined ? "" : `${row.estimated ? "≈ " : ""}${count(row.input)} + ${count(row.output)}`);
 const outcome = (row) => {
   const words = [row.status, row.error].filter((x) => x !== undefined).join(" ");
   if (!row.number) return state("idle", w("under way", "进行中"));

@@ -4,6 +4,11 @@ import { w } from "./base.js";
 
 const CODES = {
   cut: ["The connection broke before the answer was whole: the client hung up, or the vendor's connection broke. Envoy's access log says which.", "答案没传完连接就断了：客户端挂断，或厂商的连接中断。Envoy 的访问日志会说明是哪一边。"],
+  client_left: ["The client hung up before the answer was whole: it was stopped, or its own timeout is shorter than the answer took.", "答案没传完客户端就挂断了：有人按了停止，或客户端的超时短于答案所需的时间。"],
+  vendor_cut: ["The vendor's connection broke, before its answer or within it.", "厂商的连接在应答之前或应答中途断开。"],
+  idle_timeout: ["Nothing went either way for as long as streamIdleTimeout allows.", "双方静默的时间超过 streamIdleTimeout。"],
+  upstream_unavailable: ["The vendor could not be reached, or more was asked of it at a time than circuitBreakers allow.", "连不上厂商，或同时的请求超过 circuitBreakers 允许的数量。"],
+  upstream_timeout: ["The vendor did not answer in time (retry: perTryTimeout, firstByteTimeout).", "厂商没有及时应答（retry 的 perTryTimeout、firstByteTimeout）。"],
   invalid_json: ["The client's body is no JSON object.", "客户端发来的内容不是 JSON 对象。"],
   too_many_values: ["The body has more JSON values than maxBodyValues allows.", "请求里的 JSON 值比 maxBodyValues 允许的多。"],
   missing_required_parameter: ["The client left out something that must be there.", "客户端缺少必需的参数。"],

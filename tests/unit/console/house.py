@@ -72,7 +72,7 @@ def row(number: int = 1, **more: Any) -> Row:
     values: dict[str, Any] = dict.fromkeys(Row.__struct_fields__)
     values |= {"number": number, "began": 100.0 + number, "method": "POST", "path": "/v1/chat/completions"}
     values |= {"front": "chat", "attempt": 1, "status": 200, "provider": "qwen", "duration_ms": 5.0}
-    return Row(**values | {"stream": False, "converted": False} | more)
+    return Row(**values | {"stream": False, "converted": False, "estimated": False} | more)
 
 
 Client = TestClient[web.Request, web.Application]
