@@ -1,7 +1,8 @@
 """The admin port: `/healthz` (the process lives), `/readyz` (requests will be served), `/version`, `/config` (what is
-served now, keys redacted), `/console/` (see extproc/console), `/` (this list; browsers are led to the console)."""
+served now, keys redacted), `/metrics` (for Prometheus), `/console/` (see extproc/console), `/` (this list; browsers are
+led to the console)."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 import os
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from aiohttp import web
 
 from extproc import __version__
+from extproc.supervisor import exposition
+from extproc.supervisor.families import Family
 
 _PATHS = {
     "/healthz": "the process lives",
@@ -16,6 +19,7 @@ _PATHS = {
     "/version": "what this is",
     "/config": "what is served now, keys redacted",
     "/console/": "the console, for a browser",
+    "/metrics": "what all exchanges sum up to, for Prometheus",
 }
 """What `/` says there is."""
 
@@ -27,11 +31,12 @@ async def serving(
     not_ready: Callable[[], str | None],
     config: Callable[[], Mapping[str, Any] | None],
     trouble: Callable[[], Mapping[str, str]] = dict,
+    families: Callable[[], Iterable[Family]] = tuple,
     also: Callable[[web.Application], None] = lambda app: None,
 ) -> AsyncIterator[int]:
     """Serve the admin port; yields the port it got. `not_ready`: why requests would not be served, None if they are.
     `config`: what is known of the configuration, None before there is one. `trouble`: what goes wrong and is tried
-    again, whether or not requests are served meanwhile. `also`: adds what else there is.
+    again, whether or not requests are served meanwhile. `families`: the metrics. `also`: adds what else there is.
 
     Raises `OSError` when the address is taken.
     """
@@ -53,6 +58,12 @@ async def serving(
         document = config()
         return web.json_response(document or {"reason": "starting"}, status=200 if document else 503)
 
+    async def metrics(request: web.Request) -> web.Response:
+        openmetrics = exposition.wants_openmetrics(request.headers.get("accept", ""))
+        body = exposition.written(families(), openmetrics=openmetrics)
+        kind = exposition.OPENMETRICS if openmetrics else exposition.TEXT
+        return web.Response(body=body, headers={"content-type": kind, "vary": "accept"})
+
     app = web.Application()
 
     async def index(request: web.Request) -> web.Response:
@@ -62,6 +73,7 @@ async def serving(
 
     handlers = {"/": index, "/healthz": healthz, "/readyz": readyz, "/version": version, "/config": active}
     app.add_routes([web.get(path, handler) for path, handler in handlers.items()])
+    app.add_routes([web.get("/metrics", metrics)])
     also(app)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)  # pages that follow do not keep us
     await runner.setup()

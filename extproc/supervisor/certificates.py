@@ -1,50 +1,62 @@
-"""Until when a certificate is good.
+"""Until when certificates are valid.
 
-Rule: only the date is read, of PEM files that were loaded by others: nothing is verified here (X.690, RFC 5280, 4.1).
+Rule: as much of X.509 as that needs (RFC 5280, 4.1), since Python's own library reads no certificate without a
+connection. What cannot be read has no date, and is nobody's failure here.
 """
 
+from base64 import b64decode
+import binascii
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-import ssl
+import re
 from typing import Final
 
-_VERSION: Final = 0xA0
-_UTC_TIME: Final = 0x17
+_PEM: Final = re.compile(rb"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
+_VERSION, _UTC_TIME, _TIME = 0xA0, 0x17, 0x18
+_MOST_BYTES = 16 << 20
 
 
-def end_of(path: Path) -> float | None:
-    """The end of a file's first certificate, seconds since 1970; None where there is none to be read."""
+def expiry(path: Path, *, authorities: bool = False) -> float | None:
+    """When a PEM file is of no use any more, in seconds since 1970: when the first certificate of its chain ends to be
+    valid, or the last of its `authorities`, of which one is enough. None where none is there."""
     try:
-        text = path.read_text()
-        begin = text.index("-----BEGIN CERTIFICATE-----")
-        end = "-----END CERTIFICATE-----"
-        return ends(ssl.PEM_cert_to_DER_cert(text[begin : text.index(end, begin) + len(end)]))
-    except (OSError, ValueError, IndexError):
+        with path.open("rb") as file:
+            text = file.read(_MOST_BYTES)
+    except OSError:
+        return None
+    found = (_ends(body) for body in _PEM.findall(text))
+    ends = [end for end in found if end is not None]
+    return (max if authorities else min)(ends, default=None)
+
+
+def _ends(body: bytes) -> float | None:
+    try:
+        (_, certificate), *_ = _values(b64decode(body))
+        (_, signed), *_ = _values(certificate)
+        fields = list(_values(signed))
+        _, validity = fields[4 if fields[0][0] == _VERSION else 3]
+        _, (kind, text) = _values(validity)
+        return _date(kind, text.decode("ascii")).timestamp()
+    except (ValueError, IndexError, binascii.Error):
         return None
 
 
-def ends(der: bytes) -> float:
-    """The same of a certificate in DER. Raises `ValueError`, `IndexError`."""
-    certificate, _ = _inside(der)
-    fields, _ = _inside(certificate)
-    if fields[0] == _VERSION:
-        _, fields = _inside(fields)
-    for _ in range(3):  # serial number, algorithm, issuer
-        _, fields = _inside(fields)
-    validity, _ = _inside(fields)
-    _, rest = _inside(validity)
-    text, _ = _inside(rest)
-    # A UTCTime's two digits are 1950 to 2049 (RFC 5280, 4.1.2.5.1), strptime's are 1969 to 2068.
-    said = text.decode("ascii")
-    if rest[0] == _UTC_TIME:
-        said = ("20" if said[:2] < "50" else "19") + said
-    return datetime.strptime(said, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp()
+def _values(text: bytes) -> Iterator[tuple[int, bytes]]:
+    """Tag and content of each value in a row (DER). Raises `ValueError`, `IndexError`."""
+    at = 0
+    while at < len(text):
+        tag, length = text[at], text[at + 1]
+        at += 2
+        if length & 0x80:
+            more = length & 0x7F
+            length, at = int.from_bytes(text[at : at + more]), at + more
+        yield tag, text[at : at + length]
+        at += length
 
 
-def _inside(data: bytes) -> tuple[bytes, bytes]:
-    """What the first element holds, and what is behind it."""
-    length, at = data[1], 2
-    if length & 0x80:
-        count = length & 0x7F
-        length, at = int.from_bytes(data[2 : 2 + count]), 2 + count
-    return data[at : at + length], data[at + length :]
+def _date(kind: int, text: str) -> datetime:
+    """A two-digit year of 50 and above is of the last century (RFC 5280, 4.1.2.5.1)."""
+    if kind == _UTC_TIME:
+        text = ("19" if text[:2] >= "50" else "20") + text
+    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)

@@ -14,7 +14,7 @@ from extproc.config.masking import mask, one_line
 from extproc.envoy.process import EnvoyError, EnvoyProcess
 from extproc.providers import Provider
 from extproc.supervisor import reach
-from extproc.supervisor.certificates import end_of
+from extproc.supervisor.certificates import expiry
 from extproc.supervisor.live import Live
 from extproc.worker.channel import Rested, Seen
 from extproc.worker.places import Address, Door
@@ -148,5 +148,7 @@ class House:
 
     def certificates(self) -> Sequence[Mapping[str, object]]:
         tls = self._door.tls
-        paths = () if tls is None else (tls.certificate, tls.client_ca)
-        return [{"name": path.name, "ends": end, "whose": "sidecar"} for path in paths if (end := end_of(path))]
+        if tls is None:
+            return []
+        known = ((tls.certificate, expiry(tls.certificate)), (tls.client_ca, expiry(tls.client_ca, authorities=True)))
+        return [{"name": path.name, "ends": end, "whose": "sidecar"} for path, end in known if end]

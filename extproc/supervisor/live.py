@@ -99,9 +99,9 @@ def moved(before: Config, after: Config) -> bool:
 
 
 class Live:
-    """`loaded`: the configuration that new exchanges are served under; `generation` counts from 1, it is
-    served `since` then (seconds since 1970). `refused`: what is
-    wrong with the files as they are now, if they were refused."""
+    """`loaded`: the configuration that new exchanges are served under; `generation` counts from 1, and is served
+    `since` then (seconds since 1970). `refused`: what is wrong with the files as they are now, if they were refused;
+    `refusals`: how often that happened."""
 
     def __init__(self, source: Source, check: Callable[[Loaded], object] = lambda loaded: None) -> None:
         """Loads; raises `ConfigError`. `check` raises it too, for what cannot be served here."""
@@ -111,6 +111,7 @@ class Live:
         check(self.loaded)
         self.generation, self.since = 1, time.time()
         self.refused: tuple[str, ...] = ()
+        self.refusals = 0
         self._late = False  # the disk did not take a good change
         self._finished = self.loaded
         self._source = source
@@ -225,6 +226,7 @@ class Live:
 
     def _refuse(self, problems: tuple[str, ...]) -> None:
         if problems != self.refused:
+            self.refusals += bool(problems)
             for problem in problems:
                 log.error("configuration change refused", problem=problem)
         self.refused = problems

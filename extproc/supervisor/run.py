@@ -27,6 +27,7 @@ from extproc.envoy.placement import Placement, objection
 from extproc.envoy.process import EnvoyError, EnvoyProcess, die_with_parent, keyless_environment
 from extproc.providers import Provider
 from extproc.supervisor import admin, demo, reach
+from extproc.supervisor.books import Books
 from extproc.supervisor.care import Care
 from extproc.supervisor.house import House
 from extproc.supervisor.live import EnvoySide, Live, NoEnvoy, Source
@@ -136,10 +137,10 @@ async def serve(source: Source, options: ServeOptions) -> None:
     envoy = NoEnvoy(live.loaded) if options.xds is None else _kept_fresh(options.xds, live.loaded)
     async with AsyncExitStack() as stack:
         life = await stack.enter_async_context(_living())
-        house = House(live, options.admin, options.door, life.reason)
-        admin_port, window = await _admin(stack, options.admin, life, house)
+        house, books = House(live, options.admin, options.door, life.reason), Books()
+        admin_port, window = await _admin(stack, options.admin, life, house, books)
         given = SidecarOptions(options.door, options.workers, options.logging, LAME_SECONDS, options.grace, window)
-        running = house.sidecar = await stack.enter_async_context(sidecar(live, given))
+        running = house.sidecar = await stack.enter_async_context(sidecar(live, given, books))
         await stack.enter_async_context(running.following(envoy))
         life.started(running)
         grpc = ", ".join(map(str, running.addresses))
@@ -196,8 +197,8 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
     async with _living() as life, AsyncExitStack() as stack:
         # Held until the end: a port that the system chose would else be anybody's while everything starts.
         options = replace(options, listen=stack.enter_context(reserved_address(options.listen)))
-        house = House(live, options.admin, door, life.reason)
-        admin_port, window = await _admin(stack, options.admin, life, house)
+        house, books = House(live, options.admin, door, life.reason), Books()
+        admin_port, window = await _admin(stack, options.admin, life, house, books)
         parts: dict[str, Awaitable[int]] = {}
         url = None
         if simulate:
@@ -206,7 +207,7 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
             live = house.live = live.with_stand_in(StandIn(url, SIMULATED_KEY))
         log.info("starting the workers")
         given = SidecarOptions(door, options.workers, options.logging, 0.0, options.grace, window, hears_ends=True)
-        running = house.sidecar = await stack.enter_async_context(sidecar(live, given))
+        running = house.sidecar = await stack.enter_async_context(sidecar(live, given, books))
         log.info("starting Envoy")
         envoy, side = await _envoy(stack, live.loaded, running, options)
         parts["Envoy"], house.process = envoy.exited, envoy
@@ -234,12 +235,15 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
         log.info("stopping: open exchanges may finish (again to stop now)", seconds=options.grace)
 
 
-async def _admin(stack: AsyncExitStack, address: Address, life: _Life, house: House) -> tuple[int, Window]:
+async def _admin(
+    stack: AsyncExitStack, address: Address, life: _Life, house: House, books: Books
+) -> tuple[int, Window]:
     """The admin port with the console, until the end of the stack; its number, and what workers are told of it."""
     keeper = console.Console(house)
     window = Window(house.token, keeper.traced)
     live = lambda: house.live.description()  # noqa: E731  the house changes its configuration once, at start
-    serving = admin.serving(address.host, address.port, life.reason, live, lambda: life.trouble(), keeper.mount)
+    about = (life.reason, live, lambda: life.trouble(), books.families, keeper.mount)
+    serving = admin.serving(address.host, address.port, *about)
     return await stack.enter_async_context(serving), window
 
 

@@ -9,6 +9,8 @@ from typing import Literal, Protocol, TypeVar
 
 from msgspec import Struct, msgpack
 
+from extproc.terms.tallies import Key, Tally
+
 _LENGTH = 4
 
 
@@ -127,6 +129,15 @@ class Pong(Struct, tag=True, frozen=True):
     """The worker's loop turns, and so does the thread that answers streams."""
 
 
+class Counted(Struct, tag=True, frozen=True):
+    """What exchanges that ended since the last such report sum up to; how many are `open` now; how many keys of each
+    provider are not to be used now, where there are any."""
+
+    tallies: list[tuple[Key, Tally]]
+    open: int
+    resting: Mapping[str, int]
+
+
 class Row(Struct, array_like=True, frozen=True):
     """One exchange, as the console shows it. `number`: the how many-th that ended, 0 under way. `began`: seconds since
     1970. `key`: by its last characters. Names are cut, since clients choose them."""
@@ -187,7 +198,7 @@ class Traced(Struct, tag=True, frozen=True):
     cut: bool
 
 
-Report = Serving | Active | Expecting | Oldest | Failed | Rested | Pong | Seen | Traced
+Report = Serving | Active | Expecting | Oldest | Failed | Rested | Pong | Counted | Seen | Traced
 
 _orders: msgpack.Decoder[Order] = msgpack.Decoder(Order)
 _reports: msgpack.Decoder[Report] = msgpack.Decoder(Report)

@@ -80,15 +80,20 @@ def _cut(text: str | None) -> str | None:
     return text if text is None else text[:_TEXT]
 
 
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 1)
+
+
 def _row(number: int, record: Record, clock: Clock, end: float, offset: float) -> channel.Row:
     """One exchange; `offset`: from this machine's clock to seconds since 1970."""
-    usage, times = record.usage, clock.until(end)
+    usage = record.usage
+    duration, first_byte, first_chunk = map(_ms, clock.so_far(end))
     return channel.Row(
         number=number,
         began=round(clock.started + offset, 3),
-        duration_ms=times["duration_ms"],
-        first_byte_ms=times["first_byte_ms"],
-        first_chunk_ms=times["first_chunk_ms"],
+        duration_ms=duration,
+        first_byte_ms=first_byte,
+        first_chunk_ms=first_chunk,
         method=record.method[:20],
         path=record.path[:_TEXT],
         client=_cut(record.client),

@@ -23,6 +23,7 @@ from extproc.terms.agreed import MOST_BODY_BYTES, envoy_buffer
 from extproc.terms.events import Event, Forward, RequestHeaders, ResponseBody, ResponseHeaders
 from extproc.worker import streams, wire
 from extproc.worker.account import Clock, account
+from extproc.worker.books import Books
 from extproc.worker.ends import Ends
 from extproc.worker.feed import Feed
 from extproc.worker.listening import bind
@@ -56,11 +57,18 @@ BROKEN: Final = "the answer failed"
 
 class Processor:
     """Answers ext_proc streams. `snapshot`: gives the configuration that a new exchange works under. `ends`: where
-    exchanges go that are over. `feed`: what the console is told of them."""
+    exchanges go that are over, `books`: what they sum up to. `feed`: what the console is told of them."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot], ends: Ends | None = None, feed: Feed | None = None) -> None:
+    def __init__(
+        self,
+        snapshot: Callable[[], Snapshot],
+        ends: Ends | None = None,
+        books: Books | None = None,
+        feed: Feed | None = None,
+    ) -> None:
         self._snapshot = snapshot
         self.ends = ends or Ends()
+        self.books = books or Books()
         self.feed = feed or Feed()
         self.open = 0
 
@@ -83,20 +91,22 @@ class Talk:
     def __init__(self, processor: Processor, snapshot: Snapshot) -> None:
         self._processor = processor
         self._snapshot = snapshot
-        self._exchange = Exchange(snapshot, Moment(time.time(), secrets.randbits(96), time.monotonic()))
-        self.record, self.clock = self._exchange.record, Clock()
+        started = time.monotonic()
+        self._exchange = Exchange(snapshot, Moment(time.time(), secrets.randbits(96), started))
+        self.record, self.clock = self._exchange.record, Clock(started)
         self._trace: Trace | None = None
 
     def answer(self, message: bytes) -> bytes | streams.Work:
         """Raises what must end the stream with an error: a message that is none, or of an unknown kind."""
+        began = 0.0 if self.clock.over else time.monotonic()
         request = pb.ProcessingRequest.FromString(message)
         phase = wire.phase_of(request)
         event = wire.decode(request, phase)
         if event is not None and self._exchange.takes_long(event):
-            return partial(self._answer, event, phase)
-        return self._answer(event, phase)
+            return partial(self._answer, event, phase, began)
+        return self._answer(event, phase, began)
 
-    def _answer(self, event: Event | None, phase: str) -> bytes:
+    def _answer(self, event: Event | None, phase: str, began: float) -> bytes:
         exchange = self._exchange
         record = self.record
         if isinstance(event, RequestHeaders):
@@ -110,7 +120,8 @@ class Talk:
             answer = wire.encode(reply, phase)
         if isinstance(event, ResponseHeaders):  # a retry may follow at once, and must know
             _report_key(self._snapshot, record)
-        self.clock.note(event, reply, stream=record.stream and record.status == 200)
+        if not self.clock.over:
+            self.clock.note(event, reply, began, stream=record.stream and record.status == 200)
         if self._trace is not None:
             self._trace.note(event, reply)
         if isinstance(reply, Forward) and reply.breaks:
@@ -123,7 +134,7 @@ class Talk:
         self._processor.open -= 1
         self._exchange.close()
         self.clock.stop()
-        self._processor.ends.over(self.record, partial(account, self.record, self.clock))
+        self._processor.ends.over(self.record, partial(account, self.record, self.clock, self._processor.books))
         self._processor.feed.over(self)
         if self._trace is not None:
             self._processor.feed.traced(self._trace, self.record, self._exchange.key)
@@ -157,10 +168,11 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """`turns`: whether streams are answered, or those who answer them are stuck."""
+    """`turns`: whether streams are answered, or those who answer them are stuck. `open`: how many exchanges are."""
 
     port: int
     turns: Callable[[], bool]
+    open: Callable[[], int] = lambda: 0
 
 
 @dataclass(slots=True)
@@ -178,6 +190,7 @@ async def serving(
     snapshot: Callable[[], Snapshot],
     farewell: Farewell,
     ends: Ends,
+    books: Books,
     feed: Feed | None = None,
     *,
     tls: Tls | None = None,
@@ -191,9 +204,10 @@ async def serving(
     """
     service, method = wire.METHOD
     served = Health({"", service})
+    processor = Processor(snapshot, ends, books, feed)
     server = streams.Server(
         {
-            f"/{service}/{method}": streams.Method(Processor(snapshot, ends, feed).begin),
+            f"/{service}/{method}": streams.Method(processor.begin),
             "/grpc.health.v1.Health/Check": streams.Method(lambda: served, unary=True),
         },
         OPTIONS,
@@ -201,7 +215,7 @@ async def serving(
     port = bind(server, address, tls=tls, socket_mode=socket_mode)
     server.start()
     try:
-        yield Served(port, server.turns)
+        yield Served(port, server.turns, lambda: processor.open)
     finally:
         served.leaving = True
         await asyncio.sleep(farewell.pause)

@@ -1,6 +1,7 @@
 """What a worker tells the console: rows when it is asked, and traces of the console's own chats alone."""
 
 import json
+import time
 
 import pytest
 
@@ -21,7 +22,7 @@ class Talk:
         self.record = Record(method="POST", path="/v1/chat/completions", complete=True)
         for name, value in more.items():
             setattr(self.record, name, value)
-        self.clock = Clock()
+        self.clock = Clock(time.monotonic())
 
 
 def test_what_ended_since_is_told_with_what_is_under_way() -> None:
