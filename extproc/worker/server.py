@@ -17,13 +17,13 @@ import grpc
 from grpc_health.v1 import health_pb2
 import structlog
 
-from extproc._pb import extproc_pb2 as pb
 from extproc.exchange.exchange import Exchange, Moment, Record, Snapshot
 from extproc.terms.agreed import MOST_BODY_BYTES, envoy_buffer
 from extproc.terms.events import Event, Forward, RequestHeaders, ResponseBody, ResponseHeaders
 from extproc.worker import streams, wire
 from extproc.worker.account import Clock, account
 from extproc.worker.books import Books
+from extproc.worker.codec import read, write
 from extproc.worker.ends import Ends
 from extproc.worker.feed import Feed
 from extproc.worker.listening import bind
@@ -99,9 +99,7 @@ class Talk:
     def answer(self, message: bytes) -> bytes | streams.Work:
         """Raises what must end the stream with an error: a message that is none, or of an unknown kind."""
         began = 0.0 if self.clock.over else time.monotonic()
-        request = pb.ProcessingRequest.FromString(message)
-        phase = wire.phase_of(request)
-        event = wire.decode(request, phase)
+        phase, event = read(message)
         if event is not None and self._exchange.takes_long(event):
             return partial(self._answer, event, phase, began)
         return self._answer(event, phase, began)
@@ -113,11 +111,11 @@ class Talk:
             self._trace = self._processor.feed.trace(event)
         try:
             reply = None if event is None else exchange.handle(event)
-            answer = wire.encode(reply, phase)
+            answer = write(reply, phase)
         except Exception:
             log.exception("an exchange failed unexpectedly", phase=phase, request_id=record.request_id)
             reply = exchange.crash()
-            answer = wire.encode(reply, phase)
+            answer = write(reply, phase)
         if isinstance(event, ResponseHeaders):  # a retry may follow at once, and must know
             _report_key(self._snapshot, record)
         if not self.clock.over:
