@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from extproc.config.clients import Book, Client, book
+from extproc.config.console import Console, MaybeConsole
 from extproc.config.masking import mask, mask_path
 from extproc.config.telemetry import Telemetry
 from extproc.providers import AnyProvider, Provider
@@ -152,7 +153,7 @@ class Config(Block):
     who may come in; without any, everybody. `redis`: where key state is shared with other processes. `workers`:
     processes that serve; as many as the machine has cores if absent. `recycle`: when they are replaced.
     `telemetry`: metrics and traces. `maxConcurrentRequests`: how many requests a worker has at a time; more are
-    refused at once."""
+    refused at once. `console`: who may look at the page on the admin port, None where there is none."""
 
     providers: tuple[AnyProvider, ...] = Field(min_length=1)
     routes: tuple[Route, ...] = ()
@@ -168,6 +169,7 @@ class Config(Block):
     workers: int | None = Field(default=None, ge=1, le=256)
     recycle: Recycle | None = None
     telemetry: Telemetry = Telemetry()
+    console: MaybeConsole = Console()
 
     @model_validator(mode="after")
     def _references(self) -> Self:

@@ -34,6 +34,9 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
     {{- if .Values.metrics.serviceMonitor.enabled }}
     - --metrics=0.0.0.0:9464
     {{- end }}
+    {{- if not .Values.console }}
+    - --no-console
+    {{- end }}
     - --workers={{ .Values.workers }}
     - --drain-seconds={{ .Values.drainSeconds }}
     - --log-format=json
