@@ -71,7 +71,8 @@ def check(front: Front, provider: Provider, target: Target) -> None:
 
 def translator(front: Front, provider: Provider, call: Call, notes: Notes) -> Translator | None:
     """Who translates the answer to `call`; None: its bytes stay in Envoy."""
-    if call.api != CHAT or provider.protocol == "original" or front.name in provider.speaks:
+    passes = front.name in provider.speaks and provider.answers_chat(call)
+    if call.api != CHAT or provider.protocol == "original" or passes:
         return provider.translator(call)
     reader = provider.reader(call)
     model = call.model if provider.restores_model(call) else call.upstream_model
