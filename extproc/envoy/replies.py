@@ -17,6 +17,7 @@ from envoy_data_plane.google import protobuf
 from extproc.envoy.parts import packed
 from extproc.envoy.placement import Placement
 from extproc.terms.agreed import DETAILS, NAMESPACE
+from extproc.terms.ends import CLIENT_LEFT, SILENT, TIMED_OUT, UNAVAILABLE, VENDOR_CUT
 from extproc.terms.errors import type_of
 
 _METADATA_KEYS = (
@@ -25,7 +26,6 @@ _METADATA_KEYS = (
     "provider",
     "model",
     "upstream_model",
-    "error",
     "prompt_tokens",
     "completion_tokens",
     "total_tokens",
@@ -60,6 +60,22 @@ _NOBODY: Final = f"{_DETAILS} == 'no_healthy_upstream'"
 _OWN: Final = f"response.code >= 400 && {_DETAILS} != 'via_upstream' && {_DETAILS} != '{DETAILS}'"
 """Envoy's own answers: neither a vendor's nor the sidecar's."""
 
+_LEFT: Final = f"{_DETAILS}.startsWith('downstream_') || {_DETAILS}.startsWith('http2.remote_')"
+_CUT: Final = f"{_DETAILS}.startsWith('upstream_reset_after_response_started')"
+_BROKEN_OFF: Final = f"{_DETAILS}.startsWith('upstream_reset_before') && response.code == 502"
+_SILENT: Final = f"{_DETAILS} == 'stream_idle_timeout'"
+_NOBODY_S_END: Final = f"has({_DETAILS}) && ({_LEFT} || {_CUT} || {_SILENT})"
+_SAID: Final = f"metadata.filter_metadata['{NAMESPACE}']"
+_HOW: Final = (
+    f"'{NAMESPACE}' in metadata.filter_metadata && 'error' in {_SAID} && {_SAID}['error'] != '' ? {_SAID}['error'] : "
+    f"!has({_DETAILS}) ? {_SAID}['error'] : {_LEFT} ? '{CLIENT_LEFT}' : {_CUT} || {_BROKEN_OFF} ? '{VENDOR_CUT}' : "
+    f"{_SILENT} ? '{SILENT}' : {_OWN} && response.code == 503 ? '{UNAVAILABLE}' : "
+    f"{_OWN} && response.code == 504 ? '{TIMED_OUT}' : {_SAID}['error']"
+)
+"""The code of the error that ended an exchange: the sidecar's word, else who broke the connection, which the sidecar
+cannot see, or what Envoy told the client. What is not there becomes null in the log; CEL's own null would be the text
+NULL (Envoy 1.40)."""
+
 _OVERFLOW: Final = f"{_DETAILS} == 'upstream_reset_before_response_started{{overflow}}'"
 _NAMED: Final = (
     (_OVERFLOW, 503, "upstream_unavailable", f"{_TRIED} has as many requests as its circuitBreakers allow"),
@@ -71,10 +87,14 @@ _NAMED: Final = (
 )  # fmt: skip
 """Condition, status, code and message where it is known whose answer is missing; before those of `OWN_REPLIES`."""
 
-_MESSAGES_PATHS: Final = tuple(
-    f"{prefix}/v1/messages{more}" for prefix in ("", "/anthropic") for more in ("", "/count_tokens")
+ANTHROPIC_STATE: Final = f"{NAMESPACE}.anthropic"
+"""The filter state that says whether a client speaks Anthropic's API."""
+
+ANTHROPICS: Final = (
+    "request.path.matches('^[^?]*/v1/+(v1/+)?messages([/?]|$)') || "
+    "('anthropic-version' in request.headers && request.path.matches('^[^?]*/v1/+(v1/+)?models([/?]|$)'))"
 )
-"""Paths of those who speak Anthropic's API."""
+"""Who does, in Envoy's expressions (CEL): what `terms/call.py` and `fronts/registry.py` decide for the sidecar."""
 
 _ANTHROPICS: Final[Mapping[int, str]] = {413: "request_too_large", 503: "overloaded_error", 504: "timeout_error"}
 """status → Anthropic's error type, where it is not `api_error` or `invalid_request_error`."""
@@ -90,8 +110,7 @@ def local_replies(*, answer_headers: bool) -> hcm.LocalReplyConfig:
         ("response.code >= 500", 500, "internal_error", "the gateway could not handle the request"),
         ("response.code >= 400", 400, "invalid_request", "the request cannot be handled"),
     ]
-    paths = ", ".join(f"b'{path}'" for path in _MESSAGES_PATHS)  # what filter state says is bytes to an expression
-    messages = f"filter_state['{NAMESPACE}.path'] in [{paths}]"
+    messages = f"filter_state['{ANTHROPIC_STATE}'] == b'true'"  # what filter state says is bytes to an expression
     mappers = []
     for condition, status, code, message in kinds:
         who = {"x-ai-provider": _MEANT if condition == _NOBODY else _TRIED, "x-ai-attempts": _ATTEMPTS}
@@ -166,6 +185,7 @@ def access_logs(path: str | None, placement: Placement) -> list[accesslog.Access
         "attempts": _ATTEMPTS,
         "request_id": _REQUEST_ID,
         **{key: f"%DYNAMIC_METADATA({NAMESPACE}:{key})%" for key in _METADATA_KEYS},
+        "error": f"%CEL({_HOW})%",
     }
     # What the sidecar says of a request is not there where Envoy reached no vendor for it.
     route = "%ROUTE_NAME%" if placement == "upstream" else entry["route"]
@@ -180,7 +200,9 @@ def access_logs(path: str | None, placement: Placement) -> list[accesslog.Access
         "details": "%RESPONSE_CODE_DETAILS%",
         "attempts": _ATTEMPTS,
     }
+    end = {"ai_proxy": "end", "request_id": _REQUEST_ID, "attempts": _ATTEMPTS, "error": f"%CEL({_HOW})%"}
     logs = [
+        _stderr(end, _where(_NOBODY_S_END)),
         _stderr(told, _where(f"{_OWN} && !({_NOBODY} || {vendor})")),
         _stderr({**told, **tried}, _where(f"{_OWN} && {vendor}")),
         _stderr({**told, **meant}, _where(f"{_OWN} && {_NOBODY}")),

@@ -13,7 +13,8 @@ _LENGTH = 4
 
 
 class Begin(Struct, tag=True, frozen=True):
-    """The first order: who the worker is, where it serves, how it logs. `tls`: files as in `places.Tls`."""
+    """The first order: who the worker is, where it serves, how it logs. `tls`: files as in `places.Tls`. `hears_ends`:
+    `Ended` will say of exchanges that nobody finished who ended them."""
 
     worker: int
     address: str
@@ -21,6 +22,7 @@ class Begin(Struct, tag=True, frozen=True):
     socket_mode: int
     log_format: Literal["console", "json"]
     log_level: str
+    hears_ends: bool = False
 
 
 class Load(Struct, tag=True, frozen=True):
@@ -54,6 +56,14 @@ class Rested(Struct, tag=True, frozen=True):
     aside: bool
 
 
+class Ended(Struct, tag=True, frozen=True):
+    """Envoy's log says how an attempt of a request ended that nobody finished: see `ends.Ends.tell`."""
+
+    request_id: str
+    attempt: int | None
+    how: str
+
+
 class Hold(Struct, tag=True, frozen=True):
     """Let log lines wait, or write those that waited: somebody prints a line piece by piece."""
 
@@ -71,7 +81,7 @@ class Ping(Struct, tag=True, frozen=True):
     """Answer with `Pong`."""
 
 
-Order = Begin | Load | Expect | Texts | Rested | Hold | Leave | Ping
+Order = Begin | Load | Expect | Texts | Rested | Ended | Hold | Leave | Ping
 
 
 class Serving(Struct, tag=True, frozen=True):

@@ -23,6 +23,7 @@ from extproc.terms.agreed import MOST_BODY_BYTES, envoy_buffer
 from extproc.terms.events import Event, Forward, ResponseBody, ResponseHeaders
 from extproc.worker import streams, wire
 from extproc.worker.account import Clock, account
+from extproc.worker.ends import Ends
 from extproc.worker.listening import bind
 from extproc.worker.places import OWNER_ONLY, Tls
 
@@ -52,10 +53,12 @@ BROKEN: Final = "the answer failed"
 
 
 class Processor:
-    """Answers ext_proc streams. `snapshot`: gives the configuration that a new exchange works under."""
+    """Answers ext_proc streams. `snapshot`: gives the configuration that a new exchange works under. `ends`: where
+    exchanges go that are over."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+    def __init__(self, snapshot: Callable[[], Snapshot], ends: Ends | None = None) -> None:
         self._snapshot = snapshot
+        self.ends = ends or Ends()
         self.open = 0
 
     def begin(self) -> "Talk":
@@ -109,7 +112,9 @@ class Talk:
     def end(self) -> None:
         self._processor.open -= 1
         self._exchange.close()
-        account(self._exchange.record, self._clock)
+        self._clock.stop()
+        record = self._exchange.record
+        self._processor.ends.over(record, partial(account, record, self._clock))
 
 
 def _report_key(snapshot: Snapshot, record: Record) -> None:
@@ -160,6 +165,7 @@ async def serving(
     address: str,
     snapshot: Callable[[], Snapshot],
     farewell: Farewell,
+    ends: Ends,
     *,
     tls: Tls | None = None,
     socket_mode: int = OWNER_ONLY,
@@ -167,13 +173,14 @@ async def serving(
     """Serve ext_proc and gRPC health on `address` (`host:port`, port 0 for any, or `unix:PATH`).
 
     The port may be shared with a server that is leaving, so it is the caller's to know that no stranger has it.
-    Raises `OSError` when the address cannot be had. On leaving, `farewell` says how.
+    Raises `OSError` when the address cannot be had. On leaving, `farewell` says how. `ends`: where
+    exchanges go that are over.
     """
     service, method = wire.METHOD
     served = Health({"", service})
     server = streams.Server(
         {
-            f"/{service}/{method}": streams.Method(Processor(snapshot).begin),
+            f"/{service}/{method}": streams.Method(Processor(snapshot, ends).begin),
             "/grpc.health.v1.Health/Check": streams.Method(lambda: served, unary=True),
         },
         OPTIONS,
@@ -186,3 +193,4 @@ async def serving(
         served.leaving = True
         await asyncio.sleep(farewell.pause)
         await asyncio.shield(server.stop(farewell.grace))
+        ends.close()
