@@ -74,23 +74,23 @@ class OfOpenAI(Provider):
         return self.chat_api != "pass"
 
     def answers_chat(self, call: Call) -> bool:
-        if call.api != CHAT or call.body is None or self.protocol == "original":
+        body = call.body
+        if body is None or ("tools" not in body and self.chat_api is None):  # as nearly all are
             return True
-        if self.chat_api is None and "tools" not in call.body:
-            return True
-        if not self.converts:
+        if call.api != CHAT or self.protocol == "original" or not self.converts:
             return True
         known = self.family(call.upstream_model)
-        return not (self.chat_api == "responses" or openai_repair.needs_responses(call.body, known))
+        return not (self.chat_api == "responses" or openai_repair.needs_responses(body, known))
 
     def responses_path(self, call: Call) -> str:
         """Where a chat goes that its model takes by the Responses API."""
         return self.path(replace(call, target=replace(call.target, api=RESPONSES)))
 
     def edit(self, fields: Fields, call: Call) -> tuple[str, ...]:
-        if call.api != CHAT or not (known := self.family(call.upstream_model)).counts_thinking:
+        if openai_repair.MEMBERS.isdisjoint(fields) or call.api != CHAT:
             return ()
-        return openai_repair.repair(fields, known)
+        known = self.family(call.upstream_model)
+        return openai_repair.repair(fields, known) if known.counts_thinking else ()
 
     def body(self, call: Call) -> Body:
         if self.answers_chat(call):

@@ -17,6 +17,8 @@ _SAMPLING = (
     "logit_bias",
     "stop",
 )
+MEMBERS = frozenset({*_SAMPLING, _EFFORT, "max_tokens"})
+"""What `repair` looks at."""
 _LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
