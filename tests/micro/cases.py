@@ -155,7 +155,7 @@ def prepared(provider: Provider, body: bytes) -> Call:
 
 
 def translator(call: Call) -> Any:
-    return registry.translator(registry.CHAT_FRONT, NATIVE.providers[0], call, NOTHING)
+    return registry.translator(registry.CHAT_FRONT, NATIVE.providers[0], call, NOTHING, call.target)
 
 
 def one_chunk() -> Run:
