@@ -79,6 +79,11 @@ class AnswerSide:
         self._bodiless = False
         self.record = Record()
 
+    @property
+    def key(self) -> str | None:
+        """The vendor's key that this exchange carries: never to be shown."""
+        return self._token
+
     def takes_long(self, event: Event) -> bool:
         """Whether the reply to an event may take so long that other exchanges should not have to wait for it."""
         match event:

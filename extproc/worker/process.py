@@ -30,6 +30,7 @@ from extproc.terms.agreed import LAME_SECONDS
 from extproc.worker import channel, logs, loop, server
 from extproc.worker.books import Books
 from extproc.worker.ends import Ends
+from extproc.worker.feed import Feed
 from extproc.worker.places import Tls
 
 log = structlog.get_logger("extproc.worker")
@@ -130,16 +131,25 @@ async def work(orders: asyncio.StreamReader, report: channel.Writer) -> None:
     farewell, ends, books = server.Farewell(pause=LAME_SECONDS), _ends(begin), Books()
     try:
         current = Current(report, first)
+        running = asyncio.get_running_loop()
+        feed = Feed(begin.console, lambda traced: running.call_soon_threadsafe(channel.send, report, traced))
         tls = None if begin.tls is None else Tls(*map(Path, begin.tls))
         async with keys_kept(lambda: current.config, lambda rest: _told(report, rest)) as keys:
             current.keep(keys)
             async with server.serving(
-                begin.address, lambda: current.snapshot, farewell, ends, books, tls=tls, socket_mode=begin.socket_mode
+                begin.address,
+                lambda: current.snapshot,
+                farewell,
+                ends,
+                books,
+                feed,
+                tls=tls,
+                socket_mode=begin.socket_mode,
             ) as served:
                 counts = Counts(report, books, served, current, keys)
-                obeying = asyncio.create_task(_obey(orders, report, current, keys, served, ends, farewell))
+                obeying = asyncio.create_task(_obey(orders, report, current, keys, served, ends, farewell, feed))
                 counting = asyncio.create_task(_counted(counts))
-                asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, obeying.cancel)
+                running.add_signal_handler(signal.SIGTERM, obeying.cancel)
                 channel.send(report, channel.Serving(served.port))
                 channel.send(report, channel.Active(first.generation))
                 await asyncio.wait({obeying})
@@ -204,6 +214,7 @@ async def _obey(
     served: server.Served,
     ends: Ends,
     farewell: server.Farewell,
+    feed: Feed,
 ) -> None:
     while True:
         match await channel.order(orders):
@@ -225,6 +236,8 @@ async def _obey(
                 logs.hold(on)
             case channel.Rested(provider, fingerprint, until, aside):
                 keys.rest(Rest(provider, fingerprint, until, aside))
+            case channel.Look(since, most):
+                channel.send(report, feed.seen(since, most))
             case channel.Ping() if served.turns():
                 channel.send(report, channel.Pong())
 
