@@ -8,8 +8,9 @@ import re
 from typing import Any, get_args
 
 from extproc.config import higress
-from extproc.config.config import Config, did_you_mean
+from extproc.config.config import Config
 from extproc.config.higress import Location
+from extproc.config.words import did_you_mean
 from extproc.providers import VENDOR_KEYS, AnyProvider, Provider
 from extproc.providers.blocks import Block
 

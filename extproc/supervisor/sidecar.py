@@ -17,6 +17,7 @@ from extproc.envoy.process import EnvoyError
 from extproc.supervisor import contexts, watch
 from extproc.supervisor.care import Care
 from extproc.supervisor.live import EnvoySide, Live, sources
+from extproc.supervisor.quotas import keeping
 from extproc.supervisor.supervisor import Logging, Workers, cores
 from extproc.worker import logs
 from extproc.worker.places import Door, Place, places, reserved
@@ -118,7 +119,8 @@ async def sidecar(live: Live, options: Options) -> AsyncIterator[Sidecar]:
     count = options.workers or config.workers or cores()
     async with AsyncExitStack() as stack:
         serving_at = [stack.enter_context(reserved(place)) for place in places(options.door.first, count)]
-        workers = Workers(options.logging, options.door)
+        quotas = await stack.enter_async_context(keeping(live.usage_file, config.usage.on_failure, config.has_limits))
+        workers = Workers(options.logging, options.door, quotas)
         texts = await stack.enter_async_context(contexts.keeping(workers.texts))
         await texts.follow(sources(config))
         workers.recycle = config.recycle

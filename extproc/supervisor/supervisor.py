@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+import itertools
 import math
 import os
 from pathlib import Path
@@ -21,6 +22,7 @@ import structlog
 
 from extproc.providers.blocks import Recycle
 from extproc.supervisor.care import Care
+from extproc.supervisor.quotas import Quotas
 from extproc.supervisor.spawning import WorkerFailed, started, why_ended
 from extproc.terms.agreed import LAME_SECONDS
 from extproc.worker import channel
@@ -41,6 +43,8 @@ BACK_OFF = (0.0, 0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 PING_SECONDS = 5.0
 SILENT_PINGS = 6
 """A worker that answers neither us nor Envoy is killed after so many unanswered pings."""
+LAST_WORDS_SECONDS = 1.0
+"""How long what a worker said before its end may take to be read."""
 LEAST_AGE = 30.0
 """No worker is recycled before, whatever it holds: a limit below what one needs must not become a loop."""
 
@@ -79,18 +83,23 @@ class Logging:
 
 
 class _Worker:
-    """One process. `oldest`: the first generation that it may still serve exchanges under. `on_rest`: hears what it
-    learns about keys."""
+    """One process. `number`: its own, for ever. `oldest`: the first generation that it may still serve exchanges under.
+    `on_report`: hears what it says that is not about itself. `on_end`: hears of its end, once."""
 
     def __init__(
         self,
         index: int,
+        number: int,
         process: asyncio.subprocess.Process,
         generation: int,
-        on_rest: Callable[["_Worker", channel.Rested], None],
+        on_report: Callable[["_Worker", channel.Report], None],
+        on_end: Callable[["_Worker"], None],
     ) -> None:
-        self._on_rest = on_rest
+        self._on_report = on_report
+        self._on_end = on_end
+        self._over = False
         self.index = index
+        self.number = number
         self.process = process
         self.born = time.monotonic()
         self.oldest = generation
@@ -128,10 +137,15 @@ class _Worker:
     async def ended(self) -> int:
         """Its exit code."""
         code = await self.process.wait()
+        with suppress(TimeoutError):  # its last words; whoever else has its end of the pipe may say nothing for ever
+            await asyncio.wait_for(asyncio.shield(self._tasks[0]), LAST_WORDS_SECONDS)
         for task in self._tasks:
             task.cancel()
         if self.process.stdin is not None:
             self.process.stdin.close()
+        if not self._over:
+            self._over = True
+            self._on_end(self)
         await self._tell()
         return code
 
@@ -162,10 +176,11 @@ class _Worker:
                     self.oldest = generation
                 case channel.Failed(reason):
                     self.failure = reason
-                case channel.Rested():
-                    self._on_rest(self, report)
                 case channel.Pong():
                     self._unanswered = 0
+                case _:
+                    self._on_report(self, report)
+                    continue
             await self._tell()
 
     async def _tell(self) -> None:
@@ -185,9 +200,12 @@ class _Worker:
 
 
 class Workers:
-    """All worker processes, each in a place with an address for life. `recycle`: when one is replaced by itself."""
+    """All worker processes, each in a place with an address for life. `quotas`: who answers what they want of limits.
+    `recycle`: when one is replaced by itself."""
 
-    def __init__(self, logging: Logging, door: Door) -> None:
+    def __init__(self, logging: Logging, door: Door, quotas: Quotas) -> None:
+        self.quotas = quotas
+        self._numbers = itertools.count()
         self._logging = logging
         self._door = door
         self._load = channel.Load(0, None, {}, None, {})
@@ -200,6 +218,25 @@ class Workers:
         self._one_at_a_time = asyncio.Lock()
         self._rests: dict[tuple[str, str], channel.Rested] = {}
         self.recycle: Recycle | None = None
+
+    def _reported(self, origin: _Worker, report: channel.Report) -> None:
+        match report:
+            case channel.Rested():
+                self._rested(origin, report)
+            case channel.Spent(spent):
+                self.quotas.spent(origin.number, spent)
+            case channel.Wanted(id, needs):
+                self.quotas.wanted(
+                    origin.number, id, needs, lambda verdict: origin.order(channel.Judged(id, verdict)), self._recall
+                )
+
+    def _ended(self, worker: _Worker) -> None:
+        self.quotas.gone(worker.number)
+
+    def _recall(self, numbers: set[int], names: tuple[str, ...]) -> None:
+        for worker in (*self._slots.values(), *self._lingering):
+            if worker.number in numbers:
+                worker.order(channel.Recall(names))
 
     def _rested(self, origin: _Worker, rest: channel.Rested) -> None:
         """What one worker learns about a key is told to the others, and to those that come later."""
@@ -304,7 +341,7 @@ class Workers:
         """A new worker in its place, serving. Raises `WorkerFailed`."""
         process = await started()
         load = self._load
-        worker = _Worker(index, process, load.generation, self._rested)
+        worker = _Worker(index, next(self._numbers), process, load.generation, self._reported, self._ended)
         tls = self._door.tls
         files = None if tls is None else (str(tls.certificate), str(tls.key), str(tls.client_ca))
         place = str(self._reserved[index])

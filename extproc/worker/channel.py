@@ -9,6 +9,9 @@ from typing import Literal, Protocol, TypeVar
 
 from msgspec import Struct, msgpack
 
+from extproc.limits.authority import Need, Verdict
+from extproc.limits.authority import Report as Reported
+
 _LENGTH = 4
 
 
@@ -71,7 +74,20 @@ class Ping(Struct, tag=True, frozen=True):
     """Answer with `Pong`."""
 
 
-Order = Begin | Load | Expect | Texts | Rested | Hold | Leave | Ping
+class Judged(Struct, tag=True, frozen=True):
+    """What became of a `Wanted`."""
+
+    id: int
+    verdict: Verdict
+
+
+class Recall(Struct, tag=True, frozen=True):
+    """Give back what is lent of these buckets: another worker needs it."""
+
+    names: tuple[str, ...]
+
+
+Order = Begin | Load | Expect | Texts | Rested | Hold | Leave | Ping | Judged | Recall
 
 
 class Serving(Struct, tag=True, frozen=True):
@@ -108,7 +124,20 @@ class Pong(Struct, tag=True, frozen=True):
     """The worker's loop turns, and so does the thread that answers streams."""
 
 
-Report = Serving | Active | Expecting | Oldest | Failed | Rested | Pong
+class Wanted(Struct, tag=True, frozen=True):
+    """A request needs so much of its limits: answer with `Judged`."""
+
+    id: int
+    needs: tuple[Need, ...]
+
+
+class Spent(Struct, tag=True, frozen=True):
+    """What became of leases and reservations."""
+
+    report: Reported
+
+
+Report = Serving | Active | Expecting | Oldest | Failed | Rested | Pong | Wanted | Spent
 
 _orders: msgpack.Decoder[Order] = msgpack.Decoder(Order)
 _reports: msgpack.Decoder[Report] = msgpack.Decoder(Report)

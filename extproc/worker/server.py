@@ -19,12 +19,15 @@ import structlog
 
 from extproc._pb import extproc_pb2 as pb
 from extproc.exchange.exchange import Exchange, Moment, Record, Snapshot
+from extproc.limits.asking import Ask
 from extproc.terms.agreed import MOST_BODY_BYTES, envoy_buffer
-from extproc.terms.events import Event, Forward, ResponseBody, ResponseHeaders
+from extproc.terms.errors import ProxyError
+from extproc.terms.events import Answer, Event, Forward, Reply, ResponseBody, ResponseHeaders
 from extproc.worker import streams, wire
 from extproc.worker.account import Clock, account
 from extproc.worker.listening import bind
 from extproc.worker.places import OWNER_ONLY, Tls
+from extproc.worker.quotas import Held, Quotas
 
 log = structlog.get_logger("extproc")
 
@@ -52,10 +55,12 @@ BROKEN: Final = "the answer failed"
 
 
 class Processor:
-    """Answers ext_proc streams. `snapshot`: gives the configuration that a new exchange works under."""
+    """Answers ext_proc streams. `snapshot`: gives the configuration that a new exchange works under. `quotas`: who is
+    asked where its use is limited."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+    def __init__(self, snapshot: Callable[[], Snapshot], quotas: Quotas | None = None) -> None:
         self._snapshot = snapshot
+        self.quotas = quotas
         self.open = 0
 
     def begin(self) -> "Talk":
@@ -70,15 +75,16 @@ class Processor:
 class Talk:
     """One exchange as its stream sees it: messages of Envoy's in, answers out (`streams.Talk`)."""
 
-    __slots__ = ("_clock", "_exchange", "_processor", "_snapshot")
+    __slots__ = ("_clock", "_exchange", "_held", "_processor", "_snapshot")
 
     def __init__(self, processor: Processor, snapshot: Snapshot) -> None:
         self._processor = processor
         self._snapshot = snapshot
         self._exchange = Exchange(snapshot, Moment(time.time(), secrets.randbits(96), time.monotonic()))
         self._clock = Clock()
+        self._held: Held | None = None
 
-    def answer(self, message: bytes) -> bytes | streams.Work:
+    def answer(self, message: bytes) -> bytes | streams.Work | streams.Later:
         """Raises what must end the stream with an error: a message that is none, or of an unknown kind."""
         request = pb.ProcessingRequest.FromString(message)
         phase = wire.phase_of(request)
@@ -87,11 +93,13 @@ class Talk:
             return partial(self._answer, event, phase)
         return self._answer(event, phase)
 
-    def _answer(self, event: Event | None, phase: str) -> bytes:
+    def _answer(self, event: Event | None, phase: str) -> bytes | streams.Later:
         exchange = self._exchange
         record = exchange.record
         try:
             reply = None if event is None else exchange.handle(event)
+            if exchange.ask is not None and isinstance(reply, Forward) and self._processor.quotas is not None:
+                return self._asked(self._processor.quotas, exchange.ask, reply, phase)
             answer = wire.encode(reply, phase)
         except Exception:
             log.exception("an exchange failed unexpectedly", phase=phase, request_id=record.request_id)
@@ -103,12 +111,42 @@ class Talk:
         if isinstance(reply, Forward) and reply.breaks:
             # The answer to the last piece of a STREAMED body would end it well: a cut without a word is better.
             well = isinstance(event, ResponseBody) and event.end_of_stream and reply.ends is None
+            self._settle()
             raise streams.Refused(grpc.StatusCode.ABORTED, BROKEN, None if well else answer)
+        if self._held is not None and (
+            isinstance(reply, Answer) or (isinstance(event, ResponseBody) and event.end_of_stream)
+        ):
+            self._settle()  # before the client sees the end: its next request shall find what this one left
         return answer
+
+    def _asked(self, quotas: Quotas, ask: Ask, reply: Reply, phase: str) -> bytes | streams.Later:
+        """What a request is answered that needs something of its limits."""
+        self._exchange.ask = None
+        later = streams.Later()
+
+        def judged(outcome: Held | ProxyError) -> None:
+            later.tell(partial(self._judged, outcome, reply, phase))
+
+        outcome = quotas.reserve(ask, self._exchange.record, judged)
+        return later if outcome is None else self._judged(outcome, reply, phase)
+
+    def _judged(self, outcome: Held | ProxyError, reply: Reply, phase: str) -> bytes:
+        if isinstance(outcome, Held):
+            self._held = outcome
+            self._exchange.allowed(outcome.headers)
+        else:
+            reply = self._exchange.fail(outcome)
+        return wire.encode(reply, phase)
+
+    def _settle(self) -> None:
+        if self._held is not None and self._processor.quotas is not None:
+            self._processor.quotas.settle(self._held)
+            self._held = None
 
     def end(self) -> None:
         self._processor.open -= 1
         self._exchange.close()
+        self._settle()
         account(self._exchange.record, self._clock)
 
 
@@ -163,6 +201,7 @@ async def serving(
     *,
     tls: Tls | None = None,
     socket_mode: int = OWNER_ONLY,
+    quotas: Quotas | None = None,
 ) -> AsyncIterator[Served]:
     """Serve ext_proc and gRPC health on `address` (`host:port`, port 0 for any, or `unix:PATH`).
 
@@ -173,7 +212,7 @@ async def serving(
     served = Health({"", service})
     server = streams.Server(
         {
-            f"/{service}/{method}": streams.Method(Processor(snapshot).begin),
+            f"/{service}/{method}": streams.Method(Processor(snapshot, quotas).begin),
             "/grpc.health.v1.Health/Check": streams.Method(lambda: served, unary=True),
         },
         OPTIONS,

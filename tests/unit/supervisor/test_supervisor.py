@@ -33,7 +33,7 @@ def order(generation: int = 1, content: str | None = None) -> channel.Load:
 
 @pytest.fixture
 async def workers() -> AsyncIterator[Workers]:
-    made = Workers(Logging("json", "info"), Door(ANY))
+    made = Workers(Logging("json", "info"), Door(ANY), Quotas(None))
     yield made
     await made.stop(0.0, 0.0)
 
