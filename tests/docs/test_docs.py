@@ -23,6 +23,7 @@ from extproc.cli.commands import cli
 from extproc.config.config import Config
 from extproc.config.describe import schema
 from extproc.config.load import load
+from extproc.config.quotas import Limit
 from extproc.providers import AnyProvider, Provider, Vendor
 from extproc.providers.blocks import Block
 from extproc.text.patterns import NamePatterns
@@ -109,10 +110,12 @@ TYPES = [(name, vendor) for vendor in VENDORS for name in get_args(vendor.model_
 
 
 def keys(block: type[Block]) -> dict[str, Any]:
-    """Key → default of a block; of a vendor's, only its own. `Config` with the short forms that the loader knows."""
+    """Key → default of a block; of a vendor's and of a shared limit's, only its own. `Config` with the short forms that
+    the loader knows."""
     found = {f.alias or n: f.get_default(call_default_factory=True) for n, f in block.model_fields.items()}
-    if issubclass(block, Provider) and block is not Provider:
-        return {k: v for k, v in found.items() if k not in keys(Provider)}
+    for base in (Provider, Limit):
+        if issubclass(block, base) and block is not base:
+            return {k: v for k, v in found.items() if k not in keys(base)}
     if block is Config:
         found |= {k: None for k in schema()["$defs"]["Config"]["properties"] if k not in found}
     return found
