@@ -5,8 +5,7 @@ Rule: it looks and never judges; from what it cannot read on, it looks no more.
 
 from collections.abc import Mapping
 
-from extproc.providers.usage import read_usage
-from extproc.terms.call import Usage
+from extproc.terms.usage import Usage, read_usage
 from extproc.text import jsontext, sse
 from extproc.text.compression import Decompressor, Undecodable
 from extproc.text.sse import EventTooLong

@@ -5,6 +5,7 @@ Rule: a state holds exactly what is known in it, so nothing is optional that mus
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from extproc.config.config import Config, Route
 from extproc.exchange.bystander import Watch
@@ -12,9 +13,10 @@ from extproc.keys.choice import Keys
 from extproc.limits.buckets import Rules
 from extproc.providers import Provider
 from extproc.providers.translator import Translator
-from extproc.terms.call import NOT_COUNTED, Call, Target, Usage
+from extproc.terms.call import Call, Target
 from extproc.terms.errors import ProxyError
 from extproc.terms.frozen import Frozen
+from extproc.terms.usage import NOT_COUNTED, Usage
 from extproc.text import sse
 from extproc.text.compression import Decompressor
 
@@ -49,7 +51,9 @@ class Record:
     `token`: the key that was used, never to be shown. `retry_after`: as the vendor said it.
     `client`: the name of the client whose key was shown. `front`: the dialect that it speaks; `converted`: the vendor
     does not. `dropped`: what of its request could not be said to the vendor, as the answer's header tells it.
-    `lacks_model`: what named the model, where the vendor says that it has none of that name."""
+    `lacks_model`: what named the model, where the vendor says that it has none of that name.
+    `usage`: from the request on, estimated until the vendor tells. `cost`: of it, None where the model's price is not
+    known, in `currency` (ISO 4217)."""
 
     method: str = ""
     path: str = ""
@@ -65,6 +69,8 @@ class Record:
     error: str | None = None
     details: str | None = None
     usage: Usage = NOT_COUNTED
+    cost: Decimal | None = None
+    currency: str | None = None
     complete: bool = False
     attempt: int = 1
     token: str | None = field(default=None, repr=False)

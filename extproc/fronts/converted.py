@@ -13,9 +13,9 @@ from extproc.fronts.writer import Writer
 from extproc.providers.passthrough import NO_STREAM
 from extproc.providers.reader import Reader
 from extproc.providers.translator import Translator
-from extproc.terms.call import Usage
 from extproc.terms.deltas import Delta, Tool
 from extproc.terms.errors import BadUpstreamResponse, ProxyError, StreamTruncated
+from extproc.terms.usage import Usage
 from extproc.text import sse
 
 

@@ -11,17 +11,18 @@ from typing import Any, Final
 from msgspec import Raw
 
 from extproc.fronts import messages_errors
-from extproc.fronts.estimate import FEW
 from extproc.fronts.messages_repair import SIGNATURE
 from extproc.fronts.messages_request import Notes
 from extproc.fronts.order import Kind, Order
 from extproc.fronts.writer import Writer
 from extproc.providers.reader import Reader
-from extproc.terms.call import Call, Usage
+from extproc.terms.call import Call
 from extproc.terms.deltas import Delta, Tool
 from extproc.terms.errors import ProxyError
+from extproc.terms.usage import Usage
 from extproc.text import jsontext, sse
 from extproc.text.jsontext import NotJson
+from extproc.text.tokens import FEW
 
 _REASONS: Final[Mapping[str, str]] = {
     "length": "max_tokens",

@@ -8,9 +8,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from extproc.fronts.estimate import MANY, image_tokens, tokens
 from extproc.fronts.messages_blocks import Block, Message, Source, Tool
 from extproc.fronts.messages_content import words
+from extproc.text.tokens import MANY, image_tokens, tokens
 
 _PER_MESSAGE = 4
 _PER_TOOL = 8

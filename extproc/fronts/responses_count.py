@@ -6,10 +6,10 @@ Rule: what the client sent is counted, never what a gateway adds.
 from collections.abc import Iterator
 from typing import Any
 
-from extproc.fronts.estimate import image_tokens, tokens
 from extproc.terms.errors import InvalidParameter
 from extproc.text import jsontext
 from extproc.text.jsontext import NULL, Fields, NotJson
+from extproc.text.tokens import image_tokens, tokens
 
 _PER_ITEM = 4
 _PER_TOOL = 8

@@ -17,7 +17,7 @@ from msgspec import Raw
 from extproc.providers.dashscope_parameters import load
 from extproc.providers.messages import whole_arguments
 from extproc.providers.translator import Translator
-from extproc.terms.call import Call, Usage
+from extproc.terms.call import Call
 from extproc.terms.errors import BadUpstreamResponse, InvalidParameter, MissingParameter, UpstreamError, type_of
 from extproc.terms.refusals import vendor_error
 from extproc.text import jsontext, sse
@@ -187,11 +187,6 @@ class Embeddings(Translator):
         self.raw_usage = document.get("usage")
         usage = {"prompt_tokens": self.usage.prompt_tokens or 0, "total_tokens": self.usage.total_tokens or 0}
         return jsontext.dump({"object": "list", "data": data, "model": self._model, "usage": usage})
-
-    @property
-    def usage(self) -> Usage:
-        counted = super().usage  # DashScope counts embeddings by their total alone
-        return Usage(prompt_tokens=counted.prompt_tokens or counted.total_tokens, total_tokens=counted.total_tokens)
 
     def _item(self, item: dict[str, Any], position: int) -> dict[str, Any]:
         vector = item["embedding"]

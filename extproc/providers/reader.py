@@ -4,8 +4,8 @@ nothing. A reader knows its vendor's protocol, and no front."""
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
-from extproc.providers.usage import Counted
 from extproc.terms.deltas import Delta
+from extproc.terms.usage import Counted
 from extproc.text import sse
 
 

@@ -3,8 +3,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
-from extproc.providers.usage import Counted
 from extproc.terms.errors import BadUpstreamResponse, ProxyError
+from extproc.terms.usage import Counted
 from extproc.text import sse
 
 

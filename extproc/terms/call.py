@@ -154,18 +154,3 @@ class Call(Frozen, frozen=True):
     def renamed(self) -> bool:
         """The vendor knows the model under another name than the client."""
         return self.model is not None and self.model != self.upstream_model
-
-
-class Usage(Frozen, frozen=True):
-    """Tokens of one exchange, as the vendor counted them; None where it did not say. `prompt_tokens` includes what was
-    read from a cache and written to one, `completion_tokens` the thinking."""
-
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    reasoning_tokens: int | None = None
-
-
-NOT_COUNTED: Final = Usage()

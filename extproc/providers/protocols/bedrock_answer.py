@@ -150,13 +150,7 @@ class BedrockReader(Reader):
 
     def _count(self, document: dict[str, Any]) -> None:
         if isinstance(usage := document.get("usage"), dict):
-            names = {
-                "inputTokens": "input_tokens",
-                "outputTokens": "output_tokens",
-                "cacheReadInputTokens": "cache_read_input_tokens",
-                "cacheWriteInputTokens": "cache_creation_input_tokens",
-            }
-            self.raw_usage = {ours: usage[theirs] for theirs, ours in names.items() if theirs in usage}
+            self.raw_usage = usage
 
 
 def _document(data: bytes) -> dict[str, Any]:

@@ -99,7 +99,7 @@ class GeminiReader(Reader):
         if self.answer_id is None and isinstance(id := document.get("responseId"), str) and id:
             self.answer_id = id
         if isinstance(usage := document.get("usageMetadata"), dict):
-            self.raw_usage = _usage(usage)
+            self.raw_usage = usage
         candidates = document.get("candidates")
         deltas = [
             self._delta(candidate, place)
@@ -160,25 +160,6 @@ class GeminiReader(Reader):
         if self._calls.get(delta.index):
             return "tool_calls"
         return "stop" if reason == "STOP" or delta.index in self._said else "content_filter"
-
-
-def _usage(given: dict[str, Any]) -> dict[str, Any]:
-    """In chat's names. Answer and thoughts are counted apart there; the prompt includes what came from a cache."""
-
-    def count(name: str) -> int | None:
-        return jsontext.whole(given.get(name))
-
-    told: dict[str, Any] = {}
-    thoughts, answer, prompt = count("thoughtsTokenCount"), count("candidatesTokenCount"), count("promptTokenCount")
-    if prompt is not None:
-        told["prompt_tokens"] = prompt + (count("toolUsePromptTokenCount") or 0)
-    if answer is not None or thoughts is not None:
-        told["completion_tokens"] = (answer or 0) + (thoughts or 0)
-    if thoughts is not None:
-        told["completion_tokens_details"] = {"reasoning_tokens": thoughts}
-    if (cached := count("cachedContentTokenCount")) is not None:
-        told["prompt_tokens_details"] = {"cached_tokens": cached}
-    return told
 
 
 def _grounding(found: Any) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ import pytest
 
 from extproc.config.config import Config
 from extproc.fronts import messages_repair, messages_request, messages_tools
-from extproc.fronts.estimate import image_tokens, tokens
+from extproc.text.tokens import image_tokens, tokens
 
 ROOT = Path(__file__).parents[3]
 PNG = "iVBORw0KGgoAAAANSUhEUgAAA+gAAAMg"

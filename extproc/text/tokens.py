@@ -1,7 +1,8 @@
 """How many tokens a text is, about, without a tokenizer.
 
-Rule: nothing of any front. Within 15 % of Qwen's vocabulary on English, Chinese, code and JSON (tests/unit/fronts/
-test_estimate.py measures it). A long text is judged by samples of it, so that it costs no more than a short one.
+Rule: nothing of any front. `tokens` is within 15 % of Qwen's vocabulary on English, Chinese, code and JSON
+(tests/unit/fronts/test_messages.py measures it), `of_json` costs a tenth of it and is within 30 %
+(tests/unit/terms/test_usage.py). A long text is judged by samples of it, so that it costs no more than a short one.
 """
 
 import base64
@@ -51,6 +52,39 @@ def _weighed(text: str) -> float:
         foreign, han, marks, mixed = (len(kind.findall(text)) for kind in (_FOREIGN, _HAN, _PUNCTUATION, _MIXED))
         weight += 0.63 * han + 0.6 * marks + 0.45 * (foreign - han - marks) + 0.8 * mixed
     return weight
+
+
+_LETTERS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_DIGITS: Final = b"0123456789"
+_ASCII: Final = bytes(range(128))
+_BLOB: Final = re.compile(rb"[A-Za-z0-9+/=_-]{512,}+")
+_ENVELOPE: Final = 5
+"""Tokens of `{"role":"user","content":""}`, which is four when a model reads it, by the weights below."""
+_PIECES: Final = 16
+
+
+def of_json(raw: bytes) -> int:
+    """The tokens of what a JSON text says to a model, by its bytes alone. Files and images within it are taken for
+    images."""
+    seen = 0
+    if len(raw) > _SAMPLE and (b"base64" in raw or b'"data"' in raw):
+        blobs = _BLOB.findall(raw)
+        seen = sum(image_tokens(blob[: 1 << 16].decode()) for blob in blobs)
+        raw = _BLOB.sub(b"", raw)
+    size, scale = len(raw), 1.0
+    if size > 2 * _PIECES * _SAMPLE:
+        step = size // _PIECES
+        raw = b"".join([raw[at : at + _SAMPLE] for at in range(0, step * _PIECES, step)])
+        scale = size / len(raw)
+    rest = raw.translate(None, _LETTERS)
+    letters, others = len(raw) - len(rest), len(rest)
+    rest = rest.translate(None, _DIGITS)
+    digits, blanks, foreign = others - len(rest), rest.count(b" "), 0
+    if not rest.isascii():
+        foreign = len(rest.translate(None, _ASCII))
+    signs = len(rest) - blanks - foreign
+    weight = 0.22 * letters + digits + 0.24 * foreign + 0.45 * signs + 0.1 * blanks
+    return max(0, round((weight - _ENVELOPE * raw.count(b'"role"')) * scale)) + seen
 
 
 _BY_URL: Final = 1600
