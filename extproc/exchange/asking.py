@@ -12,6 +12,7 @@ from extproc.limits.asking import Ask
 from extproc.limits.buckets import Rules, Spend
 from extproc.providers import Provider
 from extproc.terms.call import CHAT, COMPLETIONS, MESSAGES, RESPONSES, Call
+from extproc.terms.usage import estimate
 from extproc.text import jsontext
 from extproc.text.jsontext import Fields
 
@@ -32,7 +33,7 @@ def asked(rules: Rules, client: Client, record: Record, provider: Provider, call
     buckets = rules.applying(client, record.route or "", provider.id, call.model, call.upstream_model)
     if not buckets:
         return None
-    input = 0 if call.body is None else max(1, len(call.text) // 4)
+    input = 0 if call.body is None else estimate(call.body)
     output = _output(provider, call)
     return Ask(buckets, Spend(input), Spend(input, output), record.attempt)
 

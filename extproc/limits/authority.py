@@ -227,7 +227,7 @@ class Authority:
 
     def reset(self, client: str) -> list[str]:
         """Forget what a client used, in every bucket that is its own; gives their names."""
-        names = [n for n, s in self._states.items() if is_of(s.bucket, client) and any(s.slots.values())]
+        names = [n for n, s in self._states.items() if is_of(s.bucket.whose, client) and any(s.slots.values())]
         for name in names:
             self._states[name].slots.clear()
             self._states[name].told = (0.0, 0, 0.0)
@@ -274,6 +274,6 @@ class Authority:
                 state.slots[at] = state.slots.get(at, 0) + amount
 
 
-def is_of(bucket: Bucket, client: str) -> bool:
-    """Whether a bucket is a client's own."""
-    return bucket.whose == f"client {client}" or bucket.whose.endswith(f", client {client}")
+def is_of(whose: str, client: str) -> bool:
+    """Whether a bucket is a client's own, by whose it says it is."""
+    return whose == f"client {client}" or whose.endswith(f", client {client}")

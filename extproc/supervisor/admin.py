@@ -9,12 +9,15 @@ from typing import Any
 from aiohttp import web
 
 from extproc import __version__
+from extproc.supervisor import usage_api
+from extproc.supervisor.quotas import Quotas
 
 _PATHS = {
     "/healthz": "the process lives",
     "/readyz": "requests will be served; else 503 and why not",
     "/version": "what this is",
     "/config": "what is served now, keys redacted",
+    **usage_api.PATHS,
 }
 """What `/` says there is."""
 
@@ -26,10 +29,11 @@ async def serving(
     not_ready: Callable[[], str | None],
     config: Callable[[], Mapping[str, Any] | None],
     trouble: Callable[[], Mapping[str, str]] = dict,
+    quotas: Callable[[], Quotas | None] = lambda: None,
 ) -> AsyncIterator[int]:
     """Serve the admin port; yields the port it got. `not_ready`: why requests would not be served, None if they are.
     `config`: what is known of the configuration, None before there is one. `trouble`: what goes wrong and is tried
-    again, whether or not requests are served meanwhile.
+    again, whether or not requests are served meanwhile. `quotas`: what was used and what is left.
 
     Raises `OSError` when the address is taken.
     """
@@ -58,6 +62,7 @@ async def serving(
 
     handlers = {"/": index, "/healthz": healthz, "/readyz": readyz, "/version": version, "/config": active}
     app.add_routes([web.get(path, handler) for path, handler in handlers.items()])
+    app.add_routes(usage_api.routes(quotas))
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

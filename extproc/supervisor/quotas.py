@@ -150,7 +150,7 @@ class Quotas:
 
     # What was used
 
-    async def add(self, deltas: Iterable[tuple[Key, Tally]]) -> None:
+    def add(self, deltas: Iterable[tuple[Key, Tally]]) -> None:
         """Exchanges that are over, as they were counted since the last call."""
         for row in history.rows(deltas, time.time()):
             self._keep(row)

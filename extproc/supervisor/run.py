@@ -27,6 +27,7 @@ from extproc.providers import Provider
 from extproc.supervisor import admin, demo, reach
 from extproc.supervisor.care import Care
 from extproc.supervisor.live import EnvoySide, Live, NoEnvoy, Source
+from extproc.supervisor.quotas import Quotas
 from extproc.supervisor.sidecar import Options as SidecarOptions
 from extproc.supervisor.sidecar import Sidecar, sidecar
 from extproc.supervisor.spawning import WorkerFailed
@@ -73,6 +74,7 @@ class _Life:
         self.stop = asyncio.Event()
         self.not_ready: Callable[[], str | None] = lambda: "starting"
         self.trouble: Callable[[], Mapping[str, str]] = dict
+        self.quotas: Quotas | None = None
         self._started = False
         self._task = asyncio.current_task()
 
@@ -83,6 +85,7 @@ class _Life:
     def started(self, running: Sidecar) -> None:
         """From now on a signal means: finish what is under way."""
         self.not_ready, self.trouble, self._started = running.not_ready, running.trouble, True
+        self.quotas = running.quotas
 
     def on_signal(self) -> None:
         if self._task is not None and (self.stop.is_set() or not self._started):
@@ -132,7 +135,12 @@ async def serve(source: Source, options: ServeOptions) -> None:
     async with (
         _living() as life,
         admin.serving(
-            options.admin.host, options.admin.port, life.reason, live.description, lambda: life.trouble()
+            options.admin.host,
+            options.admin.port,
+            life.reason,
+            live.description,
+            lambda: life.trouble(),
+            lambda: life.quotas,
         ) as admin_port,
         sidecar(live, given) as running,
         running.following(envoy),
@@ -185,11 +193,7 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
     async with _living() as life, AsyncExitStack() as stack:
         # Held until the end: a port that the system chose would else be anybody's while everything starts.
         options = replace(options, listen=stack.enter_context(reserved_address(options.listen)))
-        admin_port = await stack.enter_async_context(
-            admin.serving(
-                options.admin.host, options.admin.port, life.reason, lambda: live.description(), lambda: life.trouble()
-            )
-        )
+        admin_port = await stack.enter_async_context(_admin(options.admin, life, lambda: live.description()))
         parts: dict[str, Awaitable[int]] = {}
         url = None
         if simulate:
@@ -224,7 +228,7 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
 def _admin(
     address: Address, life: _Life, config: Callable[[], Mapping[str, object]]
 ) -> AbstractAsyncContextManager[int]:
-    return admin.serving(address.host, address.port, life.reason, config, lambda: life.trouble())
+    return admin.serving(address.host, address.port, life.reason, config, lambda: life.trouble(), lambda: life.quotas)
 
 
 def check_placement(placement: Placement, envoy: tuple[int, ...], loaded: Loaded) -> None:

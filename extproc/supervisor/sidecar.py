@@ -42,10 +42,11 @@ class Options:
 
 
 class Sidecar:
-    """`addresses`: where the workers serve."""
+    """`addresses`: where the workers serve. `quotas`: the limits of use, and what was used."""
 
     def __init__(self, live: Live, texts: contexts.Contexts, workers: Workers, serving_at: Sequence[Place]) -> None:
         self.addresses = serving_at
+        self.quotas = workers.quotas
         self._live = live
         self._texts = texts
         self._workers = workers
@@ -60,7 +61,8 @@ class Sidecar:
 
     def trouble(self) -> dict[str, str]:
         """What goes wrong now and is tried again, whether or not requests are served meanwhile."""
-        return {**self._workers.trouble, **self._care.failing}
+        usage = self.quotas.trouble
+        return {**self._workers.trouble, **self._care.failing, **({"the usage store": usage} if usage else {})}
 
     @contextmanager
     def quiet(self) -> Iterator[None]:

@@ -49,8 +49,7 @@ def spent(held: Held) -> Spend | None:
     if usage.prompt_tokens is None and usage.completion_tokens is None:
         refused = record.error is not None and record.complete
         return Spend() if refused else None
-    cost = getattr(record, "cost", None)
-    money = {} if cost is None else {record.currency.lower(): units(cost)}
+    money = {} if record.cost is None else {(record.currency or "").lower(): units(record.cost)}
     return Spend(usage.prompt_tokens or 0, usage.completion_tokens or 0, money)
 
 

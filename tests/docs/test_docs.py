@@ -230,8 +230,16 @@ def test_a_vendor_is_added_by_following_contributing(tmp_path: Path) -> None:
 # The command line
 
 
+
+
+def parameters(command: click.Command) -> list[click.Parameter]:
+    """Of a command, or of all within it."""
+    within = command.commands.values() if isinstance(command, click.Group) else ()
+    return [*command.params, *(parameter for one in within for parameter in parameters(one))]
+
+
 COMMANDS = {
-    name: {o for p in command.params if isinstance(p, click.Option) for o in p.opts if o.startswith("--")}
+    name: {o for p in parameters(command) if isinstance(p, click.Option) for o in p.opts if o.startswith("--")}
     for name, command in cli.commands.items()
 }
 
@@ -242,7 +250,7 @@ def test_the_table_of_commands(name: str) -> None:
     assert {command: set(re.findall(r"--[a-z-]+", row)) for command, row in rows.items()} == COMMANDS
     for command, row in rows.items():
         for option, default in re.findall(r"`(--[a-z-]+)` \((?:gRPC, |gRPC，)?([\w.:-]+)", row):
-            (parameter,) = [p for p in cli.commands[command].params if option in p.opts]
+            parameter = next(p for p in parameters(cli.commands[command]) if option in p.opts)
             known = parameter.default[0] if isinstance(parameter.default, (tuple, list)) else parameter.default
             assert str(known).removesuffix(".0") == default, (command, option)
 

@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 
 from extproc.providers.blocks import Recycle
 from extproc.supervisor import supervisor
+from extproc.supervisor.quotas import Quotas
 from extproc.supervisor.spawning import WorkerFailed
 from extproc.supervisor.supervisor import Logging, Workers, due
 from extproc.worker import channel
