@@ -4,9 +4,13 @@ Rule: only lines of its logger go on, each cut to a length. When Envoy ends with
 working on, and that quotes requests and answers, keys included (1.40.0, 2026): no line of another form is shown.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 import json
 import re
 from typing import Final
+
+from extproc.terms.ends import CLIENT_LEFT, ENDS, TIMED_OUT, UNAVAILABLE, VENDOR_CUT
 
 HEAD: Final = re.compile(r"^\[[^]]*\]\[\d+\]\[(?P<level>\w+)\]\[(?P<logger>[^]]*)\] (?:\[[^]]*\] )?")
 _ITS_END: Final = ("backtrace", "assert")
@@ -17,46 +21,71 @@ _LONGEST: Final = 1000
 
 _FIELDS: Final = ("request_id", "route", "provider", "host", "attempts", "path", "status", "details")
 _FLAGS: Final = {
-    "UF": "no connection in time",
-    "UT": "no answer in time",
-    "UC": "the vendor closed the connection",
-    "UR": "the vendor reset the connection",
-    "UO": "circuitBreakers are full",
-    "UPE": "not HTTP",
-    "DC": "the client left",
+    "UF": ("no connection in time", UNAVAILABLE),
+    "UT": ("no answer in time", TIMED_OUT),
+    "UC": ("the vendor closed the connection", VENDOR_CUT),
+    "UR": ("the vendor reset the connection", VENDOR_CUT),
+    "UO": ("circuitBreakers are full", UNAVAILABLE),
+    "UPE": ("not HTTP, or broken off", VENDOR_CUT),
+    "DC": ("the client left", CLIENT_LEFT),
 }
-"""What Envoy's flags of a failed attempt mean where it gives no reason."""
+"""What Envoy's flags of a failed attempt mean where it gives no reason, and how its exchange ended."""
 
 
-def failure(line: str) -> tuple[str, dict[str, object]] | None:
-    """`attempt` or `answer`, and what is known of it, of a line that our access loggers wrote (`replies.py`)."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A line of our access loggers (`replies.py`). `kind`: a failed `attempt`, an `answer` of Envoy's own, the `end` of
+    an exchange. `known`: what it says, for people. `error`: how the attempt with this number ended, if nobody finished
+    it (`terms.ends`); no number: the first of the request of which that was not told."""
+
+    kind: str
+    known: Mapping[str, object]
+    error: str | None = None
+    attempt: int | None = None
+
+    @property
+    def request_id(self) -> str:
+        return str(self.known.get("request_id", ""))
+
+
+def told_by(line: str) -> Told | None:
+    """None for a line of another form."""
     if not line.startswith("{"):
         return None
     try:
         said = json.loads(line)
     except ValueError:
         return None
-    if not isinstance(said, dict) or said.get("ai_proxy") not in ("attempt", "answer"):
+    if not isinstance(said, dict) or (kind := said.get("ai_proxy")) not in ("attempt", "answer", "end"):
         return None
     known = {name: _short(said[name]) for name in _FIELDS if said.get(name) not in (None, "", "-")}
-    if said["ai_proxy"] == "attempt":
-        known["reason"] = _reason(str(said.get("flags") or ""), str(said.get("reason") or ""))
-    return said["ai_proxy"], known
+    error = said.get("error") if kind == "end" else None
+    if kind == "attempt":
+        flags = str(said.get("flags") or "")
+        reason, error = _meaning(flags)
+        known["reason"] = _reason(str(said.get("reason") or "")) or reason
+    attempts = said.get("attempts")
+    attempt = max(attempts, 1) if isinstance(attempts, int) else None  # 0: the client left before the first one
+    return Told(kind, known, error if isinstance(error, str) and error in ENDS else None, attempt)
 
 
 def _short(value: object) -> object:
     return value if isinstance(value, int) else str(value)[:300]
 
 
-def _reason(flags: str, words: str) -> str:
-    """DNS, refused, TLS with the certificate's words, or a time limit."""
-    if words not in ("", "-"):
-        said = words.replace("_", " ").removesuffix(":TLS error end")
-        if said.startswith("TLS error"):  # number and library of an error of OpenSSL's form come first
-            pieces = [piece.strip() for piece in said.split(":")]
-            said = f"TLS: {': '.join(pieces[4:] or pieces[1:])}"
-        return said[:300]
-    return next((meaning for flag, meaning in _FLAGS.items() if flag in flags.split(",")), flags)
+def _meaning(flags: str) -> tuple[str, str | None]:
+    return next((meaning for flag, meaning in _FLAGS.items() if flag in flags.split(",")), (flags, None))
+
+
+def _reason(words: str) -> str:
+    """DNS, refused, TLS with the certificate's words; empty where Envoy has none."""
+    if words in ("", "-"):
+        return ""
+    said = words.replace("_", " ").removesuffix(":TLS error end")
+    if said.startswith("TLS error"):  # number and library of an error of OpenSSL's form come first
+        pieces = [piece.strip() for piece in said.split(":")]
+        said = f"TLS: {': '.join(pieces[4:] or pieces[1:])}"
+    return said[:300]
 
 
 class Lines:

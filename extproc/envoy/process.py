@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 import aiohttp
 
-from extproc.envoy.lines import HEAD, Lines, failure
+from extproc.envoy.lines import HEAD, Lines, Told, told_by
 
 __all__ = [
     "EnvoyError",
@@ -110,7 +110,7 @@ class EnvoyProcess:
         concurrency: int = 2,
         log_level: str = "warning",
         on_line: Callable[[str], None] = print,
-        on_failure: Callable[[str, Mapping[str, object]], None] = lambda kind, known: None,
+        on_told: Callable[[Told], None] = lambda told: None,
         stdout: int | None = None,
         stat_prefix: str = "ai_proxy",
     ) -> None:
@@ -119,7 +119,7 @@ class EnvoyProcess:
         self._concurrency = concurrency
         self._log_level = log_level
         self._on_line = on_line
-        self._on_failure = on_failure
+        self._on_told = on_told
         self._stdout = stdout
         self._stat_prefix = stat_prefix
         self._process: asyncio.subprocess.Process | None = None
@@ -267,8 +267,8 @@ class EnvoyProcess:
         lines = Lines()
         while line := await _read_line(process.stderr):
             text = line.decode(errors="replace").rstrip()
-            if (told := failure(text)) is not None:
-                self._on_failure(*told)
+            if (told := told_by(text)) is not None:
+                self._on_told(told)
                 continue
             known = lines.known(text)
             if self._held is not None:  # it has seen no request yet: an error of its start is told in all its words

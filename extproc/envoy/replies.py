@@ -17,6 +17,7 @@ from envoy_data_plane.google import protobuf
 from extproc.envoy.parts import packed
 from extproc.envoy.placement import Placement
 from extproc.terms.agreed import DETAILS, NAMESPACE
+from extproc.terms.ends import CLIENT_LEFT, SILENT, TIMED_OUT, UNAVAILABLE, VENDOR_CUT
 from extproc.terms.errors import type_of
 
 _METADATA_KEYS = (
@@ -25,7 +26,6 @@ _METADATA_KEYS = (
     "provider",
     "model",
     "upstream_model",
-    "error",
     "prompt_tokens",
     "completion_tokens",
     "total_tokens",
@@ -59,6 +59,22 @@ _DETAILS: Final = "response.code_details"
 _NOBODY: Final = f"{_DETAILS} == 'no_healthy_upstream'"
 _OWN: Final = f"response.code >= 400 && {_DETAILS} != 'via_upstream' && {_DETAILS} != '{DETAILS}'"
 """Envoy's own answers: neither a vendor's nor the sidecar's."""
+
+_LEFT: Final = f"{_DETAILS}.startsWith('downstream_') || {_DETAILS}.startsWith('http2.remote_')"
+_CUT: Final = f"{_DETAILS}.startsWith('upstream_reset_after_response_started')"
+_BROKEN_OFF: Final = f"{_DETAILS}.startsWith('upstream_reset_before') && response.code == 502"
+_SILENT: Final = f"{_DETAILS} == 'stream_idle_timeout'"
+_NOBODY_S_END: Final = f"has({_DETAILS}) && ({_LEFT} || {_CUT} || {_SILENT})"
+_SAID: Final = f"metadata.filter_metadata['{NAMESPACE}']"
+_HOW: Final = (
+    f"'{NAMESPACE}' in metadata.filter_metadata && 'error' in {_SAID} && {_SAID}['error'] != '' ? {_SAID}['error'] : "
+    f"!has({_DETAILS}) ? {_SAID}['error'] : {_LEFT} ? '{CLIENT_LEFT}' : {_CUT} || {_BROKEN_OFF} ? '{VENDOR_CUT}' : "
+    f"{_SILENT} ? '{SILENT}' : {_OWN} && response.code == 503 ? '{UNAVAILABLE}' : "
+    f"{_OWN} && response.code == 504 ? '{TIMED_OUT}' : {_SAID}['error']"
+)
+"""The code of the error that ended an exchange: the sidecar's word, else who broke the connection, which the sidecar
+cannot see, or what Envoy told the client. What is not there becomes null in the log; CEL's own null would be the text
+NULL (Envoy 1.40)."""
 
 _OVERFLOW: Final = f"{_DETAILS} == 'upstream_reset_before_response_started{{overflow}}'"
 _NAMED: Final = (
@@ -166,6 +182,7 @@ def access_logs(path: str | None, placement: Placement) -> list[accesslog.Access
         "attempts": _ATTEMPTS,
         "request_id": _REQUEST_ID,
         **{key: f"%DYNAMIC_METADATA({NAMESPACE}:{key})%" for key in _METADATA_KEYS},
+        "error": f"%CEL({_HOW})%",
     }
     # What the sidecar says of a request is not there where Envoy reached no vendor for it.
     route = "%ROUTE_NAME%" if placement == "upstream" else entry["route"]
@@ -180,7 +197,9 @@ def access_logs(path: str | None, placement: Placement) -> list[accesslog.Access
         "details": "%RESPONSE_CODE_DETAILS%",
         "attempts": _ATTEMPTS,
     }
+    end = {"ai_proxy": "end", "request_id": _REQUEST_ID, "attempts": _ATTEMPTS, "error": f"%CEL({_HOW})%"}
     logs = [
+        _stderr(end, _where(_NOBODY_S_END)),
         _stderr(told, _where(f"{_OWN} && !({_NOBODY} || {vendor})")),
         _stderr({**told, **tried}, _where(f"{_OWN} && {vendor}")),
         _stderr({**told, **meant}, _where(f"{_OWN} && {_NOBODY}")),

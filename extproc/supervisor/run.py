@@ -21,6 +21,7 @@ import structlog
 from extproc.config.config import ConfigError, Problem
 from extproc.config.load import Loaded, StandIn
 from extproc.envoy import process as envoy_process
+from extproc.envoy.lines import Told
 from extproc.envoy.placement import Placement, objection
 from extproc.envoy.process import EnvoyError, EnvoyProcess, die_with_parent, keyless_environment
 from extproc.providers import Provider
@@ -33,7 +34,7 @@ from extproc.supervisor.sidecar import Sidecar, sidecar
 from extproc.supervisor.spawning import WorkerFailed
 from extproc.supervisor.supervisor import Logging
 from extproc.terms.agreed import LAME_SECONDS, PROBE_PATH
-from extproc.worker.places import Address, Door, Place, reserved_address
+from extproc.worker.places import Address, Door, reserved_address
 
 __all__ = [
     "Address",
@@ -189,7 +190,7 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
     live = Live(source, partial(check_placement, options.placement, envoy_process.version()))
     check_free(options.listen, options.admin)
     door = Door(Address("127.0.0.1", 0))
-    given = SidecarOptions(door, options.workers, options.logging, 0.0, options.grace)
+    given = SidecarOptions(door, options.workers, options.logging, 0.0, options.grace, hears_ends=True)
     async with _living() as life, AsyncExitStack() as stack:
         # Held until the end: a port that the system chose would else be anybody's while everything starts.
         options = replace(options, listen=stack.enter_context(reserved_address(options.listen)))
@@ -203,7 +204,7 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
         log.info("starting the workers")
         running = await stack.enter_async_context(sidecar(live, given))
         log.info("starting Envoy")
-        envoy, side = await _envoy(stack, live.loaded, running.addresses, options)
+        envoy, side = await _envoy(stack, live.loaded, running, options)
         parts["Envoy"] = envoy.exited
         _try_vendors(stack, [p for p in live.loaded.config.providers if url is None or p.endpoint != url])
         base = _url(Address(_reachable(options.listen.host), envoy.listener_port))
@@ -266,7 +267,7 @@ async def _simulator(stack: AsyncExitStack) -> tuple[str, Awaitable[int]]:
 
 
 async def _envoy(
-    stack: AsyncExitStack, loaded: Loaded, sidecars: Sequence[Place], options: RunOptions
+    stack: AsyncExitStack, loaded: Loaded, running: Sidecar, options: RunOptions
 ) -> tuple[EnvoyProcess, EnvoySide]:
     """Start Envoy with a bootstrap and files that it follows; it is drained and stopped with the stack."""
     from extproc.envoy import bootstrap  # half a second that only who runs Envoy pays
@@ -277,7 +278,7 @@ async def _envoy(
         host=options.listen.host,
         port=options.listen.port,
         admin_port=0,
-        sidecars=tuple(map(str, sidecars)),
+        sidecars=tuple(map(str, running.addresses)),
         access_log=options.access_log,
         ca_file=system_ca_file(bootstrap.SYSTEM_CA_FILES),
         placement=options.placement,
@@ -288,7 +289,7 @@ async def _envoy(
     await asyncio.to_thread(side.write_all, loaded)
     path = directory / "envoy.json"
     path.write_text(bootstrap.bootstrap(loaded.config, given))
-    envoy = EnvoyProcess(path, concurrency=options.concurrency, on_line=_log_envoy, on_failure=_log_failure)
+    envoy = EnvoyProcess(path, concurrency=options.concurrency, on_line=_log_envoy, on_told=partial(_hear, running))
     await envoy.start()
     stack.push_async_callback(envoy.drain_and_stop, options.grace)
     side.confirm = envoy.works_with
@@ -309,11 +310,17 @@ def _log_envoy(line: str) -> None:
     write("envoy", line=line)
 
 
-def _log_failure(kind: str, known: Mapping[str, object]) -> None:
-    """An attempt that Envoy could not bring to an answer, or an answer of Envoy's own."""
-    status = known.get("status")
-    write = log.warning if kind == "attempt" or (isinstance(status, int) and status >= 500) else log.info
-    write("attempt failed" if kind == "attempt" else "Envoy answered itself", **known)
+def _hear(running: Sidecar, told: Told) -> None:
+    """An attempt that Envoy could not bring to an answer, an answer of Envoy's own, or the end of an exchange, of which
+    whose it was has a line."""
+    if told.error is not None:
+        running.told_end(told.request_id, told.attempt, told.error)
+    if told.kind == "answer":
+        status = told.known.get("status")
+        write = log.warning if isinstance(status, int) and status >= 500 else log.info
+        write("Envoy answered itself", **told.known)
+    elif told.kind == "attempt":
+        log.warning("attempt failed", **told.known)
 
 
 def check_free(address: Address, admin_address: Address | None = None) -> None:

@@ -32,13 +32,15 @@ the disk did not take can be finished."""
 @dataclass(frozen=True, slots=True)
 class Options:
     """`door`: where and how the workers serve. `workers`: how many, None for what the configuration says. `grace`: how
-    long open exchanges may go on after a stop was asked for, `pause`: how long new ones are taken."""
+    long open exchanges may go on after a stop was asked for, `pause`: how long new ones are taken. `hears_ends`:
+    Envoy's log is read here, and says how exchanges ended (`Sidecar.told_end`)."""
 
     door: Door
     workers: int | None
     logging: Logging
     pause: float
     grace: float
+    hears_ends: bool = False
 
 
 class Sidecar:
@@ -58,6 +60,10 @@ class Sidecar:
             return self._live.not_ready(self._texts.texts)
         reasons = "; ".join(f"{what}: {reason}" for what, reason in self.trouble().items())
         return f"no worker serves ({reasons})" if reasons else "no worker serves"
+
+    def told_end(self, request_id: str, attempt: int | None, how: str) -> None:
+        """Envoy's log says how an attempt ended that nobody finished."""
+        self._workers.told_end(request_id, attempt, how)
 
     def trouble(self) -> dict[str, str]:
         """What goes wrong now and is tried again, whether or not requests are served meanwhile."""
@@ -122,7 +128,7 @@ async def sidecar(live: Live, options: Options) -> AsyncIterator[Sidecar]:
     async with AsyncExitStack() as stack:
         serving_at = [stack.enter_context(reserved(place)) for place in places(options.door.first, count)]
         quotas = await stack.enter_async_context(keeping(live.usage_file, config.usage.on_failure, config.has_limits))
-        workers = Workers(options.logging, options.door, quotas)
+        workers = Workers(options.logging, options.door, quotas, hear_ends=options.hears_ends)
         texts = await stack.enter_async_context(contexts.keeping(workers.texts))
         await texts.follow(sources(config))
         workers.recycle = config.recycle

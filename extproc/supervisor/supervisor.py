@@ -201,13 +201,14 @@ class _Worker:
 
 class Workers:
     """All worker processes, each in a place with an address for life. `quotas`: who answers what they want of limits.
-    `recycle`: when one is replaced by itself."""
+    `recycle`: when one is replaced by itself. `hear_ends`: they will be told of `ended`."""
 
-    def __init__(self, logging: Logging, door: Door, quotas: Quotas) -> None:
+    def __init__(self, logging: Logging, door: Door, quotas: Quotas, *, hear_ends: bool = False) -> None:
         self.quotas = quotas
         self._numbers = itertools.count()
         self._logging = logging
         self._door = door
+        self._hear_ends = hear_ends
         self._load = channel.Load(0, None, {}, None, {})
         self._slots: dict[int, _Worker] = {}
         self._lingering: set[_Worker] = set()
@@ -313,6 +314,11 @@ class Workers:
         for worker in self._slots.values():
             worker.order(channel.Texts(texts))
 
+    def told_end(self, request_id: str, attempt: int | None, how: str) -> None:
+        """Envoy says how an attempt ended that nobody finished; whose it was, the workers know."""
+        for worker in (*self._slots.values(), *self._lingering):
+            worker.order(channel.Ended(request_id, attempt, how))
+
     def hold_logs(self, on: bool) -> None:
         """Have the workers' log lines wait, or be written."""
         for worker in self._slots.values():
@@ -345,8 +351,11 @@ class Workers:
         tls = self._door.tls
         files = None if tls is None else (str(tls.certificate), str(tls.key), str(tls.client_ca))
         place = str(self._reserved[index])
+        logging = self._logging
         worker.order(
-            channel.Begin(index, place, files, self._door.socket_mode, self._logging.format, self._logging.level)
+            channel.Begin(
+                index, place, files, self._door.socket_mode, logging.format, logging.level, hears_ends=self._hear_ends
+            )
         )
         worker.order(load)
         for rest in self._rests.values():

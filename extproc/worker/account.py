@@ -9,6 +9,7 @@ import structlog
 
 from extproc.exchange.states import Record
 from extproc.terms.agreed import PROBE_PATH
+from extproc.terms.ends import CUT
 from extproc.terms.events import Event, Forward, Reply, ResponseBody, ResponseHeaders
 from extproc.worker import logs
 
@@ -18,12 +19,13 @@ log = structlog.get_logger("extproc.account")
 class Clock:
     """When an exchange began, its answer's head came, and its first chunk went out; `time.monotonic` seconds."""
 
-    __slots__ = ("_first_byte", "_first_chunk", "_started")
+    __slots__ = ("_ended", "_first_byte", "_first_chunk", "_started")
 
     def __init__(self) -> None:
         self._started = time.monotonic()
         self._first_byte: float | None = None
         self._first_chunk: float | None = None
+        self._ended: float | None = None
 
     def note(self, event: Event | None, reply: Reply | None, *, stream: bool) -> None:
         if self._first_byte is None and isinstance(event, ResponseHeaders):
@@ -31,10 +33,14 @@ class Clock:
         elif stream and self._first_chunk is None and isinstance(event, ResponseBody):
             self._first_chunk = time.monotonic() if isinstance(reply, Forward) and reply.body else None
 
+    def stop(self) -> None:
+        """The exchange is over."""
+        self._ended = time.monotonic()
+
     def fields(self) -> dict[str, float | None]:
         """Milliseconds since the beginning, of what happened."""
         return {
-            "duration_ms": self._until(time.monotonic()),
+            "duration_ms": self._until(self._ended),
             "first_byte_ms": self._until(self._first_byte),
             "first_chunk_ms": self._until(self._first_chunk),
         }
@@ -70,7 +76,7 @@ def account(record: Record, clock: Clock) -> None:
         "converted": record.converted or None,
         "dropped": record.dropped,
         "status": record.status,
-        "error": record.error if record.complete else record.error or "cut",
+        "error": record.error if record.complete else record.error or CUT,
         "details": record.details if record.details != "via_upstream" else None,
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,

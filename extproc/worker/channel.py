@@ -16,7 +16,8 @@ _LENGTH = 4
 
 
 class Begin(Struct, tag=True, frozen=True):
-    """The first order: who the worker is, where it serves, how it logs. `tls`: files as in `places.Tls`."""
+    """The first order: who the worker is, where it serves, how it logs. `tls`: files as in `places.Tls`. `hears_ends`:
+    `Ended` will say of exchanges that nobody finished who ended them."""
 
     worker: int
     address: str
@@ -24,6 +25,7 @@ class Begin(Struct, tag=True, frozen=True):
     socket_mode: int
     log_format: Literal["console", "json"]
     log_level: str
+    hears_ends: bool = False
 
 
 class Load(Struct, tag=True, frozen=True):
@@ -57,6 +59,14 @@ class Rested(Struct, tag=True, frozen=True):
     aside: bool
 
 
+class Ended(Struct, tag=True, frozen=True):
+    """Envoy's log says how an attempt of a request ended that nobody finished: see `ends.Ends.tell`."""
+
+    request_id: str
+    attempt: int | None
+    how: str
+
+
 class Hold(Struct, tag=True, frozen=True):
     """Let log lines wait, or write those that waited: somebody prints a line piece by piece."""
 
@@ -87,7 +97,7 @@ class Recall(Struct, tag=True, frozen=True):
     names: tuple[str, ...]
 
 
-Order = Begin | Load | Expect | Texts | Rested | Hold | Leave | Ping | Judged | Recall
+Order = Begin | Load | Expect | Texts | Rested | Ended | Hold | Leave | Ping | Judged | Recall
 
 
 class Serving(Struct, tag=True, frozen=True):

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import structlog
 
+from extproc.terms.ends import CLIENT_LEFT
+
 _ENDS: Final = "\x1b[0m"
 _DIM: Final = "\x1b[2m"
 _GREEN, _YELLOW, _RED = "\x1b[32m", "\x1b[33m", "\x1b[31m"
@@ -22,7 +24,8 @@ def level(values: Mapping[str, Any]) -> str:
     status = values.get("status") or 0
     if status >= 500:
         return "error"
-    return "warning" if status in _WARNED or (status < 400 and "error" in values) else "info"
+    failed = status < 400 and values.get("error", CLIENT_LEFT) != CLIENT_LEFT  # a user may stop an answer
+    return "warning" if status in _WARNED or failed else "info"
 
 
 class Line:
@@ -77,6 +80,8 @@ def _outcome(values: Mapping[str, Any]) -> str:
 
 
 def _color(values: Mapping[str, Any]) -> str:
+    if values.get("error") == CLIENT_LEFT:
+        return _YELLOW
     if (values.get("status") or 500) >= 500:
         return _RED
     return _YELLOW if values["status"] >= 400 or "error" in values else _GREEN

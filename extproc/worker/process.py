@@ -6,7 +6,8 @@ under way keep the ones that they began with. When the supervisor is gone, so is
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 import os
 from pathlib import Path
@@ -26,6 +27,7 @@ from extproc.keys.kept import keys_kept
 from extproc.limits.buckets import Rules
 from extproc.terms.agreed import LAME_SECONDS
 from extproc.worker import channel, logs, loop, server
+from extproc.worker.ends import Ends
 from extproc.worker.places import Tls
 from extproc.worker.quotas import Quotas
 
@@ -126,7 +128,7 @@ async def work(orders: asyncio.StreamReader, report: channel.Writer) -> None:
     if not isinstance(begin, channel.Begin) or not isinstance(first, channel.Load):
         return  # the supervisor changed its mind
     logs.configure(begin.log_format, begin.log_level, begin.worker)
-    farewell = server.Farewell(pause=LAME_SECONDS)
+    farewell, ends = server.Farewell(pause=LAME_SECONDS), _ends(begin)
     try:
         current = Current(report, first)
         tls = None if begin.tls is None else Tls(*map(Path, begin.tls))
@@ -138,11 +140,12 @@ async def work(orders: asyncio.StreamReader, report: channel.Writer) -> None:
                 begin.address,
                 lambda: current.snapshot,
                 farewell,
+                ends,
+                quotas,
                 tls=tls,
                 socket_mode=begin.socket_mode,
-                quotas=quotas,
             ) as served:
-                obeying = asyncio.create_task(_obey(orders, report, current, keys, quotas, served, farewell))
+                obeying = asyncio.create_task(_obey(orders, report, current, keys, quotas, served, ends, farewell))
                 asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, obeying.cancel)
                 channel.send(report, channel.Serving(served.port))
                 channel.send(report, channel.Active(first.generation))
@@ -153,6 +156,19 @@ async def work(orders: asyncio.StreamReader, report: channel.Writer) -> None:
         quotas.tell()
     except (ConfigError, OSError) as error:
         channel.send(report, channel.Failed(str(error)))
+
+
+def _ends(begin: channel.Begin) -> Ends:
+    if not begin.hears_ends:
+        return Ends()
+    running = asyncio.get_running_loop()
+    return Ends(lambda seconds, work: _later(running, seconds, work))
+
+
+def _later(running: asyncio.AbstractEventLoop, seconds: float, work: Callable[[], None]) -> None:
+    """Called by another thread than the loop's."""
+    with suppress(RuntimeError):  # the loop is closed: whatever waits is told at the end
+        running.call_soon_threadsafe(running.call_later, seconds, work)
 
 
 def _told(report: channel.Writer, rest: Rest) -> None:
@@ -166,6 +182,7 @@ async def _obey(
     keys: Keys,
     quotas: Quotas,
     served: server.Served,
+    ends: Ends,
     farewell: server.Farewell,
 ) -> None:
     while True:
@@ -182,6 +199,8 @@ async def _obey(
                 current.expect(load)
             case channel.Texts(texts):
                 current.texts(texts)
+            case channel.Ended(request_id, attempt, how):
+                ends.tell(request_id, attempt, how)
             case channel.Hold(on):
                 logs.hold(on)
             case channel.Rested(provider, fingerprint, until, aside):

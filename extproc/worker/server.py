@@ -25,6 +25,7 @@ from extproc.terms.errors import ProxyError
 from extproc.terms.events import Answer, Event, Forward, Reply, ResponseBody, ResponseHeaders
 from extproc.worker import streams, wire
 from extproc.worker.account import Clock, account
+from extproc.worker.ends import Ends
 from extproc.worker.listening import bind
 from extproc.worker.places import OWNER_ONLY, Tls
 from extproc.worker.quotas import Held, Quotas
@@ -55,11 +56,14 @@ BROKEN: Final = "the answer failed"
 
 
 class Processor:
-    """Answers ext_proc streams. `snapshot`: gives the configuration that a new exchange works under. `quotas`: who is
-    asked where its use is limited."""
+    """Answers ext_proc streams. `snapshot`: gives the configuration that a new exchange works under. `ends`: where
+    exchanges go that are over. `quotas`: who is asked where its use is limited."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot], quotas: Quotas | None = None) -> None:
+    def __init__(
+        self, snapshot: Callable[[], Snapshot], ends: Ends | None = None, quotas: Quotas | None = None
+    ) -> None:
         self._snapshot = snapshot
+        self.ends = ends or Ends()
         self.quotas = quotas
         self.open = 0
 
@@ -147,7 +151,9 @@ class Talk:
         self._processor.open -= 1
         self._exchange.close()
         self._settle()
-        account(self._exchange.record, self._clock)
+        self._clock.stop()
+        record = self._exchange.record
+        self._processor.ends.over(record, partial(account, record, self._clock))
 
 
 def _report_key(snapshot: Snapshot, record: Record) -> None:
@@ -198,21 +204,23 @@ async def serving(
     address: str,
     snapshot: Callable[[], Snapshot],
     farewell: Farewell,
+    ends: Ends,
+    quotas: Quotas | None = None,
     *,
     tls: Tls | None = None,
     socket_mode: int = OWNER_ONLY,
-    quotas: Quotas | None = None,
 ) -> AsyncIterator[Served]:
     """Serve ext_proc and gRPC health on `address` (`host:port`, port 0 for any, or `unix:PATH`).
 
     The port may be shared with a server that is leaving, so it is the caller's to know that no stranger has it.
-    Raises `OSError` when the address cannot be had. On leaving, `farewell` says how.
+    Raises `OSError` when the address cannot be had. On leaving, `farewell` says how. `ends`: where exchanges go that
+    are over. `quotas`: who is asked where their use is limited.
     """
     service, method = wire.METHOD
     served = Health({"", service})
     server = streams.Server(
         {
-            f"/{service}/{method}": streams.Method(Processor(snapshot, quotas).begin),
+            f"/{service}/{method}": streams.Method(Processor(snapshot, ends, quotas).begin),
             "/grpc.health.v1.Health/Check": streams.Method(lambda: served, unary=True),
         },
         OPTIONS,
@@ -225,3 +233,4 @@ async def serving(
         served.leaving = True
         await asyncio.sleep(farewell.pause)
         await asyncio.shield(server.stop(farewell.grace))
+        ends.close()

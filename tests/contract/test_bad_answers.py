@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from .conftest import Simulator
-from .processes import Gateway
+from .processes import Gateway, until
 from .raw import LEAKS, Connection, ask, chat, head
 
 CHAT = "/v1/chat/completions"
@@ -337,9 +337,39 @@ def test_a_client_that_leaves_mid_stream_ends_the_vendor_s_work(gateway: Gateway
     for provider in providers:
         entry = gateway.exchange(f"leaves-{provider}/")
         assert entry["duration_ms"] < 2000
-        assert entry.get("error") == ("cut" if provider in READ else None)
+        assert entry.get("error") == ("client_left" if provider in READ else None)
     time.sleep(2.5)  # longer than any of these streams takes
     assert {p: simulator.request(f"leaves-{p} ")["finished"] for p in providers} == dict.fromkeys(providers, False)
+
+
+def accessed(gateway: Gateway, mark: str) -> dict[str, Any]:
+    def found() -> list[dict[str, Any]]:
+        lines = map(json.loads, gateway.access_log.read_text().splitlines())
+        return [line for line in lines if mark in (line["path"] or "")]
+
+    return dict(until(found, "a line of the access log")[0])
+
+
+@pytest.mark.parametrize("text", ["abc [[sim:cut]]", "abc [[sim:cut,interval=0.01]]"], ids=["whole", "streamed"])
+def test_who_ended_an_exchange_is_said_where_it_was_the_vendor(gateway: Gateway, text: str) -> None:
+    stream = "interval" in text
+    mark = f"/cut-{stream}"
+    ask(gateway.port, f"{mark}{CHAT}", chat(text, MODELS["qwen"], stream=stream))
+    assert gateway.exchange(f"{mark}/")["error"] == "vendor_cut"
+    assert accessed(gateway, f"{mark}/")["error"] == "vendor_cut"
+
+
+def test_who_ended_an_exchange_is_said_where_it_was_the_client(gateway: Gateway, simulator: Simulator) -> None:
+    """Here before the vendor answers."""
+    body = chat("left-early [[sim:delay=5]]", MODELS["qwen"])
+    document = json.dumps(body).encode()
+    headers = {"host": "qwen.test", "content-type": "application/json", "content-length": str(len(document))}
+    with Connection(gateway.port) as connection:
+        connection.send(head("POST", f"/left-early{CHAT}", headers.items()), document)
+        until(lambda: simulator.requests("left-early"), "the vendor has the request")
+    assert gateway.exchange("/left-early/")["error"] == "client_left"
+    line = accessed(gateway, "/left-early/")
+    assert (line["error"], line["flags"]) == ("client_left", "DC")
 
 
 def test_a_client_that_leaves_mid_request_harms_nobody(gateway: Gateway) -> None:

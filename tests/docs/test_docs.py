@@ -230,8 +230,6 @@ def test_a_vendor_is_added_by_following_contributing(tmp_path: Path) -> None:
 # The command line
 
 
-
-
 def parameters(command: click.Command) -> list[click.Parameter]:
     """Of a command, or of all within it."""
     within = command.commands.values() if isinstance(command, click.Group) else ()

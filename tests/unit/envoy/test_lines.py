@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from extproc.envoy.lines import Lines, failure
+from extproc.envoy.lines import Lines, Told, told_by
 
 WARNING = "[2026-11-30 18:00:00.123][23][warning][config] [source/common/config/x.cc:152] gRPC config: closed"
 CRITICAL = "[2026-11-30 18:00:01.000][31][critical][backtrace] [./source/server/backtrace.h:129] Caught Aborted"
@@ -40,26 +40,56 @@ def test_a_long_line_is_cut() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "words", "reason"),
+    ("flags", "words", "reason", "error"),
     [
-        ("UF", "delayed_connect_error:_Connection_refused", "delayed connect error: Connection refused"),
+        (
+            "UF",
+            "delayed_connect_error:_Connection_refused",
+            "delayed connect error: Connection refused",
+            "upstream_unavailable",
+        ),
         (
             "UF",
             "TLS_error:|268435581:SSL_routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:cert:_expired:TLS_error_end",
             "TLS: CERTIFICATE VERIFY FAILED: cert: expired",
+            "upstream_unavailable",
         ),
-        ("UF", "TLS_error:_Secret_is_not_supplied_by_SDS", "TLS: Secret is not supplied by SDS"),
-        ("UF,URX", None, "no connection in time"),
-        ("UT", "-", "no answer in time"),
-        ("UC", "", "the vendor closed the connection"),
-        ("XX", None, "XX"),
+        (
+            "UF",
+            "TLS_error:_Secret_is_not_supplied_by_SDS",
+            "TLS: Secret is not supplied by SDS",
+            "upstream_unavailable",
+        ),
+        ("UF,URX", None, "no connection in time", "upstream_unavailable"),
+        ("UT", "-", "no answer in time", "upstream_timeout"),
+        ("UC", "", "the vendor closed the connection", "vendor_cut"),
+        ("UR", "", "the vendor reset the connection", "vendor_cut"),
+        ("UPE", "", "not HTTP, or broken off", "vendor_cut"),
+        ("XX", None, "XX", None),
     ],
 )
-def test_why_an_attempt_failed(flags: str, words: str | None, reason: str) -> None:
+def test_why_an_attempt_failed(flags: str, words: str | None, reason: str, error: str | None) -> None:
     line = {"ai_proxy": "attempt", "provider": "p", "host": "h", "flags": flags, "reason": words, "other": "x"}
-    assert failure(json.dumps(line)) == ("attempt", {"provider": "p", "host": "h", "reason": reason})
+    assert told_by(json.dumps(line)) == Told("attempt", {"provider": "p", "host": "h", "reason": reason}, error)
+
+
+@pytest.mark.parametrize(
+    ("attempts", "error", "expected"),
+    [
+        (2, "client_left", (2, "client_left")),
+        (0, "client_left", (1, "client_left")),  # before there was an attempt
+        (1, "vendor_cut", (1, "vendor_cut")),
+        (1, "stream_truncated", (1, None)),  # the sidecar's own word, which it knows
+        (1, {"a": 1}, (1, None)),
+        ("x", None, (None, None)),
+    ],
+)
+def test_how_an_exchange_ended(attempts: object, error: object, expected: tuple[int | None, str | None]) -> None:
+    said = told_by(json.dumps({"ai_proxy": "end", "request_id": "r", "attempts": attempts, "error": error}))
+    assert said is not None
+    assert (said.kind, said.request_id, said.attempt, said.error) == ("end", "r", *expected)
 
 
 @pytest.mark.parametrize("line", ["", "{", "[1]", "{}", '{"ai_proxy": 1}', '{"ai_proxy": "else"}', "[2026] text"])
 def test_what_our_loggers_did_not_write_is_none(line: str) -> None:
-    assert failure(line) is None
+    assert told_by(line) is None

@@ -52,6 +52,8 @@ SECOND = {"upstream_model": "gpt-4-turbo", "attempt": 2}
         ),
         ({**POST, "status": 429}, "12:01:07 chat 429 3 ms", "warning"),
         ({**POST, "error": "cut"}, "12:01:07 chat cut 3 ms", "warning"),
+        ({**POST, "error": "client_left"}, "12:01:07 chat client_left 3 ms", "info"),
+        ({**POST, "status": 200, "error": "vendor_cut"}, "12:01:07 chat 200 vendor_cut 3 ms", "warning"),
     ],
 )  # fmt: skip
 def test_an_exchange_in_one_line(values: dict[str, Any], expected: str, importance: str) -> None:
