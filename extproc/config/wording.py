@@ -126,6 +126,7 @@ _WANTED = {
     "int": "a whole number",
     "float": "a number of seconds, or text such as 500ms, 30s, 5m, 1h",
     "finite": "a finite number",
+    "decimal": "a number",
     "tuple": "a list",
     "list": "a list",
     "dict": "a mapping",
@@ -152,6 +153,8 @@ def worded(detail: Mapping[str, Any], key: str, block: type[Block] | None, *, se
             return f"found {found}{hint}; allowed: {', '.join(allowed)}"
         case "string_pattern_mismatch":  # only ids have a pattern
             return f"found {found}; allowed: letters, digits and . _ - (first a letter or digit)"
+        case "decimal_max_places":
+            return f"found {found}; wanted at most {context['decimal_places']} decimals"
         case "string_too_short" | "too_short":
             return "must not be empty"
         case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":

@@ -1,7 +1,6 @@
 """Times that slide and times of the calendar."""
 
 from datetime import datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from hypothesis import given
@@ -12,8 +11,8 @@ from extproc.limits.buckets import Bucket
 from extproc.limits.windows import PARTS, SLIDING, Now, counts, is_over, slot, wait
 
 
-def bucket(per: str | None, zone: str = "UTC", limit: int = 100, **more: Any) -> Bucket:
-    return Bucket(f"x {per}", "all", "tokens", limit, per, zone, False, 0.8, **more)
+def bucket(per: str | None, zone: str = "UTC", limit: int = 100, kind: str = "tokens") -> Bucket:
+    return Bucket(f"x {per}", "all", kind, limit, per, zone, False, 0.8)
 
 
 def at(text: str, zone: str) -> Now:
