@@ -111,11 +111,16 @@ def test_what_else_is_wrong(text: str, said: str, tmp_path: Path) -> None:
 def test_what_may_stand_side_by_side(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text(
-        BASE + ALICE + "{tokens: 5, per: minute}\n      - {tokens: 60, per: hour}\n      - {inputTokens: 9, per: hour}\n"
-        "      - {usd: 0.5, per: day}\n      - {cny: 70, per: day, zone: Asia/Shanghai}\n"
-        + ALL + "{tokens: 1, per: day, match: {clients: [alice]}}\n  - {tokens: 1, per: day, match: {clients: ['a*']}}\n"
-        "  - {tokens: 1, per: day, each: client}\nusage: {store: state/u.db, onFailure: refuse}\n"
-    )  # fmt: skip
+        f"{BASE}{ALICE}{{tokens: 5, per: minute}}\n"
+        "      - {tokens: 60, per: hour}\n"
+        "      - {inputTokens: 9, per: hour}\n"
+        "      - {usd: 0.5, per: day}\n"
+        "      - {cny: 70, per: day, zone: Asia/Shanghai}\n"
+        f"{ALL}{{tokens: 1, per: day, match: {{clients: [alice]}}}}\n"
+        "  - {tokens: 1, per: day, match: {clients: ['a*']}}\n"
+        "  - {tokens: 1, per: day, each: client}\n"
+        "usage: {store: state/u.db, onFailure: refuse}\n"
+    )
     config = load(path, {}).config
     assert config.usage.store == str(tmp_path / "state/u.db")
     assert [limit.said for limit in config.clients[0].limits] == [

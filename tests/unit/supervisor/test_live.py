@@ -16,6 +16,7 @@ from extproc.supervisor import live as module
 from extproc.supervisor import sidecar
 from extproc.supervisor.contexts import keeping
 from extproc.supervisor.live import Live, NoEnvoy, Source
+from extproc.supervisor.quotas import Quotas
 from extproc.supervisor.supervisor import Workers
 
 
@@ -26,6 +27,7 @@ class Parts:
         self.told: list[Any] = []
         self.oldest = 1
         self.recycle = None
+        self.quotas = Quotas(None)
         self.refuses: dict[str, Exception] = {}
 
     async def apply(self, load: Any) -> None:
