@@ -47,8 +47,7 @@ class Claude(Provider):
     def counting(self) -> frozenset[str]:
         return self.speaks
 
-    @property
-    def traits(self) -> Traits:
+    def traits(self, model: str) -> Traits:
         return Traits(files=True, cache_control=True)
 
     def path(self, call: Call) -> str:

@@ -43,8 +43,7 @@ class Gemini(Provider):
     def speaks(self) -> frozenset[str]:
         return frozenset()
 
-    @property
-    def traits(self) -> Traits:
+    def traits(self, model: str) -> Traits:
         return Traits(files=True)
 
     def path(self, call: Call) -> str:

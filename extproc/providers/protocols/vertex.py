@@ -74,8 +74,7 @@ class Vertex(Provider):
     def speaks(self) -> frozenset[str]:
         return frozenset()
 
-    @property
-    def traits(self) -> Traits:
+    def traits(self, model: str) -> Traits:
         return Traits(files=True, cache_control=True)
 
     def path(self, call: Call) -> str:
