@@ -71,8 +71,6 @@ class Provider(Block):
     """Whether the vendor accepts the role `developer`."""
     keeps_signatures: ClassVar[bool] = False
     """Whether tool calls' ids go out with what Gemini signed."""
-    example_model: ClassVar[str] = "gpt-6-luna"
-    """A name to show people where the configuration has none."""
     known_families: ClassVar[Families] = Families(())
     """What is known of the vendor's models."""
     setting_prefix: ClassVar[str] = ""
@@ -126,6 +124,11 @@ class Provider(Block):
         return self
 
     # What the rest of the program asks
+
+    @property
+    def example_model(self) -> str:
+        """A name to show people where the configuration has none."""
+        return "gpt-6-luna"
 
     @cached_property
     def tokens(self) -> tuple[SecretStr, ...]:

@@ -221,7 +221,7 @@ class _Vendor(Provider):
         return failures.refusal(status, body, self._said.errors)
 
     @property
-    def example(self) -> str:
+    def example_model(self) -> str:
         return self.row.example
 
 
