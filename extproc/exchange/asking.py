@@ -28,7 +28,7 @@ _NESTED: Final = (
 )
 
 
-def asked(rules: Rules, client: Client, record: Record, provider: Provider, call: Call) -> Ask | None:
+def about_to_use(rules: Rules, client: Client, record: Record, provider: Provider, call: Call) -> Ask | None:
     """None: no limit applies."""
     buckets = rules.applying(client, record.route or "", provider.id, call.model, call.upstream_model)
     if not buckets:

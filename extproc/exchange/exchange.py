@@ -15,7 +15,7 @@ from extproc.config.clients import CREDENTIALS, admit, without_keys
 from extproc.config.config import Route
 from extproc.exchange import outgoing, routing
 from extproc.exchange.answers import AnswerSide, number
-from extproc.exchange.asking import asked
+from extproc.exchange.asking import about_to_use
 from extproc.exchange.states import Done, Headed, Moment, Place, Record, Sent, Snapshot
 from extproc.fronts import registry
 from extproc.fronts.front import NOTHING, Front, Notes
@@ -341,7 +341,7 @@ class Exchange(AnswerSide):
         read = translator is not None or provider.watches(call)
         forward = outgoing.request(provider, call, upstream, self._metadata(), read=read, request_mode=request_mode)
         if self._rules is not None:
-            self.ask = asked(self._rules, self._client, self.record, provider, call)
+            self.ask = about_to_use(self._rules, self._client, self.record, provider, call)
         if self._attached:
             return outgoing.attached(forward, call)
         if not self._placed_by_envoy:
