@@ -33,7 +33,7 @@ from extproc.terms.agreed import (
     ROUTE_ATTRIBUTE,
     UNREAD_ROUTE,
 )
-from extproc.terms.call import CHAT_TARGET, EMBEDDINGS, JSON_APIS, Call, Target, parse_path
+from extproc.terms.call import CHAT_TARGET, EMBEDDINGS, JSON_APIS, Call, Target, operation_of, parse_path
 from extproc.terms.errors import (
     BadJson,
     BadUpstreamResponse,
@@ -129,6 +129,7 @@ class Exchange(AnswerSide):
         if self.record.method not in _METHODS:
             raise MethodNotAllowed(f"the method {self.record.method[:20]!r} is not supported")
         target = parse_path(path)
+        self.record.operation = operation_of(target)
         self._take_front(registry.front_of(target, anthropic=anthropic))
         if target.path.endswith(HELLO):
             return self._answer(b"")

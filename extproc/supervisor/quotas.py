@@ -57,14 +57,14 @@ def store_path(config: Config, source: Path | None, environ: Mapping[str, str]) 
 
 
 class Quotas:
-    """`trouble`: why nothing can be written now, or None. `lost`: requests that were let through or refused because
-    of that."""
+    """`trouble`: why nothing can be written now, or None. `uncounted`: requests that went by
+    `on_failure` because of that."""
 
     def __init__(self, path: Path | None, on_failure: str = "local") -> None:
         self._path = path
         self.on_failure = on_failure
         self.trouble: str | None = None
-        self.lost = 0
+        self.uncounted = 0
         self._authority = Authority()
         self._thread = ThreadPoolExecutor(1, "usage store")
         self._store: Store | None = None
@@ -86,7 +86,7 @@ class Quotas:
     ) -> None:
         """A request of a worker's: `judged` is told now or soon. `recall`: has workers give back what is lent."""
         if self.trouble is not None and self.on_failure != "local":
-            self.lost += 1
+            self.uncounted += 1
             judged(Verdict())
             return
         verdict = self._authority.reserve(needs, _now(), who, id, last=False)

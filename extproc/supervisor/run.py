@@ -26,6 +26,7 @@ from extproc.envoy.placement import Placement, objection
 from extproc.envoy.process import EnvoyError, EnvoyProcess, die_with_parent, keyless_environment
 from extproc.providers import Provider
 from extproc.supervisor import admin, demo, reach
+from extproc.supervisor.books import Books
 from extproc.supervisor.care import Care
 from extproc.supervisor.live import EnvoySide, Live, NoEnvoy, Source
 from extproc.supervisor.quotas import Quotas
@@ -133,17 +134,11 @@ async def serve(source: Source, options: ServeOptions) -> None:
         check_free(options.door.first, options.admin)
     envoy = NoEnvoy(live.loaded) if options.xds is None else _kept_fresh(options.xds, live.loaded)
     given = SidecarOptions(options.door, options.workers, options.logging, LAME_SECONDS, options.grace)
+    books = Books()
     async with (
         _living() as life,
-        admin.serving(
-            options.admin.host,
-            options.admin.port,
-            life.reason,
-            live.description,
-            lambda: life.trouble(),
-            lambda: life.quotas,
-        ) as admin_port,
-        sidecar(live, given) as running,
+        _admin(options.admin, life, live.description, books) as admin_port,
+        sidecar(live, given, books) as running,
         running.following(envoy),
     ):
         life.started(running)
@@ -194,7 +189,8 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
     async with _living() as life, AsyncExitStack() as stack:
         # Held until the end: a port that the system chose would else be anybody's while everything starts.
         options = replace(options, listen=stack.enter_context(reserved_address(options.listen)))
-        admin_port = await stack.enter_async_context(_admin(options.admin, life, lambda: live.description()))
+        books = Books()
+        admin_port = await stack.enter_async_context(_admin(options.admin, life, lambda: live.description(), books))
         parts: dict[str, Awaitable[int]] = {}
         url = None
         if simulate:
@@ -202,7 +198,7 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
             url, parts["the simulated vendors"] = await _simulator(stack)
             live = live.with_stand_in(StandIn(url, SIMULATED_KEY))
         log.info("starting the workers")
-        running = await stack.enter_async_context(sidecar(live, given))
+        running = await stack.enter_async_context(sidecar(live, given, books))
         log.info("starting Envoy")
         envoy, side = await _envoy(stack, live.loaded, running, options)
         parts["Envoy"] = envoy.exited
@@ -227,9 +223,10 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
 
 
 def _admin(
-    address: Address, life: _Life, config: Callable[[], Mapping[str, object]]
+    address: Address, life: _Life, config: Callable[[], Mapping[str, object]], books: Books
 ) -> AbstractAsyncContextManager[int]:
-    return admin.serving(address.host, address.port, life.reason, config, lambda: life.trouble(), lambda: life.quotas)
+    trouble, quotas = (lambda: life.trouble()), (lambda: life.quotas)
+    return admin.serving(address.host, address.port, life.reason, config, trouble, books.families, quotas)
 
 
 def check_placement(placement: Placement, envoy: tuple[int, ...], loaded: Loaded) -> None:

@@ -21,6 +21,7 @@ import msgspec
 import structlog
 
 from extproc.providers.blocks import Recycle
+from extproc.supervisor.books import Books
 from extproc.supervisor.care import Care
 from extproc.supervisor.quotas import Quotas
 from extproc.supervisor.spawning import WorkerFailed, started, why_ended
@@ -44,7 +45,7 @@ PING_SECONDS = 5.0
 SILENT_PINGS = 6
 """A worker that answers neither us nor Envoy is killed after so many unanswered pings."""
 LAST_WORDS_SECONDS = 1.0
-"""How long what a worker said before its end may take to be read."""
+"""How long a worker that ended is listened to."""
 LEAST_AGE = 30.0
 """No worker is recycled before, whatever it holds: a limit below what one needs must not become a loop."""
 
@@ -110,7 +111,8 @@ class _Worker:
         self.leaving = False
         self.told = asyncio.Condition()
         self._unanswered = 0
-        self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._ping())]
+        self._listening = asyncio.create_task(self._listen())
+        self._pinging = asyncio.create_task(self._ping())
 
     @property
     def age(self) -> float:
@@ -135,12 +137,13 @@ class _Worker:
         return condition()
 
     async def ended(self) -> int:
-        """Its exit code."""
+        """Its exit code. What it said last was heard."""
         code = await self.process.wait()
-        with suppress(TimeoutError):  # its last words; whoever else has its end of the pipe may say nothing for ever
-            await asyncio.wait_for(asyncio.shield(self._tasks[0]), LAST_WORDS_SECONDS)
-        for task in self._tasks:
-            task.cancel()
+        self._pinging.cancel()
+        with suppress(TimeoutError):  # unless somebody it started holds its end
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
+                await asyncio.wait({self._listening})
+        self._listening.cancel()
         if self.process.stdin is not None:
             self.process.stdin.close()
         if not self._over:
@@ -200,11 +203,21 @@ class _Worker:
 
 
 class Workers:
-    """All worker processes, each in a place with an address for life. `quotas`: who answers what they want of limits.
-    `recycle`: when one is replaced by itself. `hear_ends`: they will be told of `ended`."""
+    """All worker processes, each in a place with an address for life. `books`: what all exchanges sum up to. `quotas`:
+    who answers what workers want of limits. `recycle`: when one is replaced by itself. `hear_ends`: they will be told
+    of `ended`."""
 
-    def __init__(self, logging: Logging, door: Door, quotas: Quotas, *, hear_ends: bool = False) -> None:
-        self.quotas = quotas
+    def __init__(
+        self,
+        logging: Logging,
+        door: Door,
+        books: Books | None = None,
+        quotas: Quotas | None = None,
+        *,
+        hear_ends: bool = False,
+    ) -> None:
+        self._books = books or Books()
+        self.quotas = quotas or Quotas(None)
         self._numbers = itertools.count()
         self._logging = logging
         self._door = door
@@ -224,6 +237,8 @@ class Workers:
         match report:
             case channel.Rested():
                 self._rested(origin, report)
+            case channel.Counted():
+                self._books.count(origin.number, report)
             case channel.Spent(spent):
                 self.quotas.spent(origin.number, spent)
             case channel.Wanted(id, needs):
@@ -232,6 +247,7 @@ class Workers:
                 )
 
     def _ended(self, worker: _Worker) -> None:
+        self._books.forget(worker.number)
         self.quotas.gone(worker.number)
 
     def _recall(self, numbers: set[int], names: tuple[str, ...]) -> None:
@@ -241,6 +257,8 @@ class Workers:
 
     def _rested(self, origin: _Worker, rest: channel.Rested) -> None:
         """What one worker learns about a key is told to the others, and to those that come later."""
+        if rest.until:
+            self._books.rested(rest.provider, aside=rest.aside)
         now = time.monotonic()
         self._rests = {known: old for known, old in self._rests.items() if old.until > now}
         if rest.until:

@@ -70,8 +70,9 @@ class Tally(Struct, array_like=True):
 
     `retries`: those that were not the first attempt of their request. `cut`: those that ended before their end.
     Tokens: `input` includes what was read from a cache (`cached`) and written to one (`written`), `output` the
-    `thinking`. `costs`: by currency. Spreads in seconds, `asked` and `told` in tokens; `first` until the first chunk of
-    a stream went out, `pace` per token after it, `own` what the sidecar added until then."""
+    `thinking`. `images`, `seconds` of sound or film, `characters`: where a vendor counts these. `costs`: by currency.
+    Spreads in seconds, `asked` and `told` in tokens; `first` until the first chunk of a stream went out, `pace` per
+    token after it, `own` what the sidecar added until then."""
 
     exchanges: int = 0
     retries: int = 0
@@ -81,6 +82,9 @@ class Tally(Struct, array_like=True):
     written: int = 0
     output: int = 0
     thinking: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    characters: int = 0
     costs: dict[str, Decimal] = field(default_factory=dict)
     duration: Spread = field(default_factory=Spread)
     first: Spread = field(default_factory=Spread)
@@ -98,6 +102,9 @@ class Tally(Struct, array_like=True):
         self.written += other.written
         self.output += other.output
         self.thinking += other.thinking
+        self.images += other.images
+        self.seconds += other.seconds
+        self.characters += other.characters
         for currency, cost in other.costs.items():
             self.costs[currency] = self.costs.get(currency, Decimal()) + cost
         self.duration.merge(other.duration)

@@ -11,6 +11,7 @@ from msgspec import Struct, msgpack
 
 from extproc.limits.authority import Need, Verdict
 from extproc.limits.authority import Report as Reported
+from extproc.terms.tallies import Key, Tally
 
 _LENGTH = 4
 
@@ -147,7 +148,16 @@ class Spent(Struct, tag=True, frozen=True):
     report: Reported
 
 
-Report = Serving | Active | Expecting | Oldest | Failed | Rested | Pong | Wanted | Spent
+class Counted(Struct, tag=True, frozen=True):
+    """What exchanges that ended since the last such report sum up to; how many are `open` now; how many keys of each
+    provider are not to be used now, where there are any."""
+
+    tallies: list[tuple[Key, Tally]]
+    open: int
+    resting: Mapping[str, int]
+
+
+Report = Serving | Active | Expecting | Oldest | Failed | Rested | Pong | Counted | Wanted | Spent
 
 _orders: msgpack.Decoder[Order] = msgpack.Decoder(Order)
 _reports: msgpack.Decoder[Report] = msgpack.Decoder(Report)

@@ -17,7 +17,6 @@ from structlog.testing import capture_logs
 
 from extproc.providers.blocks import Recycle
 from extproc.supervisor import supervisor
-from extproc.supervisor.quotas import Quotas
 from extproc.supervisor.spawning import WorkerFailed
 from extproc.supervisor.supervisor import Logging, Workers, due
 from extproc.worker import channel
@@ -34,7 +33,7 @@ def order(generation: int = 1, content: str | None = None) -> channel.Load:
 
 @pytest.fixture
 async def workers() -> AsyncIterator[Workers]:
-    made = Workers(Logging("json", "info"), Door(ANY), Quotas(None))
+    made = Workers(Logging("json", "info"), Door(ANY))
     yield made
     await made.stop(0.0, 0.0)
 
