@@ -1,4 +1,4 @@
-"""Limits of use through a real Envoy with several workers: what is let through, what it costs, and who may be killed."""
+"""Limits of use through a real Envoy with several workers: what is let through, what it costs, what a kill leaves."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
