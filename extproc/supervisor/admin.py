@@ -12,6 +12,7 @@ from extproc import __version__
 from extproc.supervisor import exposition, usage_api
 from extproc.supervisor.families import Family
 from extproc.supervisor.quotas import Quotas
+from extproc.worker import form
 
 _PATHS = {
     "/healthz": "the process lives",
@@ -53,7 +54,7 @@ async def serving(
         return web.json_response({"status": "not ready", "reason": reason, **more}, status=503)
 
     async def version(_: web.Request) -> web.Response:
-        return web.json_response({"name": "ai-proxy-envoy", "version": __version__})
+        return web.json_response({"name": "ai-proxy-envoy", "version": __version__, "codec": form.NAME})
 
     async def active(_: web.Request) -> web.Response:
         document = config()

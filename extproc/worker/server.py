@@ -17,7 +17,6 @@ import grpc
 from grpc_health.v1 import health_pb2
 import structlog
 
-from extproc._pb import extproc_pb2 as pb
 from extproc.exchange.exchange import Exchange, Moment, Record, Snapshot
 from extproc.limits.asking import Ask
 from extproc.terms.agreed import MOST_BODY_BYTES, envoy_buffer
@@ -26,6 +25,7 @@ from extproc.terms.events import Answer, Event, Forward, Reply, ResponseBody, Re
 from extproc.worker import streams, wire
 from extproc.worker.account import Clock, account
 from extproc.worker.books import Books
+from extproc.worker.codec import read, write
 from extproc.worker.ends import Ends
 from extproc.worker.listening import bind
 from extproc.worker.places import OWNER_ONLY, Tls
@@ -98,9 +98,7 @@ class Talk:
     def answer(self, message: bytes) -> bytes | streams.Work | streams.Later:
         """Raises what must end the stream with an error: a message that is none, or of an unknown kind."""
         began = 0.0 if self._clock.over else time.monotonic()
-        request = pb.ProcessingRequest.FromString(message)
-        phase = wire.phase_of(request)
-        event = wire.decode(request, phase)
+        phase, event = read(message)
         if event is not None and self._exchange.takes_long(event):
             return partial(self._answer, event, phase, began)
         return self._answer(event, phase, began)
@@ -113,11 +111,11 @@ class Talk:
             if exchange.ask is not None and isinstance(reply, Forward) and self._processor.quotas is not None:
                 self._clock.note(event, reply, began, stream=False)
                 return self._asked(self._processor.quotas, exchange.ask, reply, phase)
-            answer = wire.encode(reply, phase)
+            answer = write(reply, phase)
         except Exception:
             log.exception("an exchange failed unexpectedly", phase=phase, request_id=record.request_id)
             reply = exchange.crash()
-            answer = wire.encode(reply, phase)
+            answer = write(reply, phase)
         if isinstance(event, ResponseHeaders):  # a retry may follow at once, and must know
             _report_key(self._snapshot, record)
         if not self._clock.over:
@@ -150,7 +148,7 @@ class Talk:
             self._exchange.allowed(outcome.headers)
         else:
             reply = self._exchange.fail(outcome)
-        return wire.encode(reply, phase)
+        return write(reply, phase)
 
     def _settle(self) -> None:
         if self._held is not None and self._processor.quotas is not None:
