@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 import re
 from typing import Any
 
-from extproc.config.config import ConfigError, Problem, did_you_mean
+from extproc.config.config import ConfigError, Problem
 from extproc.config.gateway_environment import HOSTED, SOURCE, extras, first, tokens_of
+from extproc.config.words import did_you_mean
 from extproc.text.patterns import ModelMapping
 
 __all__ = ["DEFAULT", "SOURCE", "key_variable", "legal_name", "native", "variable"]

@@ -11,8 +11,9 @@ from functools import cached_property
 import re
 from typing import Any
 
-from extproc.config.config import Problem, did_you_mean
+from extproc.config.config import Problem
 from extproc.config.wording import keys_of
+from extproc.config.words import did_you_mean
 from extproc.providers.vendors import ROWS, Row, refused
 
 SOURCE = "environment"

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import re
 from typing import Any
 
-from extproc.config.config import did_you_mean
 from extproc.config.environment import key_variable
 from extproc.config.higress import Fault, Location, unique
+from extproc.config.words import did_you_mean
 from extproc.providers.vendors import ROWS
 
 _TYPES: Mapping[str, str] = {
