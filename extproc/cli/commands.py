@@ -24,13 +24,13 @@ from extproc.limits.authority import is_of
 from extproc.supervisor import run
 from extproc.supervisor.run import Address
 from extproc.supervisor.supervisor import cores
-from extproc.worker import logs
+from extproc.worker import form, logs
 from extproc.worker.loop import on_loop
 from extproc.worker.places import Place, Tls, places
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__)
+@click.version_option(__version__, message=f"%(prog)s, version %(version)s, codec {form.NAME}")
 def cli() -> None:
     """Any OpenAI client talks to any model vendor, through Envoy."""
 
@@ -48,6 +48,7 @@ def cli() -> None:
 @click.option("--tls-key", type=FILE, help="Its key.")
 @click.option("--tls-client-ca", type=FILE, help="Who signs Envoy's certificate; without one Envoy is refused.")
 @options.admin
+@options.no_console
 @options.workers
 @options.stand_in
 @click.option("--xds-dir", type=click.Path(path_type=Path), help="Keep what `extproc envoy --xds-dir` wrote fresh.")
@@ -60,6 +61,7 @@ def serve(
     tls_key: Path | None,
     tls_client_ca: Path | None,
     admin: Address,
+    no_console: bool,
     workers: int | None,
     stand_in: StandIn | None,
     xds_dir: Path | None,
@@ -73,7 +75,8 @@ def serve(
     if tls is None and (tls_cert or tls_key or tls_client_ca):
         raise click.UsageError("--tls-cert, --tls-key and --tls-client-ca belong together")
     door = run.Door(listen, tls, socket_mode)
-    chosen = run.ServeOptions(door, admin, grace, workers, run.Logging(log_format, log_level), xds_dir)
+    logging = run.Logging(log_format, log_level)
+    chosen = run.ServeOptions(door, admin, grace, workers, logging, xds_dir, not no_console)
     on_loop(lambda: run.serve(run.Source(path, os.environ, stand_in), chosen))
 
 
@@ -81,6 +84,7 @@ def serve(
 @options.config_file
 @options.address("--listen", "127.0.0.1:8080", "Where Envoy takes requests.")
 @options.admin
+@options.no_console
 @options.workers
 @click.option("--simulate", is_flag=True, help="Simulated vendors stand in for every service without a key.")
 @click.option("--demo", is_flag=True, help="Show one streamed chat once requests are routed.")
@@ -92,6 +96,7 @@ def run_command(
     path: Path | None,
     listen: Address,
     admin: Address,
+    no_console: bool,
     workers: int | None,
     simulate: bool,
     demo: bool,
@@ -105,7 +110,10 @@ def run_command(
     """The sidecar and a real Envoy, supervised: when one dies, all stop."""
     logs.configure(log_format, log_level)
     logging = run.Logging(log_format, log_level)
-    chosen = run.RunOptions(listen, admin, grace, workers, logging, demo, access_log or None, concurrency, placement)
+    log_file = access_log or None
+    chosen = run.RunOptions(
+        listen, admin, grace, workers, logging, demo, log_file, concurrency, placement, not no_console
+    )
     on_loop(lambda: run.run(run.Source(path, os.environ), chosen, simulate=simulate))
 
 

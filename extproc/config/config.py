@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from extproc.config.clients import Book, Client, book
+from extproc.config.console import Console, MaybeConsole
 from extproc.config.masking import mask, mask_path
 from extproc.config.quotas import SharedLimit, UsageBlock
 from extproc.providers import AnyProvider, Provider
@@ -152,7 +153,8 @@ class Config(Block):
     `limits`: who may use how much, beside what `clients` say. `usage`: where it is kept what was used. `redis`: where
     key state, and what is left of limits, is shared with other processes. `workers`: processes that serve; as many as
     the machine has cores if absent. `recycle`: when they are replaced. `maxConcurrentRequests`: how many requests a
-    worker has at a time; more are refused at once."""
+    worker has at a time; more are refused at once. `console`: who may look at the page on the admin port, None where
+    there is none."""
 
     providers: tuple[AnyProvider, ...] = Field(min_length=1)
     routes: tuple[Route, ...] = ()
@@ -169,6 +171,7 @@ class Config(Block):
     max_concurrent_requests: int = Field(default=5000, ge=1)
     workers: int | None = Field(default=None, ge=1, le=256)
     recycle: Recycle | None = None
+    console: MaybeConsole = Console()
 
     @model_validator(mode="after")
     def _references(self) -> Self:

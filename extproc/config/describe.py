@@ -417,6 +417,14 @@ _DESCRIPTIONS = {
     "Clamp.min": "The least.",
     "Clamp.max": "The most.",
     "Clamp.value": "The only value.",
+    "console": "The page on the admin port that shows what the gateway does, and who may look; false: there is none.",
+    "users": "User name to password, or several: the password itself, sha256: and the 64 hexadecimal digits of its "
+    "hash, ${NAME} from the environment or file:PATH of a secret file.",
+    "Console.token": "What opens the console without a name, or several; written as a password of users is.",
+    "oidcHeader": "The header in which a proxy in front says who has logged in there.",
+    "proxies": "Networks from whose addresses oidcHeader is believed.",
+    "Console.hosts": "Host names, without port, under which browsers may reach the console, beside this machine's own.",
+    "gateway": "Where the gateway's own listener is, for the chats of the console: scheme, host and port.",
     "workers": "How many processes serve; read at start. As many as there are cores if absent.",
 }
 

@@ -59,6 +59,8 @@ _SECRET = frozenset(
         "headers",
         "value",
         "redis",
+        "users",
+        "token",
     }
 )
 """Keys whose value, or whatever stands in its place, is not for messages: keys, URLs that may be signed."""
@@ -67,7 +69,7 @@ _SECRET = frozenset(
 def may_be_secret(location: Location) -> bool:
     """Whether what stands there must not be quoted."""
     names = [step for step in location if isinstance(step, str)]
-    inside = (*TOKEN_KEYS, "key", "headers", "redis")
+    inside = (*TOKEN_KEYS, "key", "headers", "redis", "users", "token")
     return not _SECRET.isdisjoint((*names[-1:], *(name for name in names if name in inside)))
 
 

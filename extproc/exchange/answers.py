@@ -85,6 +85,11 @@ class AnswerSide:
         """What the request is about to use of its limits, set with the reply that sends it: before that leaves, they
         are to be asked, and `allowed` called, or `fail`."""
 
+    @property
+    def key(self) -> str | None:
+        """The vendor's key that this exchange carries: never to be shown."""
+        return self._token
+
     def takes_long(self, event: Event) -> bool:
         """Whether the reply to an event may take so long that other exchanges should not have to wait for it."""
         match event:

@@ -25,7 +25,7 @@ Metadata = Mapping[str, str | int | float]
 
 _NEVER = frozenset(
     "cookie keep-alive proxy-authorization proxy-connection te trailer upgrade x-authorization x-hi-original-auth "
-    "x-mse-consumer x-forwarded-for x-real-ip forwarded "
+    "x-mse-consumer x-forwarded-for x-real-ip forwarded x-ai-console "
     # A server that believes these would serve another path or method than the one that was judged here.
     "x-original-url x-rewrite-url x-original-host x-http-method x-http-method-override x-method-override".split()
 )

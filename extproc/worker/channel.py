@@ -18,7 +18,8 @@ _LENGTH = 4
 
 class Begin(Struct, tag=True, frozen=True):
     """The first order: who the worker is, where it serves, how it logs. `tls`: files as in `places.Tls`. `hears_ends`:
-    `Ended` will say of exchanges that nobody finished who ended them."""
+    `Ended` will say of exchanges that nobody finished who ended them. `console`: the token that marks the console's own
+    chats, empty without a console."""
 
     worker: int
     address: str
@@ -27,6 +28,7 @@ class Begin(Struct, tag=True, frozen=True):
     log_format: Literal["console", "json"]
     log_level: str
     hears_ends: bool = False
+    console: str = ""
 
 
 class Load(Struct, tag=True, frozen=True):
@@ -98,7 +100,14 @@ class Recall(Struct, tag=True, frozen=True):
     names: tuple[str, ...]
 
 
-Order = Begin | Load | Expect | Texts | Rested | Ended | Hold | Leave | Ping | Judged | Recall
+class Look(Struct, tag=True, frozen=True):
+    """Somebody looks at the console: answer with `Seen`, the last `most` of what ended after the `since`-th."""
+
+    since: int
+    most: int
+
+
+Order = Begin | Load | Expect | Texts | Rested | Ended | Hold | Leave | Ping | Look | Judged | Recall
 
 
 class Serving(Struct, tag=True, frozen=True):
@@ -163,7 +172,81 @@ class Counted(Struct, tag=True, frozen=True):
     resting: Mapping[str, int]
 
 
-Report = Serving | Active | Expecting | Oldest | Failed | Rested | Pong | Counted | Wanted | Spent | StoreAway
+class Row(Struct, array_like=True, frozen=True):
+    """One exchange, as the console shows it. `number`: the how many-th that ended, 0 under way. `began`: seconds since
+    1970. `key`: by its last characters. Names are cut, since clients choose them."""
+
+    number: int
+    began: float
+    duration_ms: float | None
+    first_byte_ms: float | None
+    first_chunk_ms: float | None
+    method: str
+    path: str
+    client: str | None
+    front: str
+    route: str | None
+    provider: str | None
+    model: str | None
+    upstream_model: str | None
+    status: int | None
+    attempt: int
+    key: str | None
+    error: str | None
+    stream: bool
+    converted: bool
+    dropped: str | None
+    input: int | None
+    output: int | None
+    total: int | None
+    estimated: bool
+    cost: str | None
+    currency: str | None
+    request_id: str | None
+    upstream_request_id: str | None
+    details: str | None
+
+
+class Seen(Struct, tag=True, frozen=True):
+    """How many exchanges have ended in this process, the last of them, how many are under way, and some of these."""
+
+    ended: int
+    rows: list[Row]
+    open: int
+    under_way: list[Row]
+
+
+class Traced(Struct, tag=True, frozen=True):
+    """What one attempt of a chat of the console's own was made of; keys are masked. `said_body` None: the vendor's
+    bytes stayed in Envoy, so they are what the client got. `sent_method` empty: nothing was sent."""
+
+    trace: str
+    attempt: int
+    sent_method: str
+    sent_url: str
+    sent_headers: list[tuple[str, str]]
+    sent_body: bytes
+    said_status: str
+    said_headers: list[tuple[str, str]]
+    said_body: bytes | None
+    cut: bool
+
+
+Report = (
+    Serving
+    | Active
+    | Expecting
+    | Oldest
+    | Failed
+    | Rested
+    | Pong
+    | Counted
+    | Seen
+    | Traced
+    | Wanted
+    | Spent
+    | StoreAway
+)
 
 _orders: msgpack.Decoder[Order] = msgpack.Decoder(Order)
 _reports: msgpack.Decoder[Report] = msgpack.Decoder(Report)

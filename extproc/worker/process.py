@@ -31,6 +31,7 @@ from extproc.terms.agreed import LAME_SECONDS
 from extproc.worker import channel, logs, loop, server
 from extproc.worker.books import Books
 from extproc.worker.ends import Ends
+from extproc.worker.feed import Feed
 from extproc.worker.places import Tls
 from extproc.worker.quotas import Quotas, shared_store
 
@@ -136,6 +137,8 @@ async def work(orders: asyncio.StreamReader, report: channel.Writer) -> None:
     farewell, ends, books = server.Farewell(pause=LAME_SECONDS), _ends(begin), Books()
     try:
         current = Current(report, first)
+        running = asyncio.get_running_loop()
+        feed = Feed(begin.console, lambda traced: running.call_soon_threadsafe(channel.send, report, traced))
         tls = None if begin.tls is None else Tls(*map(Path, begin.tls))
         quotas = Quotas(report, lambda: current.config.usage.on_failure)
         telling = asyncio.create_task(quotas.run())
@@ -149,14 +152,17 @@ async def work(orders: asyncio.StreamReader, report: channel.Writer) -> None:
                 farewell,
                 ends,
                 books,
+                feed,
                 quotas,
                 tls=tls,
                 socket_mode=begin.socket_mode,
             ) as served:
                 counts = Counts(report, books, served, current, keys)
-                obeying = asyncio.create_task(_obey(orders, report, current, keys, quotas, served, ends, farewell))
+                obeying = asyncio.create_task(
+                    _obey(orders, report, current, keys, quotas, served, ends, farewell, feed)
+                )
                 counting = asyncio.create_task(_counted(counts))
-                asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, obeying.cancel)
+                running.add_signal_handler(signal.SIGTERM, obeying.cancel)
                 channel.send(report, channel.Serving(served.port))
                 channel.send(report, channel.Active(first.generation))
                 await asyncio.wait({obeying})
@@ -226,6 +232,7 @@ async def _obey(
     served: server.Served,
     ends: Ends,
     farewell: server.Farewell,
+    feed: Feed,
 ) -> None:
     while True:
         match await channel.order(orders):
@@ -251,6 +258,8 @@ async def _obey(
                 quotas.judged(id, verdict)
             case channel.Recall(names):
                 quotas.recall(names)
+            case channel.Look(since, most):
+                channel.send(report, feed.seen(since, most))
             case channel.Ping() if served.turns():
                 channel.send(report, channel.Pong())
 

@@ -17,19 +17,21 @@ import grpc
 from grpc_health.v1 import health_pb2
 import structlog
 
-from extproc._pb import extproc_pb2 as pb
 from extproc.exchange.exchange import Exchange, Moment, Record, Snapshot
 from extproc.limits.asking import Ask
 from extproc.terms.agreed import MOST_BODY_BYTES, envoy_buffer
 from extproc.terms.errors import ProxyError
-from extproc.terms.events import Answer, Event, Forward, Reply, ResponseBody, ResponseHeaders
+from extproc.terms.events import Answer, Event, Forward, Reply, RequestHeaders, ResponseBody, ResponseHeaders
 from extproc.worker import streams, wire
 from extproc.worker.account import Clock, account
 from extproc.worker.books import Books
+from extproc.worker.codec import read, write
 from extproc.worker.ends import Ends
+from extproc.worker.feed import Feed
 from extproc.worker.listening import bind
 from extproc.worker.places import OWNER_ONLY, Tls
 from extproc.worker.quotas import Held, Quotas
+from extproc.worker.trace import Trace
 
 log = structlog.get_logger("extproc")
 
@@ -58,18 +60,21 @@ BROKEN: Final = "the answer failed"
 
 class Processor:
     """Answers ext_proc streams. `snapshot`: gives the configuration that a new exchange works under. `ends`: where
-    exchanges go that are over, `books`: what they sum up to. `quotas`: who is asked where their use is limited."""
+    exchanges go that are over, `books`: what they sum up to. `feed`: what the console is told of them. `quotas`: who is
+    asked where their use is limited."""
 
     def __init__(
         self,
         snapshot: Callable[[], Snapshot],
         ends: Ends | None = None,
         books: Books | None = None,
+        feed: Feed | None = None,
         quotas: Quotas | None = None,
     ) -> None:
         self._snapshot = snapshot
         self.ends = ends or Ends()
         self.books = books or Books()
+        self.feed = feed or Feed()
         self.quotas = quotas
         self.open = 0
 
@@ -79,49 +84,56 @@ class Processor:
         if self.open >= snapshot.config.max_concurrent_requests:
             snapshot = replace(snapshot, full=True)
         self.open += 1
-        return Talk(self, snapshot)
+        talk = Talk(self, snapshot)
+        self.feed.begun(talk)
+        return talk
 
 
 class Talk:
     """One exchange as its stream sees it: messages of Envoy's in, answers out (`streams.Talk`)."""
 
-    __slots__ = ("_clock", "_exchange", "_held", "_processor", "_snapshot")
+    __slots__ = ("_exchange", "_held", "_processor", "_snapshot", "_trace", "clock", "record")
 
     def __init__(self, processor: Processor, snapshot: Snapshot) -> None:
         self._processor = processor
         self._snapshot = snapshot
         started = time.monotonic()
         self._exchange = Exchange(snapshot, Moment(time.time(), secrets.randbits(96), started))
-        self._clock = Clock(started)
+        self.record, self.clock = self._exchange.record, Clock(started)
         self._held: Held | None = None
+        self._trace: Trace | None = None
 
     def answer(self, message: bytes) -> bytes | streams.Work | streams.Later:
         """Raises what must end the stream with an error: a message that is none, or of an unknown kind."""
-        began = 0.0 if self._clock.over else time.monotonic()
-        request = pb.ProcessingRequest.FromString(message)
-        phase = wire.phase_of(request)
-        event = wire.decode(request, phase)
+        began = 0.0 if self.clock.over else time.monotonic()
+        phase, event = read(message)
         if event is not None and self._exchange.takes_long(event):
             return partial(self._answer, event, phase, began)
         return self._answer(event, phase, began)
 
     def _answer(self, event: Event | None, phase: str, began: float) -> bytes | streams.Later:
         exchange = self._exchange
-        record = exchange.record
+        record = self.record
+        if isinstance(event, RequestHeaders):
+            self._trace = self._processor.feed.trace(event)
         try:
             reply = None if event is None else exchange.handle(event)
             if exchange.ask is not None and isinstance(reply, Forward) and self._processor.quotas is not None:
-                self._clock.note(event, reply, began, stream=False)
+                self.clock.note(event, reply, began, stream=False)
+                if self._trace is not None:
+                    self._trace.note(event, reply)
                 return self._asked(self._processor.quotas, exchange.ask, reply, phase)
-            answer = wire.encode(reply, phase)
+            answer = write(reply, phase)
         except Exception:
             log.exception("an exchange failed unexpectedly", phase=phase, request_id=record.request_id)
             reply = exchange.crash()
-            answer = wire.encode(reply, phase)
+            answer = write(reply, phase)
         if isinstance(event, ResponseHeaders):  # a retry may follow at once, and must know
             _report_key(self._snapshot, record)
-        if not self._clock.over:
-            self._clock.note(event, reply, began, stream=record.stream and record.status == 200)
+        if not self.clock.over:
+            self.clock.note(event, reply, began, stream=record.stream and record.status == 200)
+        if self._trace is not None:
+            self._trace.note(event, reply)
         if isinstance(reply, Forward) and reply.breaks:
             # The answer to the last piece of a STREAMED body would end it well: a cut without a word is better.
             well = isinstance(event, ResponseBody) and event.end_of_stream and reply.ends is None
@@ -150,7 +162,7 @@ class Talk:
             self._exchange.allowed(outcome.headers)
         else:
             reply = self._exchange.fail(outcome)
-        return wire.encode(reply, phase)
+        return write(reply, phase)
 
     def _settle(self) -> None:
         if self._held is not None and self._processor.quotas is not None:
@@ -161,9 +173,11 @@ class Talk:
         self._processor.open -= 1
         self._exchange.close()
         self._settle()
-        self._clock.stop()
-        record = self._exchange.record
-        self._processor.ends.over(record, partial(account, record, self._clock, self._processor.books))
+        self.clock.stop()
+        self._processor.ends.over(self.record, partial(account, self.record, self.clock, self._processor.books))
+        self._processor.feed.over(self)
+        if self._trace is not None:
+            self._processor.feed.traced(self._trace, self.record, self._exchange.key)
 
 
 def _report_key(snapshot: Snapshot, record: Record) -> None:
@@ -217,6 +231,7 @@ async def serving(
     farewell: Farewell,
     ends: Ends,
     books: Books,
+    feed: Feed | None = None,
     quotas: Quotas | None = None,
     *,
     tls: Tls | None = None,
@@ -230,7 +245,7 @@ async def serving(
     """
     service, method = wire.METHOD
     served = Health({"", service})
-    processor = Processor(snapshot, ends, books, quotas)
+    processor = Processor(snapshot, ends, books, feed, quotas)
     server = streams.Server(
         {
             f"/{service}/{method}": streams.Method(processor.begin),

@@ -36,7 +36,7 @@ READMES = ("README.md", "README.zh.md")
 REFERENCES = ("docs/configuration.md", "docs/configuration.zh.md")
 TROUBLESHOOTING = ("docs/troubleshooting.md", "docs/troubleshooting.zh.md")
 PAGES = tuple(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))
-DOCUMENTS = (*READMES, "CONTRIBUTING.md", "CHANGELOG.md", *PAGES)
+DOCUMENTS = (*READMES, "CONTRIBUTING.md", "CONTRIBUTING.zh.md", "CHANGELOG.md", *PAGES)
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 ENVIRON = {
     name: f"sk-test-{name.lower()}"
@@ -281,7 +281,7 @@ def without_comments(code: str) -> str:
     return re.sub(r"(?m)\s+#.*$|^#.*\n", "", code)
 
 
-@pytest.mark.parametrize("english", [n for n in ("README.md", *PAGES) if not n.endswith(".zh.md")])
+@pytest.mark.parametrize("english", [n for n in ("README.md", "CONTRIBUTING.md", *PAGES) if not n.endswith(".zh.md")])
 def test_every_document_has_a_chinese_twin(english: str) -> None:
     chinese = f"{english.removesuffix('.md')}.zh.md"
     assert headings(english) == headings(chinese)
