@@ -164,4 +164,4 @@ def test_two_gateways_on_one_redis_let_through_as_much_as_one(tmp_path: Path) ->
         assert ask(https[0], "sums").json()["error"]["code"] == "limits_unknown"
         server.start()
         until(lambda: ask(https[0], "sums").status_code == 200, "it is known again")
-        assert len(both[0].events("limits are not shared: Redis is away, they go by onFailure")) == 1
+        assert len(both[0].events("limits are not shared: Redis is away, requests go by onFailure")) == 1
