@@ -115,6 +115,9 @@ admin = address("--admin", "127.0.0.1:8081", "/healthz, /readyz, /version, /conf
 metrics = click.option(
     "--metrics", type=AddressType(listens=True), help="/metrics alone, for whoever may not reach the admin port."
 )
+admin_at = shown(
+    "--admin", type=AddressType(listens=False), default="127.0.0.1:8081", help="The running gateway's --admin."
+)
 workers = click.option(
     "--workers", type=click.IntRange(1, 256), help="Worker processes; by default what the configuration says."
 )
