@@ -14,11 +14,13 @@ import click
 
 from extproc import __version__
 from extproc.cli import options, streams
+from extproc.cli import usage as usages
 from extproc.cli.options import ACCESS_LOG, FILE, AddressType, ModeType, PlaceType, shown
 from extproc.config.config import Config, ConfigError, Problem
 from extproc.config.load import StandIn, load
 from extproc.envoy import process as envoy_process
 from extproc.envoy.placement import LEAST_ENVOY, ControlPlane, Placement, attached_objection, idle_keys
+from extproc.limits.authority import is_of
 from extproc.supervisor import run
 from extproc.supervisor.run import Address
 from extproc.supervisor.supervisor import cores
@@ -304,6 +306,70 @@ def import_command(path: Path, keep_keys: bool) -> None:
         click.echo(line, err=True)
     if taken.wrong or taken.lost:
         sys.exit(2 if taken.wrong else 1)
+
+
+@cli.command("usage")
+@options.admin_at
+@click.option("--client", help="Of this client alone.")
+@click.option("--model", help="Of this model alone.")
+@click.option("--provider", help="Of this provider alone.")
+@click.option("--route", help="Of this route alone.")
+@click.option(
+    "--by",
+    multiple=True,
+    type=click.Choice(["time", "client", "model", "provider", "route"]),
+    help="What is told apart; several times for several. By default clients and models.",
+)
+@shown("--since", type=usages.Since(), default="24h", help="From when on.")
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
+def usage(
+    admin: Address,
+    client: str | None,
+    model: str | None,
+    provider: str | None,
+    route: str | None,
+    by: tuple[str, ...],
+    since: float,
+    as_json: bool,
+) -> None:
+    """Print what was used, as the running gateway knows it: tokens and money by client and model."""
+    by = by or ("client", "model")
+    wanted = {"client": client, "model": model, "provider": provider, "route": route}
+    found = usages.asked(admin, "/usage", since=since, by=",".join(by), **wanted)
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else usages.used(found["rows"], by))
+
+
+@cli.group()
+def limits() -> None:
+    """What is left of the limits of use."""
+
+
+@limits.command()
+@click.argument("client", required=False)
+@options.admin_at
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
+def show(client: str | None, admin: Address, as_json: bool) -> None:
+    """Print every limit of which something is used, or those of CLIENT."""
+    found = usages.asked(admin, "/limits")
+    if client is not None:
+        found["limits"] = [one for one in found["limits"] if is_of(one["whose"], client)]
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else usages.left(found["limits"]))
+    if found["trouble"] and not as_json:
+        click.echo(f"nothing can be written down now: {found['trouble']}", err=True)
+
+
+@limits.command()
+@click.argument("client")
+@options.admin_at
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of lines.")
+def reset(client: str, admin: Address, as_json: bool) -> None:
+    """Forget what CLIENT used of its limits. What is told of its use stays."""
+    found = usages.asked(admin, "/limits/reset", {"client": client})
+    click.echo(
+        json.dumps(found, indent=2, ensure_ascii=False)
+        if as_json
+        else "\n".join(found["reset"] or ["nothing was used"])
+    )
 
 
 @cli.command()

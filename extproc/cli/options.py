@@ -112,6 +112,9 @@ config_file = click.option(
     help="Configuration file: this project's YAML or Higress WasmPlugin documents. Without it the environment counts.",
 )  # fmt: skip
 admin = address("--admin", "127.0.0.1:8081", "/healthz, /readyz, /version, /config, /console.")
+admin_at = shown(
+    "--admin", type=AddressType(listens=False), default="127.0.0.1:8081", help="The running gateway's --admin."
+)
 workers = click.option(
     "--workers", type=click.IntRange(1, 256), help="Worker processes; by default what the configuration says."
 )

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import re
 from typing import Any
 
-from extproc.config.config import ConfigError, Problem, did_you_mean
+from extproc.config.config import ConfigError, Problem
+from extproc.config.words import did_you_mean
 from extproc.providers.vendors import ROWS, Row
 from extproc.text.patterns import ModelMapping
 

@@ -17,12 +17,14 @@ from pydantic import ValidationError
 from extproc.config import environment, higress, yamlfile
 from extproc.config.advice import advice
 from extproc.config.clients import KeyHash
-from extproc.config.config import Config, ConfigError, Problem, did_you_mean
+from extproc.config.config import Config, ConfigError, Problem
 from extproc.config.entries import as_written, targets, token_entries
 from extproc.config.files import Files
 from extproc.config.higress import Location
 from extproc.config.masking import mask
 from extproc.config.placeholders import NOT_READ, Placeholders
+from extproc.config.quota_faults import quota_faults
+from extproc.config.quotas import STORES
 from extproc.config.wording import (
     OWNERS,
     TOKEN_KEYS,
@@ -35,6 +37,7 @@ from extproc.config.wording import (
     may_be_secret,
     worded,
 )
+from extproc.config.words import did_you_mean
 from extproc.config.yamlfile import Map, Seq, locate, value_at
 from extproc.providers.vendors import refused
 
@@ -223,6 +226,9 @@ class Loading:
         if isinstance(native.get("providers"), list):
             providers = native["providers"]
             providers[:] = [self._provider(providers, index) for index in range(len(providers))]
+        usage = native.get("usage")
+        if isinstance(usage, dict) and isinstance(store := usage.get("store"), str) and store and store not in STORES:
+            native["usage"] = usage | {"store": str(self.base / store)}
         self._references(native)
         self._client_references(native)
         config: Config | None = None
@@ -235,6 +241,8 @@ class Loading:
                 self._explain(native, detail)
         if config is not None:
             self._same_keys(config, native)
+            for place, message in quota_faults(config):
+                self.fault(native, place, message)
             if config.redis is not None and not self.keyless and find_spec("redis") is None:
                 self.fault(native, ("redis",), "needs a package that is missing: pip install 'ai-proxy-envoy[redis]'")
             for index, provider in enumerate(config.providers):

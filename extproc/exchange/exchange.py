@@ -14,6 +14,7 @@ import zlib
 from extproc.config.clients import CREDENTIALS, admit
 from extproc.exchange import deciding, outgoing, routing
 from extproc.exchange.answers import AnswerSide, number
+from extproc.exchange.asking import about_to_use
 from extproc.exchange.deciding import Asker, Decision, Turn
 from extproc.exchange.states import Done, Headed, Moment, Record, Sent, Snapshot
 from extproc.fronts import registry
@@ -304,6 +305,8 @@ class Exchange(AnswerSide):
             self.record.dropped = outgoing.listed(dropped)
         read = translator is not None or provider.watches(call)
         forward = outgoing.request(provider, call, upstream, self._metadata(), read=read, request_mode=request_mode)
+        if self._rules is not None:
+            self.ask = about_to_use(self._rules, self._client, self.record, provider, call)
         if self._attached:
             return outgoing.attached(forward, call)
         if not self._placed_by_envoy:

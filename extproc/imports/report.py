@@ -14,12 +14,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from extproc.config import higress, yamlfile
-from extproc.config.config import ConfigError, Problem, did_you_mean
+from extproc.config.config import ConfigError, Problem
 from extproc.config.entries import targets
 from extproc.config.files import Files
 from extproc.config.load import Loading
 from extproc.config.masking import mask, one_line
 from extproc.config.wording import OWNERS, TYPES, keys_of
+from extproc.config.words import did_you_mean
 from extproc.imports.naming import UNNAMED, Named, Naming, keys_by_name, secrets, unhidden
 from extproc.providers.vendors import refused
 

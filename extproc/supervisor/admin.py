@@ -10,8 +10,9 @@ from typing import Any
 from aiohttp import web
 
 from extproc import __version__
-from extproc.supervisor import exposition
+from extproc.supervisor import exposition, usage_api
 from extproc.supervisor.families import Family
+from extproc.supervisor.quotas import Quotas
 from extproc.worker import form
 
 _PATHS = {
@@ -19,6 +20,7 @@ _PATHS = {
     "/readyz": "requests will be served; else 503 and why not",
     "/version": "what this is",
     "/config": "what is served now, keys redacted",
+    **usage_api.PATHS,
     "/console/": "the console, for a browser",
     "/metrics": "what all exchanges sum up to, for Prometheus",
 }
@@ -33,11 +35,13 @@ async def serving(
     config: Callable[[], Mapping[str, Any] | None],
     trouble: Callable[[], Mapping[str, str]] = dict,
     families: Callable[[], Iterable[Family]] = tuple,
+    quotas: Callable[[], Quotas | None] = lambda: None,
     also: Callable[[web.Application], None] = lambda app: None,
 ) -> AsyncIterator[int]:
     """Serve the admin port; yields the port it got. `not_ready`: why requests would not be served, None if they are.
     `config`: what is known of the configuration, None before there is one. `trouble`: what goes wrong and is tried
-    again, whether or not requests are served meanwhile. `families`: the metrics. `also`: adds what else there is.
+    again, whether or not requests are served meanwhile. `families`: the metrics. `quotas`: what was used and what is
+    left. `also`: adds what else there is.
 
     Raises `OSError` when the address is taken.
     """
@@ -74,6 +78,7 @@ async def serving(
 
     handlers = {"/": index, "/healthz": healthz, "/readyz": readyz, "/version": version, "/config": active}
     app.add_routes([web.get(path, handler) for path, handler in handlers.items()])
+    app.add_routes(usage_api.routes(quotas))
     app.add_routes([web.get("/metrics", metrics)])
     also(app)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)  # pages that follow do not keep us

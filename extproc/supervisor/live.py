@@ -23,6 +23,7 @@ from extproc.config.summary import summary
 from extproc.envoy.process import EnvoyError
 from extproc.supervisor.aside import aside
 from extproc.supervisor.contexts import Contexts, Kept, file_of
+from extproc.supervisor.quotas import store_path
 from extproc.supervisor.supervisor import Workers
 from extproc.worker import channel
 
@@ -132,6 +133,11 @@ class Live:
         """For workers: serve under this configuration."""
         return self._source.order(self.generation, self.loaded.files, texts)
 
+    @property
+    def usage_file(self) -> Path | None:
+        """Where it is kept what was used; None: nowhere."""
+        return store_path(self.loaded.config, self._source.path, self._source.environ)
+
     def description(self) -> dict[str, object]:
         """What is served, for programs and for people; keys are redacted."""
         return {
@@ -196,6 +202,7 @@ class Live:
         await envoy.follow(self.loaded)
         await contexts.follow(sources(config), 0)
         workers.recycle = config.recycle
+        workers.quotas.on_failure = config.usage.on_failure
         for note in self.loaded.notes:
             log.info(note)
         log.info("configuration changed", generation=self.generation, source=self.loaded.source)
@@ -234,6 +241,8 @@ class Live:
     async def _switch(self, loaded: Loaded, contexts: Contexts, workers: Workers, envoy: EnvoySide) -> None:
         if loaded.config.workers != self.loaded.config.workers:
             log.warning("workers is read at start: it changes with a restart")
+        if loaded.config.usage.store != self.loaded.config.usage.store:
+            log.warning("usage.store is read at start: it changes with a restart")
         before = self.loaded
         if moved(before.config, loaded.config):  # Envoy will send the id's exchanges to the new place at once
             await workers.expect(self._source.order(self.generation + 1, loaded.files, contexts.texts))

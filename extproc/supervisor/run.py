@@ -31,6 +31,7 @@ from extproc.supervisor.books import Books
 from extproc.supervisor.care import Care
 from extproc.supervisor.house import House
 from extproc.supervisor.live import EnvoySide, Live, NoEnvoy, Source
+from extproc.supervisor.quotas import Quotas
 from extproc.supervisor.sidecar import Options as SidecarOptions
 from extproc.supervisor.sidecar import Sidecar, sidecar
 from extproc.supervisor.spawning import WorkerFailed
@@ -77,6 +78,7 @@ class _Life:
         self.stop = asyncio.Event()
         self.not_ready: Callable[[], str | None] = lambda: "starting"
         self.trouble: Callable[[], Mapping[str, str]] = dict
+        self.quotas: Quotas | None = None
         self._started = False
         self._task = asyncio.current_task()
 
@@ -87,6 +89,7 @@ class _Life:
     def started(self, running: Sidecar) -> None:
         """From now on a signal means: finish what is under way."""
         self.not_ready, self.trouble, self._started = running.not_ready, running.trouble, True
+        self.quotas = running.quotas
 
     def on_signal(self) -> None:
         if self._task is not None and (self.stop.is_set() or not self._started):
@@ -242,7 +245,7 @@ async def _admin(
     keeper = console.Console(house)
     window = Window(house.token, keeper.traced)
     live = lambda: house.live.description()  # noqa: E731  the house changes its configuration once, at start
-    about = (life.reason, live, lambda: life.trouble(), books.families, keeper.mount)
+    about = (life.reason, live, lambda: life.trouble(), books.families, lambda: life.quotas, keeper.mount)
     serving = admin.serving(address.host, address.port, *about)
     return await stack.enter_async_context(serving), window
 

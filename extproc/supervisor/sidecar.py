@@ -19,6 +19,7 @@ from extproc.supervisor.books import Books
 from extproc.supervisor.care import Care
 from extproc.supervisor.gauges import Gauges
 from extproc.supervisor.live import EnvoySide, Live, sources
+from extproc.supervisor.quotas import keeping
 from extproc.supervisor.supervisor import Logging, Window, Workers, cores
 from extproc.worker import logs
 from extproc.worker.places import Door, Place, places, reserved
@@ -47,12 +48,14 @@ class Options:
 
 
 class Sidecar:
-    """`addresses`: where the workers serve. `workers`: their processes."""
+    """`addresses`: where the workers serve. `workers`: their processes. `quotas`: the limits of use, and what was
+    used."""
 
     def __init__(
         self, live: Live, texts: contexts.Contexts, workers: Workers, serving_at: Sequence[Place], gauges: Gauges
     ) -> None:
         self.addresses = serving_at
+        self.quotas = workers.quotas
         self._live = live
         self._texts = texts
         self.workers = workers
@@ -72,7 +75,8 @@ class Sidecar:
 
     def trouble(self) -> dict[str, str]:
         """What goes wrong now and is tried again, whether or not requests are served meanwhile."""
-        return {**self.workers.trouble, **self._care.failing}
+        usage = self.quotas.trouble
+        return {**self.workers.trouble, **self._care.failing, **({"the usage store": usage} if usage else {})}
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
@@ -133,7 +137,9 @@ async def sidecar(live: Live, options: Options, books: Books) -> AsyncIterator[S
     count = options.workers or config.workers or cores()
     async with AsyncExitStack() as stack:
         serving_at = [stack.enter_context(reserved(place)) for place in places(options.door.first, count)]
-        workers = Workers(options.logging, options.door, books, options.window, hear_ends=options.hears_ends)
+        quotas = await stack.enter_async_context(keeping(live.usage_file, config.usage.on_failure, config.has_limits))
+        books.feeds.append(quotas.add)
+        workers = Workers(options.logging, options.door, books, options.window, quotas, hear_ends=options.hears_ends)
         texts = await stack.enter_async_context(contexts.keeping(workers.texts))
         await texts.follow(sources(config))
         workers.recycle = config.recycle

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+import itertools
 import math
 import os
 from pathlib import Path
@@ -22,6 +23,7 @@ import structlog
 from extproc.providers.blocks import Recycle
 from extproc.supervisor.books import Books
 from extproc.supervisor.care import Care
+from extproc.supervisor.quotas import Quotas
 from extproc.supervisor.spawning import WorkerFailed, started, why_ended
 from extproc.terms.agreed import LAME_SECONDS
 from extproc.worker import channel
@@ -93,23 +95,24 @@ class Window:
 
 
 class _Worker:
-    """One process. `oldest`: the first generation that it may still serve exchanges under. `on_rest`: hears what it
-    learns about keys, `books` what its exchanges sum up to, `on_trace` what chats of the console's were made of.
-    `seen`: what it last told the console, `heard`: of how many exchanges that ended."""
+    """One process. `number`: its own, for ever. `oldest`: the first generation that it may still serve exchanges under.
+    `on_report`: hears what it says that is not about itself. `on_end`: hears of its end, once. `seen`: what it last
+    told the console, `heard`: of how many exchanges that ended."""
 
     def __init__(
         self,
         index: int,
+        number: int,
         process: asyncio.subprocess.Process,
         generation: int,
-        on_rest: Callable[["_Worker", channel.Rested], None],
-        books: Books,
-        on_trace: Callable[[channel.Traced], None],
+        on_report: Callable[["_Worker", channel.Report], None],
+        on_end: Callable[["_Worker"], None],
     ) -> None:
-        self._on_rest = on_rest
-        self._books = books
-        self._on_trace = on_trace
+        self._on_report = on_report
+        self._on_end = on_end
+        self._over = False
         self.index = index
+        self.number = number
         self.process = process
         self.born = time.monotonic()
         self.oldest = generation
@@ -155,9 +158,11 @@ class _Worker:
             async with asyncio.timeout(LAST_WORDS_SECONDS):
                 await asyncio.wait({self._listening})
         self._listening.cancel()
-        self._books.forget(id(self))
         if self.process.stdin is not None:
             self.process.stdin.close()
+        if not self._over:
+            self._over = True
+            self._on_end(self)
         await self._tell()
         return code
 
@@ -188,17 +193,13 @@ class _Worker:
                     self.oldest = generation
                 case channel.Failed(reason):
                     self.failure = reason
-                case channel.Rested():
-                    self._on_rest(self, report)
-                case channel.Traced():
-                    self._on_trace(report)
                 case channel.Seen():
                     self.seen, self.heard = report, max(self.heard, report.ended)
                 case channel.Pong():
                     self.unanswered = 0
-                case channel.Counted():
-                    self._books.count(id(self), report)
-                    continue  # nobody waits for it
+                case _:
+                    self._on_report(self, report)
+                    continue
             await self._tell()
 
     async def _tell(self) -> None:
@@ -218,9 +219,9 @@ class _Worker:
 
 
 class Workers:
-    """All worker processes, each in a place with an address for life. `recycle`: when one is replaced by itself.
-    `hear_ends`: they will be told of `ended`. `books`: what all exchanges sum up to. `window`: what the console has to
-    do with them."""
+    """All worker processes, each in a place with an address for life. `books`: what all exchanges sum up to. `quotas`:
+    who answers what workers want of limits. `recycle`: when one is replaced by itself. `hear_ends`: they will be told
+    of `ended`. `window`: what the console has to do with them."""
 
     def __init__(
         self,
@@ -228,10 +229,13 @@ class Workers:
         door: Door,
         books: Books | None = None,
         window: Window | None = None,
+        quotas: Quotas | None = None,
         *,
         hear_ends: bool = False,
     ) -> None:
         self._books = books or Books()
+        self.quotas = quotas or Quotas(None)
+        self._numbers = itertools.count()
         self._logging = logging
         self._window = window or Window()
         self._door = door
@@ -246,6 +250,30 @@ class Workers:
         self._one_at_a_time = asyncio.Lock()
         self._rests: dict[tuple[str, str], channel.Rested] = {}
         self.recycle: Recycle | None = None
+
+    def _reported(self, origin: _Worker, report: channel.Report) -> None:
+        match report:
+            case channel.Rested():
+                self._rested(origin, report)
+            case channel.Counted():
+                self._books.count(origin.number, report)
+            case channel.Traced():
+                self._window.on_trace(report)
+            case channel.Spent(spent):
+                self.quotas.spent(origin.number, spent)
+            case channel.Wanted(id, needs):
+                self.quotas.wanted(
+                    origin.number, id, needs, lambda verdict: origin.order(channel.Judged(id, verdict)), self._recall
+                )
+
+    def _ended(self, worker: _Worker) -> None:
+        self._books.forget(worker.number)
+        self.quotas.gone(worker.number)
+
+    def _recall(self, numbers: set[int], names: tuple[str, ...]) -> None:
+        for worker in (*self._slots.values(), *self._lingering):
+            if worker.number in numbers:
+                worker.order(channel.Recall(names))
 
     def _rested(self, origin: _Worker, rest: channel.Rested) -> None:
         """What one worker learns about a key is told to the others, and to those that come later."""
@@ -394,7 +422,7 @@ class Workers:
         """A new worker in its place, serving. Raises `WorkerFailed`."""
         process = await started()
         load = self._load
-        worker = _Worker(index, process, load.generation, self._rested, self._books, self._window.on_trace)
+        worker = _Worker(index, next(self._numbers), process, load.generation, self._reported, self._ended)
         tls = self._door.tls
         files = None if tls is None else (str(tls.certificate), str(tls.key), str(tls.client_ca))
         said, place = self._logging, str(self._reserved[index])

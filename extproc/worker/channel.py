@@ -9,6 +9,8 @@ from typing import Literal, Protocol, TypeVar
 
 from msgspec import Struct, msgpack
 
+from extproc.limits.authority import Need, Verdict
+from extproc.limits.authority import Report as Reported
 from extproc.terms.tallies import Key, Tally
 
 _LENGTH = 4
@@ -85,6 +87,19 @@ class Ping(Struct, tag=True, frozen=True):
     """Answer with `Pong`."""
 
 
+class Judged(Struct, tag=True, frozen=True):
+    """What became of a `Wanted`."""
+
+    id: int
+    verdict: Verdict
+
+
+class Recall(Struct, tag=True, frozen=True):
+    """Give back what is lent of these buckets: another worker needs it."""
+
+    names: tuple[str, ...]
+
+
 class Look(Struct, tag=True, frozen=True):
     """Somebody looks at the console: answer with `Seen`, the last `most` of what ended after the `since`-th."""
 
@@ -92,7 +107,7 @@ class Look(Struct, tag=True, frozen=True):
     most: int
 
 
-Order = Begin | Load | Expect | Texts | Rested | Ended | Hold | Leave | Ping | Look
+Order = Begin | Load | Expect | Texts | Rested | Ended | Hold | Leave | Ping | Look | Judged | Recall
 
 
 class Serving(Struct, tag=True, frozen=True):
@@ -127,6 +142,19 @@ class Failed(Struct, tag=True, frozen=True):
 
 class Pong(Struct, tag=True, frozen=True):
     """The worker's loop turns, and so does the thread that answers streams."""
+
+
+class Wanted(Struct, tag=True, frozen=True):
+    """A request needs so much of its limits: answer with `Judged`."""
+
+    id: int
+    needs: tuple[Need, ...]
+
+
+class Spent(Struct, tag=True, frozen=True):
+    """What became of leases and reservations."""
+
+    report: Reported
 
 
 class Counted(Struct, tag=True, frozen=True):
@@ -198,7 +226,7 @@ class Traced(Struct, tag=True, frozen=True):
     cut: bool
 
 
-Report = Serving | Active | Expecting | Oldest | Failed | Rested | Pong | Counted | Seen | Traced
+Report = Serving | Active | Expecting | Oldest | Failed | Rested | Pong | Counted | Seen | Traced | Wanted | Spent
 
 _orders: msgpack.Decoder[Order] = msgpack.Decoder(Order)
 _reports: msgpack.Decoder[Report] = msgpack.Decoder(Report)
