@@ -296,7 +296,8 @@ def _connect(config: Config) -> None:
 @click.argument("path", type=FILE, metavar="FILE")
 @click.option("--keep-keys", is_flag=True, help="Leave vendors' keys in it, instead of ${NAME}s for the environment.")
 def import_command(path: Path, keep_keys: bool) -> None:
-    """Print a Higress WasmPlugin file as this project's configuration; what is lost is said, and makes the exit 1."""
+    """Print a Higress WasmPlugin file, or LiteLLM's config.yaml, as this project's configuration; what is lost is said,
+    and makes the exit 1."""
     from extproc.imports import report as imports
 
     taken = imports.take(path, os.environ, keep_keys=keep_keys)

@@ -319,6 +319,8 @@ _DESCRIPTIONS = {
     "qwenFileIds": "Uploaded files that qwen-long gets to see; native API only, not together with context.",
     "reasoningContentMode": "What becomes of the model's thinking: kept apart, dropped, or put before the answer.",
     "messagesApi": "Whether /v1/messages passes to the vendor or becomes a chat; by default it passes where it can.",
+    "chatApi": "Whether a chat goes as one (pass) or as a request of the Responses API (responses); by default what a "
+    "model takes there alone goes there, such as tools on gpt-6-astra, and is answered as a chat.",
     "responsesApi": "Whether /v1/responses passes to the vendor or becomes a chat; by default it passes where it can.",
     "recordUsage": "true: answers are read to count tokens even where nothing else needs it.",
     "recycle": "When a worker process is replaced by a new one, one at a time.",

@@ -22,6 +22,7 @@ from extproc.config.entries import as_written, targets, token_entries
 from extproc.config.files import Files
 from extproc.config.higress import Location
 from extproc.config.masking import mask
+from extproc.config.mismatches import mismatches
 from extproc.config.placeholders import NOT_READ, Placeholders
 from extproc.config.quota_faults import quota_faults
 from extproc.config.quotas import STORES
@@ -241,6 +242,8 @@ class Loading:
                 self._explain(native, detail)
         if config is not None:
             self._same_keys(config, native)
+            for location, message in mismatches(config):
+                self._mismatch(native, location, message)
             for place, message in quota_faults(config):
                 self.fault(native, place, message)
             if config.redis is not None and not self.keyless and find_spec("redis") is None:
@@ -349,6 +352,17 @@ class Loading:
                 where = ("clients", index, "key" if client.key else "keyFile")
                 self.fault(native, where, f"client {other!r} has the same key")
             owners |= dict.fromkeys(client.keys, client.name)
+
+    def _mismatch(self, native: Mapping[str, Any], location: Location, message: str) -> None:
+        block = native["providers"][location[1]]
+        if self.file == environment.SOURCE:
+            variable = environment.variable(str(block["id"]), str(location[2]))
+            self.problems.append(Problem(self.file, 0, variable, message))
+            return
+        written = next((key for key in TOKEN_KEYS if key in block), location[2]) if location[2] == "apiTokens" else None
+        self.fault(
+            native, (*location[:2], written or location[2]), f"{message} (provider {higress.provider_id(block)})"
+        )
 
     def _explain(self, native: Mapping[str, Any], detail: Mapping[str, Any]) -> None:
         """One of pydantic's findings in our own words."""

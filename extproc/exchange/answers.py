@@ -92,17 +92,14 @@ class AnswerSide:
 
     def takes_long(self, event: Event) -> bool:
         """Whether the reply to an event may take so long that other exchanges should not have to wait for it."""
-        match event:
-            case ResponseBody():
-                state = self._state
-                return len(event.body) > LONG or (
-                    (isinstance(state, Streaming) and (state.decoder.held > LONG or state.decompressor.decodes))
-                    or (isinstance(state, Watching) and state.watch.held > LONG)
-                )
-            case RequestBody():
-                return len(event.body) > LONG_REQUEST
-            case _:
-                return False
+        if isinstance(event, ResponseBody):
+            if len(event.body) > LONG:
+                return True
+            state = self._state
+            if isinstance(state, Streaming):
+                return state.decoder.held > LONG or state.decompressor.decodes
+            return isinstance(state, Watching) and state.watch.held > LONG
+        return isinstance(event, RequestBody) and len(event.body) > LONG_REQUEST
 
     def allowed(self, headers: Mapping[str, str]) -> None:
         """The request may go on. `headers`: what a good answer says of its limits."""

@@ -100,9 +100,9 @@ def without_key(reply: Reply, token: str | None) -> Reply:
     """A reply to a piece of an answer that was read here, in which a vendor might say our key."""
     if token is None or len(token) < _REAL_KEY or not isinstance(reply, Forward) or not reply.body:
         return reply
-    body = reply.body.replace(token.encode(), b"***")
-    if len(body) == len(reply.body):
+    if (key := token.encode()) not in reply.body:
         return reply
+    body = reply.body.replace(key, b"***")
     sets = {k: str(len(body)) if k == "content-length" else v for k, v in reply.set_headers.items()}
     return replace(reply, body=body, set_headers=sets)
 

@@ -71,7 +71,8 @@ def translator(front: Front, provider: Provider, call: Call, notes: Notes) -> Tr
     """Who translates the answer to `call`; None: its bytes stay in Envoy."""
     if front is not CHAT_FRONT and call.target.root == MODELS and call.method == "GET":
         return Models(front, call, provider.translator(call)) if lists(front, provider, call.target) else None
-    if call.api != CHAT or provider.protocol == "original" or front.name in provider.speaks:
+    passes = front.name in provider.speaks and provider.answers_chat(call)
+    if call.api != CHAT or provider.protocol == "original" or passes:
         return provider.translator(call)
     reader = provider.reader(call)
     model = call.model if provider.restores_model(call) else call.upstream_model

@@ -115,7 +115,7 @@ class Authority:
         full = [
             (wait(state.bucket, state.slots, state.bucket.limit - self._lent(state), now), state, count)
             for need, state, count in zip(needs, states, used, strict=True)
-            if count >= state.bucket.limit and not need.forced and not state.bucket.shadow and need.amount
+            if count >= state.bucket.limit and not need.forced and not state.bucket.shadow
         ]
         for state, count in zip(states, used, strict=True) if last or not full else ():
             self._note(state, count, now)

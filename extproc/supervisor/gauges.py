@@ -64,8 +64,11 @@ class Gauges:
         for fill in fullest[:MOST_LIMITS]:
             bucket = fill.bucket
             used.show((bucket.name, bucket.whose, bucket.kind, bucket.per or ""), fill.used / bucket.limit)
-        failing = gauge("ai_proxy.usage.store.failing", "1 while what was used cannot be written down.")
-        failing.show((), int(quotas.trouble is not None))
+        failing = gauge(
+            "ai_proxy.usage.store.failing",
+            "1 while what was used or is left cannot be kept.",
+        )
+        failing.show((), int(quotas.failing is not None))
         uncounted = counter("ai_proxy.limit.uncounted", "Requests that went by onFailure while the store failed.")
         uncounted.show((), quotas.uncounted)
         yield from (used, failing, uncounted)

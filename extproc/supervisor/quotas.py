@@ -73,8 +73,20 @@ class Quotas:
         self._told: dict[int, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._writing = asyncio.Lock()
+        self._away: dict[int, str] = {}
+
+    @property
+    def failing(self) -> str | None:
+        """Why something of the stores does not work now: the file, or what is shared with other machines."""
+        return self.trouble or next(iter(self._away.values()), None)
 
     # Limits
+
+    def shared_away(self, who: int, reason: str | None) -> None:
+        """A worker cannot ask who keeps limits for several machines, or can again."""
+        self._away.pop(who, None)
+        if reason is not None:
+            self._away[who] = reason
 
     def wanted(
         self,
@@ -129,6 +141,7 @@ class Quotas:
     def gone(self, who: int) -> None:
         """A worker is dead."""
         self._authority.gone(who, _now())
+        self._away.pop(who, None)
         if (event := self._told.pop(who, None)) is not None:
             event.set()
 

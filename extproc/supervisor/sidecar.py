@@ -75,7 +75,7 @@ class Sidecar:
 
     def trouble(self) -> dict[str, str]:
         """What goes wrong now and is tried again, whether or not requests are served meanwhile."""
-        usage = self.quotas.trouble
+        usage = self.quotas.failing
         return {**self.workers.trouble, **self._care.failing, **({"the usage store": usage} if usage else {})}
 
     @contextmanager

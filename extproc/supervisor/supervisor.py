@@ -261,6 +261,8 @@ class Workers:
                 self._window.on_trace(report)
             case channel.Spent(spent):
                 self.quotas.spent(origin.number, spent)
+            case channel.StoreAway(reason):
+                self.quotas.shared_away(origin.number, reason)
             case channel.Wanted(id, needs):
                 self.quotas.wanted(
                     origin.number, id, needs, lambda verdict: origin.order(channel.Judged(id, verdict)), self._recall

@@ -49,7 +49,7 @@ def routes(quotas: Callable[[], Quotas | None]) -> list[web.RouteDef]:
     async def limits(_: web.Request) -> web.Response:
         if (known := quotas()) is None:
             return _starting()
-        return _json({"limits": [filled(fill) for fill in known.fills()], "trouble": known.trouble})
+        return _json({"limits": [filled(fill) for fill in known.fills()], "trouble": known.failing})
 
     async def reset(request: web.Request) -> web.Response:
         if (known := quotas()) is None:

@@ -157,6 +157,12 @@ class Spent(Struct, tag=True, frozen=True):
     report: Reported
 
 
+class StoreAway(Struct, tag=True, frozen=True):
+    """The server that keeps limits for several machines cannot be asked, or can again (None)."""
+
+    reason: str | None
+
+
 class Counted(Struct, tag=True, frozen=True):
     """What exchanges that ended since the last such report sum up to; how many are `open` now; how many keys of each
     provider are not to be used now, where there are any."""
@@ -226,7 +232,21 @@ class Traced(Struct, tag=True, frozen=True):
     cut: bool
 
 
-Report = Serving | Active | Expecting | Oldest | Failed | Rested | Pong | Counted | Seen | Traced | Wanted | Spent
+Report = (
+    Serving
+    | Active
+    | Expecting
+    | Oldest
+    | Failed
+    | Rested
+    | Pong
+    | Counted
+    | Seen
+    | Traced
+    | Wanted
+    | Spent
+    | StoreAway
+)
 
 _orders: msgpack.Decoder[Order] = msgpack.Decoder(Order)
 _reports: msgpack.Decoder[Report] = msgpack.Decoder(Report)

@@ -33,7 +33,7 @@ from extproc.worker.books import Books
 from extproc.worker.ends import Ends
 from extproc.worker.feed import Feed
 from extproc.worker.places import Tls
-from extproc.worker.quotas import Quotas
+from extproc.worker.quotas import Quotas, shared_store
 
 log = structlog.get_logger("extproc.worker")
 
@@ -142,6 +142,8 @@ async def work(orders: asyncio.StreamReader, report: channel.Writer) -> None:
         tls = None if begin.tls is None else Tls(*map(Path, begin.tls))
         quotas = Quotas(report, lambda: current.config.usage.on_failure)
         telling = asyncio.create_task(quotas.run())
+        sharing = asyncio.create_task(quotas.share(lambda: shared_store(current.config)))
+        await quotas.started.wait()
         async with keys_kept(lambda: current.config, lambda rest: _told(report, rest)) as keys:
             current.keep(keys)
             async with server.serving(
@@ -168,7 +170,9 @@ async def work(orders: asyncio.StreamReader, report: channel.Writer) -> None:
             counting.cancel()
             counts.tell()
         outlived.cancel()
-        telling.cancel()
+        for task in (telling, sharing):
+            task.cancel()
+        await asyncio.gather(telling, sharing, return_exceptions=True)
         quotas.tell()
     except (ConfigError, OSError) as error:
         channel.send(report, channel.Failed(str(error)))

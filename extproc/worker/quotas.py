@@ -10,20 +10,31 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 import threading
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+import structlog
+
+from extproc.config.config import Config
 from extproc.exchange.states import Record
 from extproc.limits.asking import Ask, headers, refusal
 from extproc.limits.authority import Need, Verdict
 from extproc.limits.buckets import Spend, units
 from extproc.limits.ledger import Ledger, Reservation
 from extproc.limits.windows import Now
+from extproc.providers.blocks import Redis
 from extproc.terms.errors import ProxyError
 from extproc.worker import channel
+
+if TYPE_CHECKING:
+    from extproc.worker.shared_quotas import Shared, SharedQuotas
+
+log = structlog.get_logger("extproc.quotas")
 
 REPORT_SECONDS: Final = 0.5
 """How often the supervisor is told what became of leases: what a dead worker did not tell is lost, or settled as known
 before."""
+_GLANCE: Final = 1.0
+"""Seconds between looks at whether the configuration names another Redis."""
 PATIENCE: Final = 2.0
 """Seconds that a request waits for the supervisor's word."""
 
@@ -32,13 +43,14 @@ Then = Callable[["Held | ProxyError"], None]
 
 @dataclass(eq=False, slots=True)
 class Held:
-    """What an exchange holds of its limits until it is over. `headers`: for its answer. `reservation` None: let through
-    unasked, or not known yet."""
+    """What an exchange holds of its limits until it is over. `headers`: for its answer. `reservation`: of this machine,
+    `shared`: of all; neither: let through unasked, or not known yet."""
 
     record: Record
     ask: Ask
     headers: dict[str, str] = field(default_factory=dict)
     reservation: Reservation | None = None
+    shared: "Shared | None" = None
     over: bool = False
 
 
@@ -54,7 +66,8 @@ def spent(held: Held) -> Spend | None:
 
 
 class Quotas:
-    """`report`: the supervisor's end. `on_failure`: gives what the configuration says now."""
+    """`report`: the supervisor's end. `on_failure`: gives what the configuration says now. `shared`: who keeps limits
+    for several machines, where somebody does."""
 
     def __init__(self, report: channel.Writer, on_failure: Callable[[], str]) -> None:
         self._report = report
@@ -65,6 +78,10 @@ class Quotas:
         self._waiting: dict[int, tuple[Held, Sequence[Need], Then | None]] = {}
         self._held: set[Held] = set()
         self._last = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.shared: SharedQuotas | None = None
+        self.started = asyncio.Event()
+        """Set once those who keep limits for several machines were asked, or there are none."""
 
     # Called by exchanges
 
@@ -74,14 +91,14 @@ class Quotas:
         held = Held(record, ask)
         with self._lock:
             self._held.add(held)
+            if self.shared is not None:
+                self._loop.call_soon_threadsafe(self._begin, held, needs, then)
+                return None
             if (found := self._ledger.reserve(needs, _now())) is not None:
                 held.reservation, verdict = found
                 held.headers = headers(needs, verdict)
                 return held
-            self._last += 1
-            id = self._last
-            self._waiting[id] = held, needs, then
-        self._loop.call_soon_threadsafe(self._ask, id, needs)
+        self._loop.call_soon_threadsafe(self._ask, held, needs, then)
         return None
 
     def settle(self, held: Held) -> None:
@@ -92,13 +109,60 @@ class Quotas:
             held.over = True
             self._held.discard(held)
             prompt = held.reservation is not None and self._ledger.settle(held.reservation, spent(held))
+            shared, used = held.shared, spent(held)
         if prompt:
             self._loop.call_soon_threadsafe(self.tell)
+        if shared is not None and self.shared is not None:
+            self._loop.call_soon_threadsafe(self.shared.settle, shared, used)
 
     # Called by the loop
 
-    def _ask(self, id: int, needs: Sequence[Need]) -> None:
+    def _begin(self, held: Held, needs: list[Need], then: Then) -> None:
+        task = asyncio.create_task(self._share(held, needs, then))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _share(self, held: Held, needs: list[Need], then: Then) -> None:
+        """Ask those who keep limits for several machines. While they are away, by `onFailure`."""
+        shared = self.shared
+        if shared is None or shared.away is not None:
+            self._without(held, needs, then)
+            return
+        try:
+            verdict, found = await shared.reserve(needs, lambda: spent(held))
+        except Exception as error:
+            if not isinstance(error, shared.faults):
+                log.exception("limits could not be asked: a fault of ours")
+            self._without(held, needs, then)
+            return
+        outcome: Held | ProxyError = held
         with self._lock:
+            if found is None:
+                self._held.discard(held)
+                outcome = refusal(verdict)
+            else:
+                held.shared, held.headers = found, headers(needs, verdict)
+            over = held.over
+        if over and found is not None:
+            shared.settle(found, spent(held))
+        then(outcome)
+
+    def _without(self, held: Held, needs: Sequence[Need], then: Then) -> None:
+        match self._on_failure():
+            case "local":
+                self._ask(held, needs, then)
+            case "refuse":
+                with self._lock:
+                    self._held.discard(held)
+                then(refusal(Verdict()))
+            case _:
+                then(held)
+
+    def _ask(self, held: Held, needs: Sequence[Need], then: Then) -> None:
+        with self._lock:
+            self._last += 1
+            id = self._last
+            self._waiting[id] = held, needs, then
             self._ledger.recall([need.bucket.name for need in needs])
         self.tell()
         channel.send(self._report, channel.Wanted(id, tuple(needs)))
@@ -162,6 +226,36 @@ class Quotas:
         while True:
             await asyncio.sleep(REPORT_SECONDS)
             self.tell()
+
+    async def share(self, wanted: Callable[[], Redis | None]) -> None:
+        """Have limits kept for several machines, as the configuration says, whatever it says later."""
+        while True:
+            block = wanted()
+            if block is not None:
+                from extproc.worker import shared_quotas  # an optional dependency, missed when a file is loaded
+
+                async with shared_quotas.sharing(block, self._away) as shared:
+                    self.shared = shared
+                    try:
+                        await self._until_other(wanted, block)
+                    finally:
+                        self.shared = None
+                        self._away(None)
+            else:
+                await self._until_other(wanted, block)
+
+    async def _until_other(self, wanted: Callable[[], Redis | None], block: Redis | None) -> None:
+        self.started.set()
+        while wanted() == block:  # noqa: ASYNC110  the configuration is asked, it tells nobody
+            await asyncio.sleep(_GLANCE)
+
+    def _away(self, reason: str | None) -> None:
+        channel.send(self._report, channel.StoreAway(reason))
+
+
+def shared_store(config: Config) -> Redis | None:
+    """Where limits are kept for several machines; None where each keeps its own."""
+    return config.redis if config.has_limits and config.usage.store in ("auto", "redis") else None
 
 
 def _now() -> Now:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-import secrets
+import os
 import time
 from typing import Final
 
@@ -98,7 +98,7 @@ class Talk:
         self._processor = processor
         self._snapshot = snapshot
         started = time.monotonic()
-        self._exchange = Exchange(snapshot, Moment(time.time(), secrets.randbits(96), started))
+        self._exchange = Exchange(snapshot, Moment(time.time(), int.from_bytes(os.urandom(12), "big"), started))
         self.record, self.clock = self._exchange.record, Clock(started)
         self._held: Held | None = None
         self._trace: Trace | None = None

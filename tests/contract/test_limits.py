@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+import contextlib
 import json
 import os
+from pathlib import Path
 import signal
+import time
 from typing import Any
 
 import httpx
 import pytest
 
-from . import processes
+from . import processes, stores
 from .processes import Gateway, until
 
 CONFIG = """
@@ -130,4 +133,35 @@ def test_killed_workers_leave_no_reservation_and_the_counts_survive_all(gateway:
         for pid in gateway.process.workers():
             os.kill(pid, signal.SIGKILL)
         until(lambda: used(gateway, "tokens per month for client sums") < before + 1000, "nothing is reserved any more")
-    assert ask(http, "sums").status_code == 200
+    until(lambda: ask(http, "sums").status_code == 200, "there are workers again")
+    known = until(lambda: (n := used(gateway, "tokens per month for client sums")) > before and n, "it is settled")
+    time.sleep(1)  # what may be lost
+    gateway.process.popen.kill()
+    gateway.process.popen.wait()
+    path = gateway.process.stdout.parent / "c.yaml"
+    with processes.gateway(path.parent / "again", "--config", str(path), "--workers", "1") as again:
+        assert used(again, "tokens per month for client sums") == known
+
+
+def test_two_gateways_on_one_redis_let_through_as_much_as_one(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(processes.simulator(tmp_path / "simulator"))
+        server = stack.enter_context(stores.store(tmp_path))
+        path = tmp_path / "c.yaml"
+        path.write_text(
+            CONFIG.format(url=url).replace("store: usage.db", "onFailure: refuse") + f"redis: {{url: {server.url}}}\n"
+        )
+        places = [tmp_path / name for name in ("one", "two")]
+        options = ("--config", str(path), "--workers", "1")
+        both = [stack.enter_context(processes.gateway(place, *options)) for place in places]
+        https = [stack.enter_context(httpx.Client(base_url=one.base, trust_env=False, timeout=30)) for one in both]
+        with ThreadPoolExecutor(16) as pool:
+            answers = list(pool.map(lambda n: ask(https[n % 2], "few"), range(24)))
+        assert sorted(answer.status_code for answer in answers) == [200] * 7 + [429] * 17
+        assert ask(https[1], "slots").status_code == 200
+        server.stop()
+        until(lambda: ask(https[0], "sums").status_code == 503, "nobody knows what is left")
+        assert ask(https[0], "sums").json()["error"]["code"] == "limits_unknown"
+        server.start()
+        until(lambda: ask(https[0], "sums").status_code == 200, "it is known again")
+        assert len(both[0].events("limits are not shared: Redis is away, requests go by onFailure")) == 1
