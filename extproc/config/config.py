@@ -5,7 +5,6 @@ Rule: shapes and cross-checks only. Reading files, the environment and other dia
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property, lru_cache
 import itertools
 import math
@@ -14,12 +13,16 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from extproc.config.clients import Book, Client, book
+from extproc.config.console import Console, MaybeConsole
 from extproc.config.masking import mask, mask_path
 from extproc.config.pricing import Table, built_in
+from extproc.config.quotas import SharedLimit, UsageBlock
+from extproc.config.telemetry import Telemetry
+from extproc.config.words import did_you_mean
 from extproc.providers import AnyProvider, Provider
 from extproc.providers.blocks import Block, Headers, HostPattern, PathPrefix, Patterns, Recycle, Redis, Seconds
 from extproc.providers.prices import Price
-from extproc.terms.agreed import MOST_BODY_BYTES, SIDECAR_CLUSTER
+from extproc.terms.agreed import MOST_BODY_BYTES, SIDECAR_CLUSTER, TRACES_CLUSTER
 from extproc.text import sse
 from extproc.text.patterns import NamePatterns
 
@@ -146,16 +149,18 @@ def _orders(group: Group) -> Iterator[tuple[int, Chain]]:
 
 
 class Config(Block):
-    """One configuration file. `maxBodyBytes`: the longest JSON body read. `maxBodyValues`: how many values it may have,
-    at all depths; token ids of embeddings do not count. `maxEventBytes`: the longest event of a stream that is
-    read. `corsOrigins`: origins that browsers may
-    call from; Envoy answers their preflights. `streamIdleTimeout`: how long an exchange may be silent.
-    `answerHeaders`: whether answers say in `x-ai-provider` and `x-ai-attempts` who gave them, in `x-ai-dropped` what
-    of the request that vendor has no word for. `clients`: who may come in; without any, everybody. `redis`: where key
-    state is shared with other processes. `workers`: processes that serve; as many as the machine has cores if absent.
-    `prices`: what a provider takes for a model, by its id and the vendor's name or a pattern; `pricesFile`: LiteLLM's
-    table for all others in place of the built-in one. `recycle`: when workers are replaced.
-    `maxConcurrentRequests`: how many requests a worker has at a time; more are refused at once."""
+    """One configuration file. `maxBodyBytes`: the longest JSON body read. `maxBodyValues`: how many values it may
+    have, at all depths; token ids of embeddings do not count. `maxEventBytes`: the longest event of a stream that
+    is read. `corsOrigins`: origins that browsers may call from; Envoy answers their preflights.
+    `streamIdleTimeout`: how long an exchange may be silent. `answerHeaders`: whether answers say in `x-ai-provider`
+    and `x-ai-attempts` who gave them, in `x-ai-dropped` what of the request that vendor has no word for. `clients`:
+    who may come in; without any, everybody. `limits`: who may use how much, beside what `clients` say. `usage`:
+    where it is kept what was used. `redis`: where key state, and what is left of limits, is shared with other
+    processes. `workers`: processes that serve; as many as the machine has cores if absent. `recycle`: when they are
+    replaced. `prices`: what a provider takes for a model, by its id and the vendor's name or a pattern; `pricesFile`:
+    LiteLLM's table for all others in place of the built-in one. `telemetry`: metrics and traces.
+    `maxConcurrentRequests`: how many requests a worker has at a time; more are refused at once. `console`: who may
+    look at the page on the admin port, None where there is none."""
 
     providers: tuple[AnyProvider, ...] = Field(min_length=1)
     routes: tuple[Route, ...] = ()
@@ -166,10 +171,14 @@ class Config(Block):
     stream_idle_timeout: Seconds = 600.0
     answer_headers: bool = True
     clients: Annotated[tuple[Client, ...], Field(min_length=1)] = ()
+    limits: Annotated[tuple[SharedLimit, ...], Field(min_length=1)] = ()
+    usage: UsageBlock = UsageBlock()
     redis: Redis | None = None
     max_concurrent_requests: int = Field(default=5000, ge=1)
     workers: int | None = Field(default=None, ge=1, le=256)
     recycle: Recycle | None = None
+    telemetry: Telemetry = Telemetry()
+    console: MaybeConsole = Console()
     prices: dict[str, dict[str, Price]] = {}
     prices_file: str | None = None
 
@@ -211,8 +220,8 @@ class Config(Block):
     @model_validator(mode="after")
     def _references(self) -> Self:
         ids = [p.id for p in self.providers]
-        if SIDECAR_CLUSTER in ids:
-            raise ValueError(f"the id {SIDECAR_CLUSTER!r} is the sidecar's own")
+        if own := {SIDECAR_CLUSTER, TRACES_CLUSTER}.intersection(ids):
+            raise ValueError(f"the id {min(own)!r} is the sidecar's own")
         if twice := sorted({i for i in ids if ids.count(i) > 1}):
             raise ValueError(f"two providers have the id {twice[0]!r}: give each an id of its own")
         names = [r.name for r in self.routes]
@@ -244,6 +253,11 @@ class Config(Block):
     def client_keys(self) -> Book:
         """Every key of every client."""
         return book(self.clients)
+
+    @cached_property
+    def has_limits(self) -> bool:
+        """Whether anybody's use is limited."""
+        return bool(self.limits) or any(client.limits for client in self.clients)
 
     @cached_property
     def effective_routes(self) -> tuple[Route, ...]:
@@ -300,10 +314,3 @@ class ConfigError(Exception):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))
-
-
-def did_you_mean(word: object, options: Iterable[str]) -> str:
-    """` (did you mean NAME?)` for a word that is nearly one of the options, else nothing."""
-    by_lower = {option.lower(): option for option in options}
-    close = get_close_matches(str(word).lower(), by_lower, n=1)
-    return f" (did you mean {by_lower[close[0]]}?)" if close else ""

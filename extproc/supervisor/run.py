@@ -6,7 +6,7 @@ the message says which. Workers are no such part: they are started again.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 import os
@@ -18,6 +18,7 @@ import tempfile
 import aiohttp
 import structlog
 
+from extproc import console
 from extproc.config.config import ConfigError, Problem
 from extproc.config.load import Loaded, StandIn
 from extproc.envoy import process as envoy_process
@@ -28,11 +29,13 @@ from extproc.providers import Provider
 from extproc.supervisor import admin, demo, reach
 from extproc.supervisor.books import Books
 from extproc.supervisor.care import Care
+from extproc.supervisor.house import House
 from extproc.supervisor.live import EnvoySide, Live, NoEnvoy, Source
+from extproc.supervisor.quotas import Quotas
 from extproc.supervisor.sidecar import Options as SidecarOptions
 from extproc.supervisor.sidecar import Sidecar, sidecar
 from extproc.supervisor.spawning import WorkerFailed
-from extproc.supervisor.supervisor import Logging
+from extproc.supervisor.supervisor import Logging, Window
 from extproc.terms.agreed import LAME_SECONDS, PROBE_PATH
 from extproc.worker.places import Address, Door, reserved_address
 
@@ -75,6 +78,7 @@ class _Life:
         self.stop = asyncio.Event()
         self.not_ready: Callable[[], str | None] = lambda: "starting"
         self.trouble: Callable[[], Mapping[str, str]] = dict
+        self.quotas: Quotas | None = None
         self._started = False
         self._task = asyncio.current_task()
 
@@ -85,6 +89,7 @@ class _Life:
     def started(self, running: Sidecar) -> None:
         """From now on a signal means: finish what is under way."""
         self.not_ready, self.trouble, self._started = running.not_ready, running.trouble, True
+        self.quotas = running.quotas
 
     def on_signal(self) -> None:
         if self._task is not None and (self.stop.is_set() or not self._started):
@@ -114,7 +119,8 @@ async def _living() -> AsyncIterator[_Life]:
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """`xds`: the directory through which an Envoy follows, see `extproc envoy --xds-dir`."""
+    """`xds`: the directory through which an Envoy follows, see `extproc envoy --xds-dir`. `console`: False for none,
+    whatever the configuration says. `metrics`: where `/metrics` is beside the admin port."""
 
     door: Door
     admin: Address
@@ -122,26 +128,30 @@ class ServeOptions:
     workers: int | None
     logging: Logging
     xds: Path | None
+    console: bool = True
+    metrics: Address | None = None
 
 
 async def serve(source: Source, options: ServeOptions) -> None:
     """The sidecar alone, until SIGTERM or SIGINT. Raises what loading raises, `OSError`, `WorkerFailed`."""
-    live = Live(source)
+    source = replace(source, console=options.console)
+    live = Live(source, partial(check_console, options.admin))
     if isinstance(options.door.first, Address):
         check_free(options.door.first, options.admin)
     envoy = NoEnvoy(live.loaded) if options.xds is None else _kept_fresh(options.xds, live.loaded)
-    given = SidecarOptions(options.door, options.workers, options.logging, LAME_SECONDS, options.grace)
-    books = Books()
-    async with (
-        _living() as life,
-        _admin(options.admin, life, live.description, books) as admin_port,
-        sidecar(live, given, books) as running,
-        running.following(envoy),
-    ):
+    async with AsyncExitStack() as stack:
+        life = await stack.enter_async_context(_living())
+        house, books = House(live, options.admin, options.door, life.reason), Books()
+        admin_port, window = await _admin(stack, options.admin, life, house, books)
+        await stack.enter_async_context(_metrics(options.metrics, books))
+        given = SidecarOptions(options.door, options.workers, options.logging, LAME_SECONDS, options.grace, window)
+        running = house.sidecar = await stack.enter_async_context(sidecar(live, given, books))
+        await stack.enter_async_context(running.following(envoy))
         life.started(running)
         grpc = ", ".join(map(str, running.addresses))
         tls = options.door.tls is not None
-        log.info("serving", grpc=grpc, tls=tls, admin=_url(Address(options.admin.host, admin_port)))
+        address = _url(Address(options.admin.host, admin_port))
+        log.info("serving", grpc=grpc, tls=tls, admin=address, **_console(house, address))
         await life.stop.wait()
         log.info("stopping: open exchanges may finish (again to stop now)", seconds=options.grace)
 
@@ -157,7 +167,8 @@ def _kept_fresh(path: Path, loaded: Loaded) -> EnvoySide:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """`listen`: where Envoy takes requests. `demo`: show one streamed chat once it routes."""
+    """`listen`: where Envoy takes requests. `demo`: show one streamed chat once it routes. `console`, `metrics`: as in
+    `ServeOptions`."""
 
     listen: Address
     admin: Address
@@ -168,6 +179,8 @@ class RunOptions:
     access_log: str | None
     concurrency: int
     placement: Placement
+    console: bool = True
+    metrics: Address | None = None
 
 
 async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
@@ -179,39 +192,49 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
         source = replace(source, stand_in=StandIn("http://127.0.0.1:1", SIMULATED_KEY))
     if proxies := sorted({name.upper() for name in os.environ if name.upper() in _PROXIES}):
         log.warning("not used: Envoy connects to vendors directly", variables=proxies)
-    live = Live(source, partial(check_placement, options.placement, envoy_process.version()))
+    source = replace(source, console=options.console)
+    checks = (
+        partial(check_placement, options.placement, envoy_process.version()),
+        partial(check_console, options.admin),
+    )
+    live = Live(source, lambda loaded: [check(loaded) for check in checks])
     check_free(options.listen, options.admin)
     door = Door(Address("127.0.0.1", 0))
-    given = SidecarOptions(door, options.workers, options.logging, 0.0, options.grace, hears_ends=True)
     async with _living() as life, AsyncExitStack() as stack:
         # Held until the end: a port that the system chose would else be anybody's while everything starts.
         options = replace(options, listen=stack.enter_context(reserved_address(options.listen)))
-        books = Books()
-        admin_port = await stack.enter_async_context(_admin(options.admin, life, lambda: live.description(), books))
+        house, books = House(live, options.admin, door, life.reason), Books()
+        admin_port, window = await _admin(stack, options.admin, life, house, books)
+        await stack.enter_async_context(_metrics(options.metrics, books))
         parts: dict[str, Awaitable[int]] = {}
         url = None
         if simulate:
             log.info("starting the simulated vendors")
             url, parts["the simulated vendors"] = await _simulator(stack)
-            live = live.with_stand_in(StandIn(url, SIMULATED_KEY))
+            live = house.live = live.with_stand_in(StandIn(url, SIMULATED_KEY))
         log.info("starting the workers")
-        running = await stack.enter_async_context(sidecar(live, given, books))
+        given = SidecarOptions(door, options.workers, options.logging, 0.0, options.grace, window, hears_ends=True)
+        running = house.sidecar = await stack.enter_async_context(sidecar(live, given, books))
         log.info("starting Envoy")
-        envoy, side = await _envoy(stack, live.loaded, running, options)
-        parts["Envoy"] = envoy.exited
-        _try_vendors(stack, [p for p in live.loaded.config.providers if url is None or p.endpoint != url])
-        base = _url(Address(_reachable(options.listen.host), envoy.listener_port))
+        envoy, side = await _envoy(stack, live.loaded, running, books, options)
+        parts["Envoy"], house.process = envoy.exited, envoy
+        house.tries = lambda: [p for p in live.loaded.config.providers if url is None or p.endpoint != url]
+        house.ca_file = _system_ca_file()
+        _try_vendors(stack, house.tries())
+        base = house.listener = _url(Address(_reachable(options.listen.host), envoy.listener_port))
         await _until_routing(base)
         await stack.enter_async_context(running.following(side))
         life.started(running)
-        log.info("ready", base_url=f"{base}/v1", admin=_url(Address(options.admin.host, admin_port)))
+        address = _url(Address(options.admin.host, admin_port))
+        page = _console(house, address)
+        log.info("ready", base_url=f"{base}/v1", admin=address, **page)
         if options.demo:
             with running.quiet():
                 await demo.chat(base, live.loaded.config)
         if options.logging.format == "json":
             log.info("try it", **demo.for_machines(base, live.loaded.config))
         else:
-            print(demo.banner(base, live.loaded.config), flush=True)
+            print(demo.banner(base, live.loaded.config, **page), flush=True)
         died = await _first(life.stop, parts)
         life.stop.set()
         if died is not None:
@@ -219,10 +242,31 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
         log.info("stopping: open exchanges may finish (again to stop now)", seconds=options.grace)
 
 
-def _admin(
-    address: Address, life: _Life, config: Callable[[], Mapping[str, object]], books: Books
-) -> AbstractAsyncContextManager[int]:
-    return admin.serving(address.host, address.port, life.reason, config, lambda: life.trouble(), books.families)
+async def _admin(
+    stack: AsyncExitStack, address: Address, life: _Life, house: House, books: Books
+) -> tuple[int, Window]:
+    """The admin port with the console, until the end of the stack; its number, and what workers are told of it."""
+    keeper = console.Console(house)
+    window = Window(house.token, keeper.traced)
+    live = lambda: house.live.description()  # noqa: E731  the house changes its configuration once, at start
+    about = (life.reason, live, lambda: life.trouble(), books.families, lambda: life.quotas, keeper.mount)
+    serving = admin.serving(address.host, address.port, *about)
+    return await stack.enter_async_context(serving), window
+
+
+def _console(house: House, address: str) -> dict[str, str]:
+    """Where the console is, if there is one."""
+    return {} if house.config.console is None else {"console": f"{address}/console/"}
+
+
+def check_console(admin_address: Address, loaded: Loaded) -> None:
+    """Raises `ConfigError` where others would reach the console who need not say who they are."""
+    if (problem := console.objection(admin_address.host, loaded.config.console)) is not None:
+        raise ConfigError([Problem(loaded.source, 0, "console", problem)])
+
+
+def _metrics(address: Address | None, books: Books) -> AbstractAsyncContextManager[int | None]:
+    return nullcontext() if address is None else admin.metrics_alone(address.host, address.port, books.families)
 
 
 def check_placement(placement: Placement, envoy: tuple[int, ...], loaded: Loaded) -> None:
@@ -260,7 +304,7 @@ async def _simulator(stack: AsyncExitStack) -> tuple[str, Awaitable[int]]:
 
 
 async def _envoy(
-    stack: AsyncExitStack, loaded: Loaded, running: Sidecar, options: RunOptions
+    stack: AsyncExitStack, loaded: Loaded, running: Sidecar, books: Books, options: RunOptions
 ) -> tuple[EnvoyProcess, EnvoySide]:
     """Start Envoy with a bootstrap and files that it follows; it is drained and stopped with the stack."""
     from extproc.envoy import bootstrap  # half a second that only who runs Envoy pays
@@ -282,7 +326,9 @@ async def _envoy(
     await asyncio.to_thread(side.write_all, loaded)
     path = directory / "envoy.json"
     path.write_text(bootstrap.bootstrap(loaded.config, given))
-    envoy = EnvoyProcess(path, concurrency=options.concurrency, on_line=_log_envoy, on_told=partial(_hear, running))
+    envoy = EnvoyProcess(
+        path, concurrency=options.concurrency, on_line=_log_envoy, on_told=partial(_hear, running, books)
+    )
     await envoy.start()
     stack.push_async_callback(envoy.drain_and_stop, options.grace)
     side.confirm = envoy.works_with
@@ -291,11 +337,15 @@ async def _envoy(
 
 def _try_vendors(stack: AsyncExitStack, providers: Sequence[Provider]) -> None:
     """Say in the background which vendors cannot be reached."""
-    from extproc.envoy.bootstrap import SYSTEM_CA_FILES
-
     care = Care()
-    care.keep("vendors are tried", partial(reach.warn, providers, system_ca_file(SYSTEM_CA_FILES)))
+    care.keep("vendors are tried", partial(reach.warn, providers, _system_ca_file()))
     stack.push_async_callback(care.end)
+
+
+def _system_ca_file() -> str:
+    from extproc.envoy.bootstrap import SYSTEM_CA_FILES  # half a second that only who runs Envoy pays
+
+    return system_ca_file(SYSTEM_CA_FILES)
 
 
 def _log_envoy(line: str) -> None:
@@ -303,9 +353,10 @@ def _log_envoy(line: str) -> None:
     write("envoy", line=line)
 
 
-def _hear(running: Sidecar, told: Told) -> None:
+def _hear(running: Sidecar, books: Books, told: Told) -> None:
     """An attempt that Envoy could not bring to an answer, an answer of Envoy's own, or the end of an exchange, of which
     whose it was has a line."""
+    books.told(told)
     if told.error is not None:
         running.told_end(told.request_id, told.attempt, told.error)
     if told.kind == "answer":

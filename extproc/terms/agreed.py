@@ -8,6 +8,9 @@ CLUSTER_HEADER: Final = "x-ai-proxy-cluster"
 INTERNAL_PREFIX: Final = "x-ai-proxy-"
 """Headers of ours."""
 
+CONSOLE_HEADER: Final = "x-ai-console"
+"""Marks the console's own chats, whose exchanges are told whole: a token of this process, a dot and a name."""
+
 ENVOY_PREFIX: Final = "x-envoy-"
 """Headers of Envoy's, by which its router takes orders."""
 
@@ -41,6 +44,7 @@ CLIENT_HEADERS: Final = (
     "api-key",
     "authorization",
     "content-type",
+    CONSOLE_HEADER,
     "x-api-key",
     "x-dashscope-sse",
 )
@@ -59,6 +63,9 @@ DOOR_ATTRIBUTE: Final = "xds.virtual_host_name"
 
 SIDECAR_CLUSTER: Final = "ai_proxy_extproc"
 """The cluster that is the sidecar itself; no provider may have this id."""
+
+TRACES_CLUSTER: Final = "ai_proxy_traces"
+"""The cluster that takes Envoy's spans; no provider may have this id either."""
 
 NAMESPACE: Final = "ai_proxy"
 """Of the dynamic metadata that the sidecar reports for the access log."""

@@ -25,7 +25,7 @@ from extproc.terms.call import Call, parse_path
 from extproc.terms.events import Forward
 from extproc.text import jsontext, sse
 from extproc.text.patterns import ModelMapping
-from extproc.worker import logs, wire
+from extproc.worker import codec, logs, wire
 from extproc.worker.server import Processor
 from tests.unit.vectors import dump, frames
 
@@ -42,6 +42,11 @@ class Case:
     check: Callable[[Any], bool]
     rounds: int = 50
 
+    @property
+    def over_the_wire(self) -> bool:
+        """Whether messages are read and written, which there are two forms of (`worker/codec.py`)."""
+        return self.name.startswith(("wire-", "exchange-"))
+
 
 @contextmanager
 def log_to_nowhere() -> Iterator[None]:
@@ -49,6 +54,7 @@ def log_to_nowhere() -> Iterator[None]:
     with open(os.devnull, "w", buffering=1) as nowhere, redirect_stderr(nowhere):
         logs.configure("json")
         yield
+        logs.drain(5)  # lines of a thread of their own
 
 
 # What clients and vendors send
@@ -189,14 +195,15 @@ def message(phase: str, value: Any, **attributes: str) -> bytes:
     """A message of Envoy's."""
     request = pb.ProcessingRequest(**{phase: value})
     for name, text in attributes.items():
-        request.attributes[wire.ATTRIBUTES_KEY].fields[name].string_value = text
+        field = pb.Attribute(key=name, value={"string_value": text})
+        request.attributes[wire.ATTRIBUTES_KEY].fields.append(field.SerializeToString())
     return bytes(request.SerializeToString())
 
 
 def head(headers: dict[str, str]) -> pb.HttpHeaders:
     given = pb.HttpHeaders()
     for name, value in headers.items():
-        given.headers.headers.add(key=name, raw_value=value.encode())
+        given.headers.headers.append(pb.HeaderValue(key=name, raw_value=value.encode()).SerializeToString())
     return given
 
 
@@ -225,10 +232,9 @@ def over_the_wire(sent: bytes, reply: Forward) -> Run:
     """A message's bytes to an event, and a reply to bytes."""
 
     def run() -> bytes:
-        request = pb.ProcessingRequest.FromString(sent)
-        phase = wire.phase_of(request)
-        assert wire.decode(request, phase) is not None
-        return wire.encode(reply, phase)
+        phase, event = codec.read(sent)
+        assert event is not None
+        return codec.write(reply, phase)
 
     return run
 
