@@ -94,6 +94,7 @@ class AnswerSide:
 
     def fail(self, error: ProxyError) -> Reply:
         """End the exchange with an error, in the form that still fits."""
+        error = self._judged(error)
         state, self._state = self._state, Done(mute=True)
         self._note(error)
         if isinstance(state, Streaming) and self._answering:
@@ -119,6 +120,18 @@ class AnswerSide:
         kept = outgoing.error_headers(self._answer_headers, self._token)
         headers = self._request_id() | kept | self._pause(status) | self._about()
         return Answer(status, self._body_of(error), headers, self._metadata())
+
+    def _judged(self, error: ProxyError) -> ProxyError:
+        """What a refusal says of our key, also one within an answer of status 200; whose key it is, the client hears.
+        A 401 that Envoy may try again stays one."""
+        if not isinstance(error, UpstreamError) or self._token is None or self._sent_by is None:
+            return error
+        if not self._from_vendor():
+            return error
+        self.record.verdict = error.status
+        if error.status == 401 and not self._tried_again(401):
+            return VendorAuth(self._sent_by.id, error.message)
+        return error
 
     def _request_id(self) -> dict[str, str]:
         """What a client can quote and the log can find; a vendor's own id wins."""
@@ -185,8 +198,9 @@ class AnswerSide:
     def _response_headers(self, event: ResponseHeaders) -> Forward:
         status = number(event.headers.get(":status", ""))
         self.record.status, self.record.details = status, event.attributes.get("response.code_details")
+        self.record.verdict = status
         self._answer_headers = event.headers
-        self.record.retry_after = event.headers.get("retry-after")
+        self.record.retry_after = pauses.asked(event.headers)
         self.record.upstream_request_id = event.headers.get("x-request-id")
         self._bodiless = event.end_of_stream
         sent = self._state if isinstance(self._state, Sent) else None
@@ -257,13 +271,14 @@ class AnswerSide:
         if not streams or translator.gathers or asked_whole:
             if number(event.headers.get("content-length", "")) > self._buffer:
                 raise BadUpstreamResponse("the vendor's answer is too long")  # Envoy would wait for ever
-            self._state = Whole(translator, event.headers, streams)
+            self._state, self.record.verdict = Whole(translator, event.headers, streams), None
             return Forward(remove_headers=outgoing.VENDOR_HEADERS, response_mode=BodyMode.BUFFERED)
         self._state = Streaming(
             translator,
             translator.decoder(self._config.max_event_bytes),
             decompressor,
         )
+        self.record.verdict = None  # a refusal may come as an event
         remove = (*outgoing.VENDOR_HEADERS, "content-length", "content-encoding")
         sets = {} if translator.stream_kind == sse.KIND else {"content-type": sse.KIND}
         mode = BodyMode.STREAMED if self._attached else BodyMode.DUPLEX
@@ -326,6 +341,10 @@ class AnswerSide:
                 translated = state.translator.body(body)
         except (Undecodable, EventTooLong) as error:
             raise BadUpstreamResponse(f"the vendor's answer cannot be read: {error}") from None
+        except UpstreamError:
+            self.record.pause = pauses.of_body(body)
+            raise
+        self.record.verdict = self.record.status
         self._count(state.translator)
         if len(translated) > len(sent) + GROWTH:
             raise BadUpstreamResponse("the vendor's answer becomes too long")
@@ -379,7 +398,7 @@ class AnswerSide:
             return Forward(body=b"".join(out.made), ends=self._ends(False))
         self._count(state.translator)
         self._state = Done(mute=True)
-        self.record.complete = True
+        self.record.complete, self.record.verdict = True, self.record.status
         return Forward(body=b"".join(out.made), ends=self._ends(True), metadata=self._metadata())
 
     def _passed(self, event: ResponseBody, body: bytes) -> Forward:
@@ -409,10 +428,13 @@ class AnswerSide:
     def _refused(self, state: Failed, body: bytes) -> Forward:
         if state.sent is not None and state.sent.provider.protocol == "original" and self._from_vendor():
             return self._ended(self._original_refusal(state, body))
-        error = self._error(state, body)
+        document = _error_document(self._decoded(state, body))
+        if self._from_vendor():
+            self.record.pause = pauses.of_body(document)
+        error = self._judged(self._error(state, document))
         self._note(error)
         reply = outgoing.whole(self._body_of(error), state.headers, self._metadata())
-        sets = {**reply.set_headers, **self._pause(state.status, body)}
+        sets = {**reply.set_headers, **self._pause(state.status, document)}
         if isinstance(error, VendorAuth):
             self.record.status = error.status
             sets[":status"] = str(error.status)
@@ -430,16 +452,11 @@ class AnswerSide:
     def _from_vendor(self) -> bool:
         return self.record.details in (None, "via_upstream")
 
-    def _error(self, failed: Failed, body: bytes) -> ProxyError:
+    def _error(self, failed: Failed, document: bytes) -> UpstreamError:
         """A refusal in OpenAI form: the vendor's, or Envoy's own."""
-        body = _error_document(self._decoded(failed, body))
         if failed.sent is None:
-            return vendor_error(failed.status, body)
-        error = failed.sent.provider.refusal(failed.status, failed.headers, body)
-        ours = failed.sent.call.token is not None and self._from_vendor()
-        if error.status == 401 and ours and not self._tried_again(failed.status):
-            return VendorAuth(failed.sent.provider.id, error.message)
-        return error
+            return vendor_error(failed.status, document)
+        return failed.sent.provider.refusal(failed.status, failed.headers, document)
 
     def _decoded(self, failed: Failed, body: bytes) -> bytes:
         try:

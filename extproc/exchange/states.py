@@ -46,7 +46,9 @@ class Moment(Frozen, frozen=True):
 class Record:
     """What is known about an exchange, for one line in the log. `error`: the code of the error that ended it.
     `request_id`: Envoy's or the client's; `upstream_request_id`: the vendor's. `attempt`: which one of the request's.
-    `token`: the key that was used, never to be shown. `retry_after`: as the vendor said it.
+    `token`: the key that was used, never to be shown. `retry_after`: as the vendor said it. `verdict`: the status that
+    the answer comes to for that key, once it is known and until the shell has taken it; `pause`: seconds that a body
+    asks for, as well.
     `client`: the name of the client whose key was shown. `front`: the dialect that it speaks; `converted`: the vendor
     does not. `dropped`: what of its request could not be said to the vendor, as the answer's header tells it.
     `lacks_model`: what named the model, where the vendor says that it has none of that name.
@@ -73,6 +75,8 @@ class Record:
     attempt: int = 1
     token: str | None = field(default=None, repr=False)
     retry_after: str | None = None
+    verdict: int | None = None
+    pause: float = 0.0
     front: str = "chat"
     converted: bool = False
     dropped: str | None = None

@@ -20,7 +20,7 @@ import structlog
 from extproc._pb import extproc_pb2 as pb
 from extproc.exchange.exchange import Exchange, Moment, Record, Snapshot
 from extproc.terms.agreed import MOST_BODY_BYTES, envoy_buffer
-from extproc.terms.events import Event, Forward, ResponseBody, ResponseHeaders
+from extproc.terms.events import Event, Forward, ResponseBody
 from extproc.worker import streams, wire
 from extproc.worker.account import Clock, account
 from extproc.worker.ends import Ends
@@ -100,7 +100,7 @@ class Talk:
             log.exception("an exchange failed unexpectedly", phase=phase, request_id=record.request_id)
             reply = exchange.crash()
             answer = wire.encode(reply, phase)
-        if isinstance(event, ResponseHeaders):  # a retry may follow at once, and must know
+        if record.verdict is not None or record.pause:  # a retry may follow at once, and must know
             _report_key(self._snapshot, record)
         self._clock.note(event, reply, stream=record.stream and record.status == 200)
         if isinstance(reply, Forward) and reply.breaks:
@@ -118,10 +118,17 @@ class Talk:
 
 
 def _report_key(snapshot: Snapshot, record: Record) -> None:
+    """Tell of what the answer says of its key, once."""
     provider = snapshot.config.by_id.get(record.provider or "")
-    if provider is not None and record.token is not None and record.details in (None, "via_upstream"):
-        status, now = record.status or 0, time.monotonic()
+    status, pause = record.verdict, record.pause
+    record.verdict, record.pause = None, 0.0
+    if provider is None or record.token is None or record.details not in (None, "via_upstream"):
+        return
+    now = time.monotonic()
+    if status is not None:
         snapshot.keys.report(provider, record.token, status, record.retry_after, now, time.time())
+    if pause and (status or record.status) == 429:
+        snapshot.keys.pause(provider, record.token, pause, now)
 
 
 class Health:
