@@ -6,7 +6,7 @@ the message says which. Workers are no such part: they are started again.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 import os
@@ -24,10 +24,11 @@ from extproc.envoy import process as envoy_process
 from extproc.envoy.lines import Told
 from extproc.envoy.placement import Placement, objection
 from extproc.envoy.process import EnvoyError, EnvoyProcess, die_with_parent, keyless_environment
-from extproc.providers import Provider
 from extproc.supervisor import admin, demo, reach
+from extproc.supervisor.addresses import Addresses
+from extproc.supervisor.aside import aside
 from extproc.supervisor.care import Care
-from extproc.supervisor.live import EnvoySide, Live, NoEnvoy, Source
+from extproc.supervisor.live import LOAD_SECONDS, EnvoySide, Live, NoEnvoy, Source
 from extproc.supervisor.sidecar import Options as SidecarOptions
 from extproc.supervisor.sidecar import Sidecar, sidecar
 from extproc.supervisor.spawning import WorkerFailed
@@ -125,10 +126,12 @@ class ServeOptions:
 
 async def serve(source: Source, options: ServeOptions) -> None:
     """The sidecar alone, until SIGTERM or SIGINT. Raises what loading raises, `OSError`, `WorkerFailed`."""
-    live = Live(source)
+    live = await Live.opened(source)
     if isinstance(options.door.first, Address):
         check_free(options.door.first, options.admin)
-    envoy = NoEnvoy(live.loaded) if options.xds is None else _kept_fresh(options.xds, live.loaded)
+    envoy = (
+        NoEnvoy(live.loaded) if options.xds is None else await asyncio.to_thread(_kept_fresh, options.xds, live.loaded)
+    )
     given = SidecarOptions(options.door, options.workers, options.logging, LAME_SECONDS, options.grace)
     async with (
         _living() as life,
@@ -179,7 +182,8 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
         source = replace(source, stand_in=StandIn("http://127.0.0.1:1", SIMULATED_KEY))
     if proxies := sorted({name.upper() for name in os.environ if name.upper() in _PROXIES}):
         log.warning("not used: Envoy connects to vendors directly", variables=proxies)
-    live = Live(source, partial(check_placement, options.placement, envoy_process.version()))
+    version = await aside(envoy_process.version, LOAD_SECONDS)
+    live = await Live.opened(source, partial(check_placement, options.placement, version))
     check_free(options.listen, options.admin)
     door = Door(Address("127.0.0.1", 0))
     given = SidecarOptions(door, options.workers, options.logging, 0.0, options.grace, hears_ends=True)
@@ -196,13 +200,13 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
         if simulate:
             log.info("starting the simulated vendors")
             url, parts["the simulated vendors"] = await _simulator(stack)
-            live = live.with_stand_in(StandIn(url, SIMULATED_KEY))
+            live = await live.with_stand_in(StandIn(url, SIMULATED_KEY))
         log.info("starting the workers")
         running = await stack.enter_async_context(sidecar(live, given))
         log.info("starting Envoy")
         envoy, side = await _envoy(stack, live.loaded, running, options)
         parts["Envoy"] = envoy.exited
-        _try_vendors(stack, [p for p in live.loaded.config.providers if url is None or p.endpoint != url])
+        _watch_vendors(stack, live, envoy, url)
         base = _url(Address(_reachable(options.listen.host), envoy.listener_port))
         await _until_routing(base)
         await stack.enter_async_context(running.following(side))
@@ -220,12 +224,6 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
         if died is not None:
             raise PartDied(f"{died} stopped unexpectedly, so everything stops")
         log.info("stopping: open exchanges may finish (again to stop now)", seconds=options.grace)
-
-
-def _admin(
-    address: Address, life: _Life, config: Callable[[], Mapping[str, object]]
-) -> AbstractAsyncContextManager[int]:
-    return admin.serving(address.host, address.port, life.reason, config, lambda: life.trouble())
 
 
 def check_placement(placement: Placement, envoy: tuple[int, ...], loaded: Loaded) -> None:
@@ -292,12 +290,15 @@ async def _envoy(
     return envoy, side
 
 
-def _try_vendors(stack: AsyncExitStack, providers: Sequence[Provider]) -> None:
-    """Say in the background which vendors cannot be reached."""
+def _watch_vendors(stack: AsyncExitStack, live: Live, envoy: EnvoyProcess, simulated: str | None) -> None:
+    """Say in the background which vendors cannot be reached, and which have no address any more."""
     from extproc.envoy.bootstrap import SYSTEM_CA_FILES
 
     care = Care()
-    care.keep("vendors are tried", partial(reach.warn, providers, system_ca_file(SYSTEM_CA_FILES)))
+    tried = [p for p in live.loaded.config.providers if simulated is None or p.endpoint != simulated]
+    care.keep("vendors are tried", partial(reach.warn, tried, system_ca_file(SYSTEM_CA_FILES)))
+    addresses = Addresses(envoy.without_addresses, lambda: live.loaded.config.providers)
+    care.keep("vendors without an address are said", addresses.watch)
     stack.push_async_callback(care.end)
 
 

@@ -74,8 +74,11 @@ def memory_of(pid: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Logging:
+    """`verbose`: lines for people have every id."""
+
     format: Literal["console", "json"]
     level: str
+    verbose: bool = False
 
 
 class _Worker:
@@ -315,12 +318,9 @@ class Workers:
         tls = self._door.tls
         files = None if tls is None else (str(tls.certificate), str(tls.key), str(tls.client_ca))
         place = str(self._reserved[index])
-        logging = self._logging
-        worker.order(
-            channel.Begin(
-                index, place, files, self._door.socket_mode, logging.format, logging.level, hears_ends=self._hear_ends
-            )
-        )
+        said = self._logging
+        how = (said.format, said.level, said.verbose, self._hear_ends)
+        worker.order(channel.Begin(index, place, files, self._door.socket_mode, *how))
         worker.order(load)
         for rest in self._rests.values():
             worker.order(rest)

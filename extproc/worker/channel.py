@@ -22,6 +22,7 @@ class Begin(Struct, tag=True, frozen=True):
     socket_mode: int
     log_format: Literal["console", "json"]
     log_level: str
+    verbose: bool = False
     hears_ends: bool = False
 
 

@@ -121,7 +121,7 @@ async def work(orders: asyncio.StreamReader, report: channel.Writer) -> None:
     begin, first = await channel.order(orders), await channel.order(orders)
     if not isinstance(begin, channel.Begin) or not isinstance(first, channel.Load):
         return  # the supervisor changed its mind
-    logs.configure(begin.log_format, begin.log_level, begin.worker)
+    logs.configure(begin.log_format, begin.log_level, begin.worker, verbose=begin.verbose)
     farewell, ends = server.Farewell(pause=LAME_SECONDS), _ends(begin)
     try:
         current = Current(report, first)
