@@ -64,7 +64,7 @@ check: install ## format, lint, types, fresh stubs and bootstrap
 	@$(BIN)/python tools/stubs.py --check
 	@$(BIN)/python tools/bootstrap.py --check
 	@$(BIN)/python tools/attachments.py --check
-	@$(BIN)/python tools/vendors.py --check
+	@$(BIN)/python -m tools.vendors --check
 
 format: install ## format and fix what can be fixed
 	@$(BIN)/ruff format
@@ -83,8 +83,8 @@ helm: install ## put helm into .venv, for the chart's tests (Linux, x86-64)
 manifests: helm ## render deploy/kubernetes from the Helm chart
 	@$(BIN)/python tools/manifests.py
 
-vendors: install ## write the tables of docs/vendors.md again, after a row was changed
-	@$(BIN)/python tools/vendors.py
+vendors: install ## write the tables of docs/vendors.md and docs/fronts.md again, after a row was changed
+	@$(BIN)/python -m tools.vendors
 
 capacity: install ## do the sums of docs/capacity.md again, after an input was changed
 	@$(BIN)/python tools/capacity.py

@@ -1,24 +1,25 @@
-"""Write the tables of docs/vendors.md and its twin from the rows of vendors; a test says when they are stale.
+"""Write the tables of docs/vendors.md, docs/fronts.md and their twins.
 
-Rule: what stands between `<!-- made: NAME -->` and `<!-- end -->` is made here, everything else is written by people.
+Rule: from the data that the code uses; a test says when they are stale.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-import re
 import sys
 
 from extproc.providers.vendors import KEYS, ROWS, VENDOR_KEYS, Row
 from extproc.providers.vendors.quirks import Quirks, UsageForm
-
-ROOT = Path(__file__).parent.parent
-PAGES = {"en": ROOT / "docs" / "vendors.md", "zh": ROOT / "docs" / "vendors.zh.md"}
-_MADE = re.compile(r"(<!-- made: (\w+) -->\n).*?(?=<!-- end -->)", re.S)
+from extproc.terms.call import MESSAGES, RESPONSES
+from tools import pages
+from tools.fronts import Carried
+from tools.pages import DOCS, ENDS, LANGUAGES, Table, code
 
 COLUMNS = "chat completions embeddings responses messages models images audio rerank files batches".split()
 
 _WORDS = {
     "passed": ("passed", "透传"),
+    "converted": ("converted ²", "转换 ²"),
+    "either": ("converted ² or passed", "转换 ² 或透传"),
     "list": ("list ¹ or passed", "列表 ¹ 或透传"),
     "type": ("type", "type"),
     "vendor": ("vendor", "供应商"),
@@ -64,22 +65,18 @@ _WORDS = {
 }
 
 
-def _code(names: object) -> str:
-    return ", ".join(f"`{name}`" for name in names)  # type: ignore[attr-defined]
-
-
 class Page:
     """The tables in one language."""
 
     def __init__(self, language: str) -> None:
-        self._language = list(PAGES).index(language)
+        self._language = LANGUAGES.index(language)
 
     def say(self, key: str, *values: str) -> str:
         return _WORDS[key][self._language].format(*values)
 
-    def render(self, page: str) -> str:
-        """The page with its tables made anew."""
-        return _MADE.sub(lambda found: found[1] + "".join(f"{line}\n" for line in getattr(self, found[2])()), page)
+    @property
+    def tables(self) -> Mapping[str, Table]:
+        return {"served": self.served, "differences": self.differences, "keys": self.keys}
 
     def served(self) -> Iterator[str]:
         """Which row has which API."""
@@ -88,7 +85,7 @@ class Page:
         yield "|" + "---|" * (len(COLUMNS) + 4)
         for row in ROWS.values():
             cells = [self._cell(row, name) for name in COLUMNS]
-            hosts = _code(url.removeprefix("https://") for url in row.quirks.url)
+            hosts = code(url.removeprefix("https://") for url in row.quirks.url)
             prefix = row.quirks.prefix
             behind = "" if prefix == "/v1" else f" `{prefix}`" if prefix else f" {self.say('bare')}"
             where = f"{hosts}{behind}" if hosts else self.say("said")
@@ -97,7 +94,9 @@ class Page:
     def _cell(self, row: Row, name: str) -> str:
         apis = row.quirks.apis
         if apis is not None and name not in apis:
-            return "404"
+            return self.say("converted") if name in (MESSAGES, RESPONSES) else "404"
+        if row.own_server and name in (MESSAGES, RESPONSES):
+            return self.say("either")
         if name == "models":
             return self.say("list")
         path = apis[name] if apis is not None else ""
@@ -107,7 +106,7 @@ class Page:
         if row.quirks.apis is None:
             return self.say("every")
         more = [name for name in row.quirks.apis if name not in COLUMNS]
-        return f"{_code(more)} {self.say('passed')}" if more else self.say("rest")
+        return f"{code(more)} {self.say('passed')}" if more else self.say("rest")
 
     def differences(self) -> Iterator[str]:
         """What is done for each row."""
@@ -119,17 +118,17 @@ class Page:
 
     def _told(self, quirks: Quirks, usual: Quirks) -> Iterator[str]:
         if quirks.refuses != usual.refuses:
-            yield self.say("refuses", _code(quirks.refuses))
+            yield self.say("refuses", code(quirks.refuses))
         if quirks.renames != usual.renames:
             yield self.say("renames", ", ".join(f"`{a}` → `{b}`" for a, b in quirks.renames.items()))
         if quirks.clamps != usual.clamps:
-            yield self.say("clamps", _code(quirks.clamps))
+            yield self.say("clamps", code(quirks.clamps))
         for member, others in quirks.beside.items() if quirks.beside != usual.beside else ():
-            yield self.say("beside", f"`{member}`", _code(others))
+            yield self.say("beside", f"`{member}`", code(others))
         if quirks.json_schema != usual.json_schema:
             yield self.say("jsonSchema")
         if quirks.tool_choice != usual.tool_choice:
-            yield self.say("toolChoice", _code(quirks.tool_choice))
+            yield self.say("toolChoice", code(quirks.tool_choice))
         if quirks.stream_tools and quirks.stream_tools != usual.stream_tools:
             yield self.say("streamTools", f"`{quirks.stream_tools}`")
         if quirks.tool_ids and quirks.tool_ids != usual.tool_ids:
@@ -138,7 +137,7 @@ class Page:
             yield self.say("cacheControl", self.say(quirks.cache_control))
         thinking = quirks.thinking
         if thinking.ask != usual.thinking.ask or thinking.efforts != usual.thinking.efforts:
-            yield self.say("ask", _code(thinking.ask)) if thinking.ask else self.say("noask")
+            yield self.say("ask", code(thinking.ask)) if thinking.ask else self.say("noask")
         if thinking.forced != usual.thinking.forced:
             yield self.say("forced")
         if thinking.field != usual.thinking.field:
@@ -150,7 +149,7 @@ class Page:
         if quirks.usage != usual.usage:
             yield from self._usage(quirks.usage)
         if quirks.errors != usual.errors:
-            yield self.say("errors", _code(form.at for form in quirks.errors))
+            yield self.say("errors", code(form.at for form in quirks.errors))
         if quirks.content != usual.content:
             yield self.say("content")
         for pattern, own in quirks.by_model.items():
@@ -177,20 +176,12 @@ class Page:
         yield f"| `quirks` | mapping | {self.say('none')} | {self.say('quirks')} |"
 
 
-def main() -> int:
-    stale = []
-    for language, path in PAGES.items():
-        page = path.read_text(encoding="utf-8")
-        made = Page(language).render(page)
-        if made != page:
-            stale.append(path.name)
-            if "--check" not in sys.argv:
-                path.write_text(made, encoding="utf-8")
-    if stale and "--check" in sys.argv:
-        print(f"stale: {', '.join(stale)}; run make vendors", file=sys.stderr)
-        return 1
-    return 0
+def made() -> Mapping[Path, Mapping[str, Table]]:
+    """Every page and its tables."""
+    of_vendors = {DOCS / f"vendors{end}": Page(language).tables for language, end in zip(LANGUAGES, ENDS, strict=True)}
+    of_fronts = {DOCS / f"fronts{end}": Carried(language).tables for language, end in zip(LANGUAGES, ENDS, strict=True)}
+    return of_vendors | of_fronts
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(pages.main(made()))

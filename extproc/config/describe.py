@@ -352,6 +352,7 @@ _DESCRIPTIONS = {
     "toolChoice": "What tool_choice cannot say: none, required, function. The last two become auto.",
     "roles": "What it lacks: developer, system turns after the first (later-system), system at all.",
     "cacheControl": "Whether cache_control is kept (without ttl) or dropped; as it is if absent.",
+    "takes": "What few vendors take and this one does, for clients of Messages and Responses.",
     "returnsThinking": "Whether earlier turns must, may or must not carry reasoning_content.",
     "toolIds": "How many letters and digits a tool call's id must have.",
     "thinking": "How it is asked for thinking, and what that is called in answers.",

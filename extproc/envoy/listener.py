@@ -14,6 +14,7 @@ from envoy_data_plane.envoy.extensions.filters.http.json_to_metadata import v3 a
 from envoy_data_plane.envoy.extensions.filters.http.router import v3 as router
 from envoy_data_plane.envoy.extensions.filters.http.set_filter_state import v3 as set_filter_state
 from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager import v3 as hcm
+from envoy_data_plane.envoy.extensions.formatter.cel import v3 as cel_formatter
 from envoy_data_plane.envoy.extensions.http.early_header_mutation.header_mutation import v3 as early
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from envoy_data_plane.google import protobuf
@@ -29,7 +30,7 @@ from extproc.envoy.processor import (
     listener_processor,
     local_processor,
 )
-from extproc.envoy.replies import access_logs, attempt_logs, local_replies
+from extproc.envoy.replies import ANTHROPIC_STATE, ANTHROPICS, access_logs, attempt_logs, local_replies
 from extproc.envoy.routes import BODY_FILTER, BUFFER_FILTER, route_configuration
 from extproc.terms.agreed import BODY, CLIENT_HEADERS, CLIENT_STATE, NAMESPACE, STRIPPED, envoy_buffer
 
@@ -112,7 +113,7 @@ def _watched_routes(directory: str) -> hcm.Rds:
 
 def _filters_listener(config: Config) -> list[hcm.HttpFilter]:
     """The sidecar sees every request once, and chooses."""
-    remember = _http_filter("envoy.filters.http.set_filter_state", _remember(_path()))
+    remember = _http_filter("envoy.filters.http.set_filter_state", _remember(_path(), _anthropic()))
     return [remember, _http_filter(FILTER, listener_processor(config))]
 
 
@@ -122,7 +123,7 @@ def _filters_upstream(config: Config) -> list[hcm.HttpFilter]:
     door = [_http_filter(DOOR_FILTER, door_processor())] if config.clients else []
     return [
         *door,
-        _http_filter("envoy.filters.http.set_filter_state", _remember(_path(), _client())),
+        _http_filter("envoy.filters.http.set_filter_state", _remember(_path(), _anthropic(), _client())),
         _http_filter(BODY_FILTER, _read_body()),
         hcm.HttpFilter(name=BUFFER_FILTER, typed_config=packed(_awaited(config)), disabled=True),
         _http_filter(LOCAL_FILTER, local_processor(config)),
@@ -140,6 +141,14 @@ def _path() -> filter_state.FilterStateValue:
         factory_key="envoy.string",
         format_string=text_format("%PATH(NQ)%"),
     )
+
+
+def _anthropic() -> filter_state.FilterStateValue:
+    """In whose form Envoy's own errors are: by the client's path and head, which a vendor's take the place of."""
+    cel = core.TypedExtensionConfig(name="envoy.formatter.cel", typed_config=packed(cel_formatter.Cel()))
+    text = text_format(f"%CEL({ANTHROPICS})%")
+    text.formatters.append(cel)  # newer versions know it without being told
+    return filter_state.FilterStateValue(object_key=ANTHROPIC_STATE, factory_key="envoy.string", format_string=text)
 
 
 def _client() -> filter_state.FilterStateValue:

@@ -87,10 +87,14 @@ _NAMED: Final = (
 )  # fmt: skip
 """Condition, status, code and message where it is known whose answer is missing; before those of `OWN_REPLIES`."""
 
-_MESSAGES_PATHS: Final = tuple(
-    f"{prefix}/v1/messages{more}" for prefix in ("", "/anthropic") for more in ("", "/count_tokens")
+ANTHROPIC_STATE: Final = f"{NAMESPACE}.anthropic"
+"""The filter state that says whether a client speaks Anthropic's API."""
+
+ANTHROPICS: Final = (
+    "request.path.matches('^[^?]*/v1/+(v1/+)?messages([/?]|$)') || "
+    "('anthropic-version' in request.headers && request.path.matches('^[^?]*/v1/+(v1/+)?models([/?]|$)'))"
 )
-"""Paths of those who speak Anthropic's API."""
+"""Who does, in Envoy's expressions (CEL): what `terms/call.py` and `fronts/registry.py` decide for the sidecar."""
 
 _ANTHROPICS: Final[Mapping[int, str]] = {413: "request_too_large", 503: "overloaded_error", 504: "timeout_error"}
 """status → Anthropic's error type, where it is not `api_error` or `invalid_request_error`."""
@@ -106,8 +110,7 @@ def local_replies(*, answer_headers: bool) -> hcm.LocalReplyConfig:
         ("response.code >= 500", 500, "internal_error", "the gateway could not handle the request"),
         ("response.code >= 400", 400, "invalid_request", "the request cannot be handled"),
     ]
-    paths = ", ".join(f"b'{path}'" for path in _MESSAGES_PATHS)  # what filter state says is bytes to an expression
-    messages = f"filter_state['{NAMESPACE}.path'] in [{paths}]"
+    messages = f"filter_state['{ANTHROPIC_STATE}'] == b'true'"  # what filter state says is bytes to an expression
     mappers = []
     for condition, status, code, message in kinds:
         who = {"x-ai-provider": _MEANT if condition == _NOBODY else _TRIED, "x-ai-attempts": _ATTEMPTS}

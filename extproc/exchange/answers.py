@@ -15,6 +15,7 @@ from extproc.exchange.bystander import Watch
 from extproc.exchange.states import (
     Done,
     Failed,
+    Headed,
     Moment,
     Passing,
     Record,
@@ -97,6 +98,7 @@ class AnswerSide:
         error = self._judged(error)
         state, self._state = self._state, Done(mute=True)
         self._note(error)
+        self.record.refused = isinstance(state, Start | Headed)
         if isinstance(state, Streaming) and self._answering:
             event = state.translator.failure(error) or self._front.failure(error, self._quoted)
             event = outgoing.redact(event, self._token)

@@ -32,7 +32,7 @@ from extproc.terms.agreed import (
     ROUTE_ATTRIBUTE,
     UNREAD_ROUTE,
 )
-from extproc.terms.call import CHAT_TARGET, EMBEDDINGS, JSON_APIS, Call, Target, parse_path
+from extproc.terms.call import CHAT_TARGET, EMBEDDINGS, JSON_APIS, Call, Target, operation_of, parse_path
 from extproc.terms.errors import (
     BadJson,
     BadUpstreamResponse,
@@ -128,6 +128,7 @@ class Exchange(AnswerSide):
         if self.record.method not in _METHODS:
             raise MethodNotAllowed(f"the method {self.record.method[:20]!r} is not supported")
         target = parse_path(path)
+        self.record.operation = operation_of(target)
         self._take_front(registry.front_of(target, anthropic=anthropic))
         if target.path.endswith(HELLO):
             return self._answer(b"")
@@ -231,15 +232,15 @@ class Exchange(AnswerSide):
         if registry.counts(self._front, provider, target):
             return self._answer(self._front.count(given))
         registry.check(self._front, provider, target)
+        name = routing.upstream_model(provider, target, given, place.model)
         if registry.converts(self._front, provider, target):
-            name = routing.upstream_model(provider, target, given, place.model) or ""
-            asked, notes = self._front.read(given, provider.traits, name)
+            asked, notes = self._front.read(given, provider.traits(name or ""))
             target, self._notes = CHAT_TARGET, notes
             if not self._front.shares_keys:
                 headers = {name: value for name, value in headers.items() if name not in CREDENTIALS}
         elif registry.passes(self._front, provider, target):
             own = self._front.name in provider.counting
-            asked, notes = self._front.repair(given, provider.traits, own=own)
+            asked, notes = self._front.repair(given, provider.traits(name or ""), own=own)
             target = target if own else replace(target, query="")
         body = provider.settled(asked)
         call = Call(
@@ -251,13 +252,13 @@ class Exchange(AnswerSide):
             model=model,
             # A member named twice might be another model for the vendor: what was checked is what is sent.
             settled=(body is not given and body != given) or self._client.limited,
-            upstream_model=routing.upstream_model(provider, target, body, place.model),
+            upstream_model=name if body is given else routing.upstream_model(provider, target, body, place.model),
             stream=body.get("stream") == jsontext.TRUE,
             token=self._key(provider),
             now=int(self._moment.now),
             nonce=self._moment.nonce,
         )
-        return self._send(provider, self._with_context(provider, provider.sighted(call)), notes)
+        return self._send(provider, self._with_context(provider, provider.sighted(call)), state.target, notes)
 
     def _read(self, model: str | None, stream: bool) -> Forward:
         """Tell Envoy what it could not read, for it to choose again; the exchange begins anew where it then goes."""
@@ -285,15 +286,18 @@ class Exchange(AnswerSide):
         provider = self._place(state, route).provider
         self.record.route, self.record.provider = route.name, provider.id
         registry.check(self._front, provider, state.target)
+        target = state.target
+        if registry.lists(self._front, provider, target):
+            target = replace(target, query="")
         call = Call(
-            state.target,
+            target,
             method,
             state.headers,
             token=self._key(provider),
             now=int(self._moment.now),
             nonce=self._moment.nonce,
         )
-        return self._send(provider, call, NOTHING, BodyMode.NONE if streamed else None)
+        return self._send(provider, call, state.target, NOTHING, BodyMode.NONE if streamed else None)
 
     def _key(self, provider: Provider) -> str | None:
         if provider.token_source is not None:
@@ -318,7 +322,9 @@ class Exchange(AnswerSide):
             raise ContextUnavailable(f"the context text of provider {provider.id!r} is not available")
         return replace(call, context=text)
 
-    def _send(self, provider: Provider, call: Call, notes: Notes, request_mode: BodyMode | None = None) -> Forward:
+    def _send(
+        self, provider: Provider, call: Call, asked: Target, notes: Notes, request_mode: BodyMode | None = None
+    ) -> Forward:
         if not self._may_forward:  # Envoy does not have our routes yet: nothing goes out from here
             raise Changing
         upstream = provider.request(call)
@@ -326,7 +332,7 @@ class Exchange(AnswerSide):
             raise TooLarge("the request becomes too long in the vendor's own form: send fewer and longer messages")
         self._sent_by = provider
         self._token, self._counts = call.token, provider.record_usage is not False
-        translator = registry.translator(self._front, provider, call, notes)
+        translator = registry.translator(self._front, provider, call, notes, asked)
         self._state = Sent(provider, call, translator)
         self.record.converted = call.target is CHAT_TARGET
         self.record.upstream_model, self.record.stream = call.upstream_model, call.stream

@@ -15,6 +15,7 @@ from extproc.providers.translator import Translator
 from extproc.terms.call import Call, Target
 from extproc.terms.errors import ProxyError
 from extproc.terms.frozen import Frozen
+from extproc.terms.tallies import OTHER
 from extproc.terms.usage import NOT_COUNTED, Usage
 from extproc.text import sse
 from extproc.text.compression import Decompressor
@@ -51,6 +52,7 @@ class Record:
     asks for, as well.
     `client`: the name of the client whose key was shown. `front`: the dialect that it speaks; `converted`: the vendor
     does not. `dropped`: what of its request could not be said to the vendor, as the answer's header tells it.
+    `operation`: what its API does, in OpenTelemetry's words. `refused`: by us, before a vendor was asked.
     `lacks_model`: what named the model, where the vendor says that it has none of that name.
     `usage`: from the request on, estimated until the vendor tells. `cost`: of it, None where the model's price is not
     known, in `currency` (ISO 4217)."""
@@ -81,6 +83,8 @@ class Record:
     converted: bool = False
     dropped: str | None = None
     lacks_model: str | None = None
+    operation: str = OTHER
+    refused: bool = False
 
 
 class Start(Frozen, frozen=True):

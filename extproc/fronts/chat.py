@@ -26,7 +26,7 @@ class Chat(Front):
     name = "chat"
     creates = CHAT
 
-    def read(self, fields: Fields, traits: Traits, model: str) -> tuple[Fields, Notes]:
+    def read(self, fields: Fields, traits: Traits) -> tuple[Fields, Notes]:
         return fields, Notes()
 
     def writer(self, call: Call, model: str, notes: Notes, source: Reader) -> Writer:

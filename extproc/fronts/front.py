@@ -43,9 +43,9 @@ class Front(ABC):
     """A key that clients show here is a vendor's, where the configuration has none for it."""
 
     @abstractmethod
-    def read(self, fields: Fields, traits: Traits, model: str) -> tuple[Fields, Notes]:
-        """The chat request of a client's body, and what its answer needs. `traits`: what differs between vendors.
-        `model`: the vendor's name for it.
+    def read(self, fields: Fields, traits: Traits) -> tuple[Fields, Notes]:
+        """The chat request of a client's body, and what its answer needs. `traits`: what differs between vendors
+        and their models.
 
         Raises `ClientError` for what cannot be said in a chat request and would change the answer.
         """

@@ -27,8 +27,8 @@ class Messages(Front):
     repairs = True
     shares_keys = False
 
-    def read(self, fields: Fields, traits: Traits, model: str) -> tuple[Fields, front.Notes]:
-        return messages_request.read(fields, traits, model)
+    def read(self, fields: Fields, traits: Traits) -> tuple[Fields, front.Notes]:
+        return messages_request.read(fields, traits)
 
     def writer(self, call: Call, model: str, notes: front.Notes, source: Reader) -> Writer:
         assert isinstance(notes, messages_request.Notes)

@@ -95,8 +95,12 @@ class MessagesWriter(Writer):
     def failure(self, error: ProxyError) -> bytes:
         return sse.encode(messages_errors.document(error, self._request_id, self._notes.max_tokens), b"error")
 
-    def heartbeat(self) -> tuple[bytes, ...]:
-        return (_PING,)
+    def heartbeat(self) -> list[bytes]:
+        """A ping, which has its place behind the start."""
+        if self._started:
+            return [_PING]
+        self._begin()
+        return self._taken()
 
     # The steps, as `Order` tells them
 

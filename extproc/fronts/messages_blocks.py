@@ -58,6 +58,7 @@ class Tool(Struct):
     description: str | None = None
     input_schema: Raw = ABSENT
     strict: bool | None = None
+    cache_control: dict[str, Any] | None = None
 
 
 class Choice(Struct):

@@ -18,7 +18,7 @@ BILLING: Final = "x-anthropic-billing-header:"
 """How a text of Claude Code's begins that differs each time, which would defeat a vendor's prompt cache."""
 
 _CACHED: Final = {"type": "ephemeral"}
-"""Without `ttl`, which makes other vendors refuse (BerriAI/litellm#38790, 2026)."""
+"""Without `ttl`, which makes most vendors refuse (BerriAI/litellm#38790, 2026)."""
 
 _CALLS: Final = ("server_tool_use", "mcp_tool_use", "redacted_thinking", "container_upload", "fallback")
 """Blocks of earlier turns that are nobody's to answer any more."""
@@ -51,7 +51,7 @@ class Content:
 
     def _user(self, content: str | Sequence[Block], at: str) -> None:
         if isinstance(content, str):
-            if content:
+            if content and not content.startswith(BILLING):
                 self.turns.user([text_part(content)])
             return
         said: list[Part] = []
@@ -116,7 +116,8 @@ class Content:
         if block.cache_control is None:
             return {}
         if self.traits.cache_control:
-            return {"cache_control": _CACHED}
+            ttl = block.cache_control.get("ttl") if self.traits.cache_ttl else None
+            return {"cache_control": {**_CACHED, "ttl": ttl} if isinstance(ttl, str) else _CACHED}
         self.dropped.append("cache_control")
         return {}
 

@@ -29,7 +29,10 @@ _ARREARS: Final = ("insufficient_quota", "arrearage", "billing")
 def document(error: ProxyError, request_id: str | None, asked: int = 0) -> bytes:
     """The body of an error, and the data of an `error` event. `asked`: the client's `max_tokens`."""
     message, code = _said(error)
-    told = {"type": _type(error, code), "message": _worded(error.status, _with_code(message, code), asked)}
+    message = _with_code(message, code)
+    if isinstance(error, UpstreamError) and error.status == 400:
+        message = _worded(message, asked)
+    told = {"type": _type(error, code), "message": message}
     return jsontext.dump({"type": "error", "error": told, "request_id": request_id})
 
 
@@ -79,16 +82,29 @@ _TOO_LONG: Final = (
     re.compile(r"exceeded model token limit:? (?P<most>\d+)(?:.{0,20}?requested:? (?P<count>\d+))?", re.I),
 )
 
+_IS_ANTHROPICS: Final = re.compile(r"\d+ > \d+, which is the maximum allowed|\d+ tokens > \d+ maximum")
+_SYSTEM_TURN: Final = re.compile(
+    # vLLM's and llama.cpp's templates, DashScope, Pydantic's words of those who know two roles (2026)
+    r"system message must be (?:at the beginning|the first)|system role (?:is )?not supported"
+    r"|(?:does not|doesn't) support (?:the )?['\"`]?system"
+    r"|role['\"`]?:? ?(?:must be|should be)(?: one of)?:? \[?['\"`]?(?:user|assistant)"
+    r"|\.role\b.{0,60}(?:input should be|must be|invalid|unexpected).{0,60}(?:user|system)"
+    r"|roles must alternate|system needs to be the first message",
+    re.I | re.S,
+)
 
-def _worded(status: int, message: str, asked: int) -> str:
+
+def _worded(message: str, asked: int) -> str:
     """A 400 about a limit says it as Anthropic does: clients lower `max_tokens` or shorten the conversation by it."""
-    if status != 400:
+    if _IS_ANTHROPICS.search(message):
         return message
     for pattern in _TOO_LONG:
         if found := pattern.search(message):
             most = int(found["most"])
             count = int(found.groupdict().get("count") or most + 1)
             return f"prompt is too long: {count} tokens > {most} maximum. {message}"
+    if _SYSTEM_TURN.search(message):
+        return f"role 'system' is not supported in messages. {message}"
     if found := _MOST_TOKENS.search(message):
         most = int(found["most"])
         wanted = max(asked, most + 1)

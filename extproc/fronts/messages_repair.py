@@ -31,7 +31,7 @@ def repair(fields: Fields, traits: Traits, *, own: bool) -> tuple[Fields, tuple[
     for name in ("system", "messages", "tools"):
         given = bytes(mended.get(name, b""))
         if given.startswith(b"["):
-            mended[name] = Raw(_list(given, own=own))
+            mended[name] = Raw(_list(given, own=own, timed=own or traits.cache_ttl))
     system = jsontext.peek(mended.get("system", NULL))
     if system == [] or (isinstance(system, str) and system.startswith(BILLING)):
         del mended["system"]
@@ -43,16 +43,16 @@ def repair(fields: Fields, traits: Traits, *, own: bool) -> tuple[Fields, tuple[
 _WORTH_A_LOOK: Final = (BILLING.encode(), b'"ttl"', b'"system"', b'"thinking"', b"\\u00")
 
 
-def _list(given: bytes, *, own: bool) -> bytes:
-    """Messages, blocks or tools. A message that is left empty goes."""
+def _list(given: bytes, *, own: bool, timed: bool) -> bytes:
+    """Messages, blocks or tools. A message that is left empty goes. `timed`: marks for the cache may have a time."""
     if not any(mark in given for mark in _WORTH_A_LOOK):
         return given
     items = jsontext.items(given)
-    kept = [mended for item in items if (mended := _item(item, own=own)) is not None]
+    kept = [mended for item in items if (mended := _item(item, own=own, timed=timed)) is not None]
     return given if kept == items else jsontext.dump(kept)
 
 
-def _item(item: Raw, *, own: bool) -> Raw | None:
+def _item(item: Raw, *, own: bool, timed: bool) -> Raw | None:
     try:
         opened = jsontext.fields(item)
     except NotJson:  # the vendor's to refuse
@@ -63,20 +63,22 @@ def _item(item: Raw, *, own: bool) -> Raw | None:
         return None
     if kind == "text" and _text(opened).startswith(BILLING):
         return None
+    if role is not None and _text(opened, "content").startswith(BILLING):
+        return None
     if role == "system" and not own:
         mended["role"] = jsontext.raw("user")
-    if not own and "cache_control" in opened and b'"ttl"' in bytes(opened["cache_control"]):
+    if not timed and "cache_control" in opened and b'"ttl"' in bytes(opened["cache_control"]):
         mended["cache_control"] = jsontext.raw({"type": "ephemeral"})
     if bytes(opened.get("content", b"")).startswith(b"["):
-        content = _list(bytes(opened["content"]), own=own)
+        content = _list(bytes(opened["content"]), own=own, timed=timed)
         if role is not None and content == b"[]":
             return None
         mended["content"] = Raw(content)
     return item if mended == opened else jsontext.raw(mended)
 
 
-def _text(block: Fields) -> str:
-    text = jsontext.peek(block.get("text", NULL))
+def _text(block: Fields, name: str = "text") -> str:
+    text = jsontext.peek(block.get(name, NULL))
     return text if isinstance(text, str) else ""
 
 

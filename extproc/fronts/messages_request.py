@@ -10,15 +10,16 @@ from typing import Final
 
 from extproc.fronts import front
 from extproc.fronts import messages_blocks as shapes
-from extproc.fronts.messages_blocks import OutputConfig, Thinking, decode
+from extproc.fronts.asked import Asked, Words, ask
+from extproc.fronts.messages_blocks import OutputConfig, decode
 from extproc.fronts.messages_content import Content
 from extproc.fronts.messages_count import Conversation
 from extproc.fronts.messages_tools import Tools
-from extproc.fronts.turns import Turns
+from extproc.fronts.turns import PRESERVE, Turns
 from extproc.providers.traits import Traits
 from extproc.terms.errors import InvalidParameter, MissingParameter
 from extproc.text import jsontext
-from extproc.text.jsontext import FALSE, NULL, TRUE, Fields
+from extproc.text.jsontext import NULL, TRUE, Fields
 
 _SAME: Final = ("model", "stream", "temperature", "top_p")
 _READ: Final = frozenset(
@@ -29,6 +30,8 @@ _READ: Final = frozenset(
 
 REFUSED: Final = ("mcp_servers", "container")
 """What Anthropic's own servers alone could do."""
+
+_WORDS: Final = Words("thinking", "output_config.effort")
 
 _LONGEST_USER: Final = 64
 """Characters of a user's name that vendors take; Claude Code's is a JSON object of more."""
@@ -59,7 +62,7 @@ def conversation(body: Fields) -> Conversation:
     )
 
 
-def read(body: Fields, traits: Traits, model: str) -> tuple[Fields, Notes]:
+def read(body: Fields, traits: Traits) -> tuple[Fields, Notes]:
     """A Messages body as a chat body, for a vendor that has only chat.
 
     Raises `MissingParameter` and `InvalidParameter`, each with the member's name.
@@ -74,12 +77,19 @@ def read(body: Fields, traits: Traits, model: str) -> tuple[Fields, Notes]:
         decode(shapes.OUTPUT, given["output_config"], "output_config") if "output_config" in given else OutputConfig()
     )
     thinking = decode(shapes.THINKING, given["thinking"], "thinking") if "thinking" in given else None
-    dropped = [name for name in given if name not in _READ]
+    dropped = [name for name in given if name not in _READ and not (traits.preserves and name == PRESERVE)]
     fields: Fields = {name: given[name] for name in _SAME if name in given}
     if given.get("stream") == TRUE:
         fields["stream_options"] = jsontext.raw({"include_usage": True})
-    fields["messages"] = jsontext.raw(_messages(asked, traits, thinking, dropped))
-    fields["max_tokens"] = jsontext.raw(most)
+    if traits.preserves and PRESERVE in given:
+        fields[PRESERVE] = given[PRESERVE]
+    history = "kept" if fields.get(PRESERVE) == TRUE else traits.thinking
+    if thinking is not None and thinking.type == "disabled":
+        history = "dropped"
+    fields["messages"] = jsontext.raw(_messages(asked, traits, history, dropped))
+    # Claude Code asks for 128000 of any model (run 2026-11-30, 2.1.332).
+    sent = most if traits.output is None else min(most, traits.output)
+    fields["max_tokens"] = jsontext.raw(sent)
     stops = decode(shapes.STOPS, given["stop_sequences"], "stop_sequences") if "stop_sequences" in given else []
     if stops:
         fields["stop"] = given["stop_sequences"]
@@ -91,7 +101,8 @@ def read(body: Fields, traits: Traits, model: str) -> tuple[Fields, Notes]:
     tools = Tools(asked.tools, traits)
     tools.write(decode(shapes.CHOICE, given["tool_choice"], "tool_choice") if "tool_choice" in given else None, fields)
     dropped += tools.dropped
-    _thinking(thinking, output.effort, most, traits, model, fields, dropped)
+    kind, budget = (None, None) if thinking is None else (thinking.type, thinking.budget_tokens)
+    dropped += ask(Asked(kind, budget, output.effort), fields, traits, sent, _WORDS)
     form = decode(shapes.FORMAT, given["output_format"], "output_format") if "output_format" in given else output.format
     if form is not None and bytes(form.schema).startswith(b"{"):
         schema = {"name": "answer", "schema": form.schema, "strict": True}
@@ -109,11 +120,8 @@ def _max_tokens(given: Fields) -> int:
     return most
 
 
-def _messages(
-    asked: Conversation, traits: Traits, thinking: Thinking | None, dropped: list[str]
-) -> list[dict[str, object]]:
-    off = thinking is not None and thinking.type == "disabled"
-    turns = Turns(thinking="dropped" if off else traits.thinking, system_first=traits.system_first)
+def _messages(asked: Conversation, traits: Traits, thinking: str, dropped: list[str]) -> list[dict[str, object]]:
+    turns = Turns(thinking=thinking, system_first=traits.system_first)
     content = Content(turns, traits, dropped)
     content.system(asked.system)
     for place, message in enumerate(asked.messages):
@@ -121,44 +129,6 @@ def _messages(
     if not (messages := turns.messages()):
         raise InvalidParameter("messages: nothing is said in them", param="messages")
     return messages
-
-
-def _thinking(
-    asked: Thinking | None,
-    effort: str | None,
-    most: int,
-    traits: Traits,
-    model: str,
-    fields: Fields,
-    dropped: list[str],
-) -> None:
-    """How much is thought, in the vendor's dialect; an effort as chat says it, which the vendor turns into its own."""
-    kind = None if asked is None else asked.type
-    budget = None if asked is None else asked.budget_tokens
-    if model in traits.efforts:
-        if effort is None and kind == "enabled" and budget is not None:
-            effort = "low" if budget < 4096 else "medium" if budget < 16384 else "high"
-        if kind == "disabled":
-            effort = "none" if model in traits.effort_none else None
-        if effort is not None:
-            fields["reasoning_effort"] = jsontext.raw(effort)
-        return
-    if traits.asks == "budget":
-        if kind is not None:
-            fields["enable_thinking"] = FALSE if kind == "disabled" else TRUE
-        if kind == "enabled" and budget is not None:
-            # It must leave room for an answer (alibaba/higress#4244, 2026).
-            fields["thinking_budget"] = jsontext.raw(max(1, min(budget, most - 1)))
-        elif effort is not None and kind != "disabled":
-            fields["reasoning_effort"] = jsontext.raw(effort)
-        return
-    if traits.asks == "type":
-        if kind is not None:
-            fields["thinking"] = jsontext.raw({"type": "disabled" if kind == "disabled" else "enabled"})
-    elif kind not in (None, "disabled"):
-        dropped.append("thinking")
-    if effort is not None:
-        dropped.append("output_config.effort")
 
 
 def _user(given: Fields, traits: Traits, fields: Fields, dropped: list[str]) -> None:

@@ -89,6 +89,8 @@ class Tools:
             self._add(tool, f"tools[{place}]")
 
     def _add(self, tool: Tool, at: str) -> None:
+        if tool.cache_control is not None:  # of tools no vendor behind chat documents it
+            self.dropped.append("cache_control")
         kind = (tool.type or "custom").rpartition("_2")[0] or tool.type or "custom"
         if kind == "custom":
             if not tool.name or not bytes(tool.input_schema).startswith(b"{"):

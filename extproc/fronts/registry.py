@@ -7,6 +7,7 @@ from extproc.fronts.chat import Chat
 from extproc.fronts.converted import Converted
 from extproc.fronts.front import Front, Notes
 from extproc.fronts.messages import Messages
+from extproc.fronts.models_list import Models
 from extproc.fronts.responses import Responses
 from extproc.fronts.thinking import thinking
 from extproc.providers import Provider
@@ -69,8 +70,22 @@ def check(front: Front, provider: Provider, target: Target) -> None:
         raise UnsupportedApi(f"{provider.type} has no such API: of {front.name} only {front.creates} is converted")
 
 
-def translator(front: Front, provider: Provider, call: Call, notes: Notes) -> Translator | None:
-    """Who translates the answer to `call`; None: its bytes stay in Envoy."""
+def lists(front: Front, provider: Provider, target: Target) -> bool:
+    """Whether a vendor's list of models takes another form for the client."""
+    return (
+        front is not CHAT_FRONT
+        and target.root == MODELS
+        and provider.protocol == "openai"
+        and front.name not in provider.counting
+    )
+
+
+def translator(front: Front, provider: Provider, call: Call, notes: Notes, asked: Target) -> Translator | None:
+    """Who translates the answer to `call`; None: its bytes stay in Envoy. `asked`: as the client said it."""
+    if call.target.root == MODELS and call.method == "GET" and front is not CHAT_FRONT:
+        if not lists(front, provider, asked):
+            return None
+        return Models(front, call, asked.query, provider.translator(call))
     if call.api != CHAT or provider.protocol == "original" or front.name in provider.speaks:
         return provider.translator(call)
     reader = provider.reader(call)

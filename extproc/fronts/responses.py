@@ -4,7 +4,7 @@ Rule: errors before an answer are OpenAI's, as for chat. What only a server with
 """
 
 from extproc.fronts import responses_count, responses_request
-from extproc.fronts.front import Front, Notes
+from extproc.fronts.front import NOTHING, Front, Notes
 from extproc.fronts.responses_answer import ResponsesWriter
 from extproc.fronts.writer import Writer
 from extproc.providers.reader import Reader
@@ -17,12 +17,16 @@ class Responses(Front):
     name = "responses"
     creates = RESPONSES
     counts = f"{RESPONSES}/input_tokens"
+    repairs = True
     breaks = False
     """`response.failed` is a last event that nobody takes for a good one; of a broken connection Codex says only that
     (run 2026-11-30, 0.171.0)."""
 
-    def read(self, fields: Fields, traits: Traits, model: str) -> tuple[Fields, Notes]:
+    def read(self, fields: Fields, traits: Traits) -> tuple[Fields, Notes]:
         return responses_request.read(fields, traits)
+
+    def repair(self, fields: Fields, traits: Traits, *, own: bool) -> tuple[Fields, Notes]:
+        return responses_request.repair(fields), NOTHING
 
     def count(self, fields: Fields) -> bytes:
         return responses_count.count(fields)

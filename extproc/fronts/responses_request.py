@@ -10,14 +10,17 @@ from typing import Any, Final
 
 from msgspec import Raw
 
-from extproc.fronts import front
+from extproc.fronts import front, thoughts
+from extproc.fronts.asked import Asked, Words, ask
 from extproc.fronts.responses_items import Items
 from extproc.fronts.responses_tools import Named, Tools
-from extproc.fronts.turns import Turns
+from extproc.fronts.turns import PRESERVE, Turns
 from extproc.providers.traits import Traits
 from extproc.terms.errors import InvalidParameter, MissingParameter
 from extproc.text import jsontext
 from extproc.text.jsontext import NULL, TRUE, Fields, NotJson
+
+_WORDS: Final = Words("thinking", "reasoning.effort")
 
 _REMEMBERED: Final = ("previous_response_id", "conversation", "prompt")
 """Members that speak of what a server has kept."""
@@ -68,26 +71,34 @@ def read(body: Fields, traits: Traits) -> tuple[Fields, Notes]:
         raise InvalidParameter("background: the vendor answers at once only", param="background")
     reasoning, text = _object(given, "reasoning"), _object(given, "text")
     include = _list(given, "include")
-    dropped = [name for name in given if name not in _READ]
+    dropped = [name for name in given if name not in _READ and not (traits.preserves and name == PRESERVE)]
     if any(one not in (_ENCRYPTED, _LOGPROBS) for one in include):
         dropped.append("include")
     fields: Fields = {name: given[name] for name in _SAME if name in given}
+    if traits.preserves and PRESERVE in given:
+        fields[PRESERVE] = given[PRESERVE]
     if given.get("stream") == TRUE:
         fields["stream_options"] = jsontext.raw({"include_usage": True})
     effort = reasoning.get("effort", NULL)
-    thinking = "dropped" if jsontext.peek(effort) == "none" else traits.thinking
+    asked = Asked(effort=said if isinstance(said := jsontext.peek(effort), str) else None)
+    history = "kept" if traits.preserves and given.get(PRESERVE) == TRUE else traits.thinking
+    if asked.effort == "none":
+        history = "dropped"
     tools = Tools(strict=traits.strict)
-    turns = Turns(thinking=thinking, system_first=traits.system_first)
+    turns = Turns(thinking=history, system_first=traits.system_first)
     fields["messages"] = _messages(given, tools, turns, traits, dropped)
     _calling(given, fields, tools, traits, dropped)
-    if "max_output_tokens" in given:
+    most = jsontext.whole(jsontext.peek(given.get("max_output_tokens", NULL)))
+    if most is not None and traits.output is not None and most > traits.output:
+        most = traits.output
+        fields["max_tokens"] = jsontext.raw(most)
+    elif "max_output_tokens" in given:
         fields["max_tokens"] = given["max_output_tokens"]
     if "top_logprobs" in given or _LOGPROBS in include:
         fields["logprobs"] = TRUE
         if "top_logprobs" in given:
             fields["top_logprobs"] = given["top_logprobs"]
-    if effort != NULL:
-        fields["reasoning_effort"] = effort
+    dropped += ask(asked, fields, traits, most, _WORDS)
     if (form := _format(text.get("format", NULL))) is not None:
         fields["response_format"] = jsontext.raw(form)
     if text.get("verbosity", NULL) != NULL:
@@ -99,6 +110,25 @@ def read(body: Fields, traits: Traits) -> tuple[Fields, Notes]:
     return fields, Notes(
         dropped=tuple(dict.fromkeys(dropped)), names=tools.named(), echo=echo, encrypted=_ENCRYPTED in include
     )
+
+
+_OURS: Final = f'"{thoughts.VERSION}'.encode()
+
+
+def repair(body: Fields) -> Fields:
+    """A body for a vendor that has Responses itself, without thinking in our opaque form, which it would refuse: after
+    a fallback, clients bring what the vendor before was said to have thought."""
+    given = bytes(body.get("input", NULL))
+    if _OURS not in given or not given.startswith(b"["):
+        return body
+    items = jsontext.items(body["input"])
+    kept = [item for item in items if _OURS not in bytes(item) or not _is_ours(item)]
+    return body if len(kept) == len(items) else {**body, "input": jsontext.raw(kept)}
+
+
+def _is_ours(item: Raw) -> bool:
+    found = jsontext.peek(item)
+    return isinstance(found, dict) and thoughts.opened(found.get("encrypted_content")) is not None
 
 
 def _messages(given: Fields, tools: Tools, turns: Turns, traits: Traits, dropped: list[str]) -> Raw:

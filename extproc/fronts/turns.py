@@ -11,6 +11,9 @@ from typing import Any
 
 from extproc.terms.deltas import Tool
 
+PRESERVE = "preserve_thinking"
+"""By which a client says, in Qwen's words, that thinking of earlier turns shall be read again."""
+
 Part = dict[str, Any]
 """A content part of chat: text, image_url, file, input_audio."""
 
@@ -118,7 +121,7 @@ class Turns:
                 seen = []
             if isinstance(turn, _System):
                 made.append({"role": turn.role, "content": _texts(turn.parts, "\n\n")})
-            else:
+            elif turn.said or turn.calls:  # thoughts alone are no turn
                 made.extend(self._spoken(turn))
                 seen = turn.seen
         if seen:

@@ -72,6 +72,13 @@ class Keys:
             return 0.0
         return state.until
 
+    def resting(self, provider: Provider, now: float) -> int:
+        """How many of a provider's keys rest or are set aside now; the only one is used all the same."""
+        if not self._states:
+            return 0
+        with self._lock:
+            return sum(self._until(provider, token.get_secret_value()) > now for token in provider.tokens)
+
     def report(
         self, provider: Provider, token: str, status: int, retry_after: str | None, now: float, date: float
     ) -> None:

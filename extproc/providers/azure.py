@@ -13,7 +13,7 @@ from pydantic import AfterValidator
 
 from extproc.providers.base import Provider, with_query
 from extproc.providers.blocks import Filled
-from extproc.providers.openai import OPENAI_TRAITS
+from extproc.providers.openai import openai_traits
 from extproc.providers.traits import Traits
 from extproc.providers.urls import BaseUrl, merge_query, parse_base_url
 from extproc.terms.call import Call
@@ -51,9 +51,8 @@ class Azure(Provider):
     def _url(self) -> BaseUrl:
         return parse_base_url(self.azure_service_url)
 
-    @property
-    def traits(self) -> Traits:
-        return OPENAI_TRAITS
+    def traits(self, model: str) -> Traits:
+        return openai_traits(model)
 
     @property
     def vendor_url(self) -> str:

@@ -71,8 +71,6 @@ class Provider(Block):
     """Whether the vendor accepts the role `developer`."""
     keeps_signatures: ClassVar[bool] = False
     """Whether tool calls' ids go out with what Gemini signed."""
-    example_model: ClassVar[str] = "gpt-6-luna"
-    """A name to show people where the configuration has none."""
     known_families: ClassVar[Families] = Families(())
     """What is known of the vendor's models."""
     setting_prefix: ClassVar[str] = ""
@@ -126,6 +124,11 @@ class Provider(Block):
         return self
 
     # What the rest of the program asks
+
+    @property
+    def example_model(self) -> str:
+        """A name to show people where the configuration has none."""
+        return "gpt-6-luna"
 
     @cached_property
     def tokens(self) -> tuple[SecretStr, ...]:
@@ -220,7 +223,7 @@ class Provider(Block):
 
     def takes_context(self, call: Call) -> bool:
         """Whether the context text belongs into this call."""
-        return call.api == CHAT and call.body is not None
+        return call.api in (CHAT, MESSAGES, RESPONSES) and call.body is not None
 
     def named_by(self, model: str | None, upstream_model: str | None) -> str:
         """Where it is said that a client's name of a model is this one at the vendor."""
@@ -280,10 +283,9 @@ class Provider(Block):
         """Those of them in which its clients are served as they are unless the configuration says otherwise."""
         return self.has
 
-    @property
-    def traits(self) -> Traits:
-        """What differs from other vendors in a chat request."""
-        return Traits()
+    def traits(self, model: str) -> Traits:
+        """What differs from other vendors in a chat request to one of its models."""
+        return _LEAST
 
     @property
     def thinking(self) -> ThinkingMode:
@@ -379,7 +381,7 @@ class Provider(Block):
         if not self.knows_developer:
             messages.developer_to_system(fields, {CHAT: "messages", RESPONSES: "input"}.get(call.api or ""))
         if call.context is not None:
-            fields["messages"] = messages.insert_system(fields["messages"], call.context)
+            messages.insert_context(fields, call.context, call.api)
         return fields, self.edit(fields, call)
 
     def original_fields(self, call: Call) -> Fields:
@@ -395,6 +397,8 @@ class Provider(Block):
             fields["model"] = jsontext.raw(call.upstream_model)
         return fields
 
+
+_LEAST: Final = Traits()
 
 _VERSION: Final = "2023-06-01"
 """Of Anthropic's API, where the client does not say one."""

@@ -11,6 +11,7 @@ from msgspec import Raw
 
 from extproc.providers.blocks import CustomSetting
 from extproc.providers.families import Sense
+from extproc.terms.call import CHAT, MESSAGES
 from extproc.terms.errors import InvalidParameter, MissingParameter
 from extproc.text import jsontext
 from extproc.text.jsontext import NULL, Fields, NotJson
@@ -125,6 +126,20 @@ def senses(messages: Raw) -> frozenset[Sense]:
         if bytes(content).startswith(b"["):
             found |= {jsontext.peek(part, "type") for part in jsontext.items(content)}
     return frozenset(sense for kind, sense in _SENSES.items() if kind in found)
+
+
+def insert_context(fields: Fields, text: str, api: str | None) -> None:
+    """Put a context text where an API has its system texts, behind those of the client, in place."""
+    if api == CHAT:
+        fields["messages"] = insert_system(fields["messages"], text)
+        return
+    name = "system" if api == MESSAGES else "instructions"
+    given = fields.get(name, NULL)
+    if bytes(given).startswith(b"["):  # Anthropic's blocks
+        fields[name] = jsontext.raw([*jsontext.items(given), jsontext.raw({"type": "text", "text": text})])
+    else:
+        before = jsontext.peek(given)
+        fields[name] = jsontext.raw(f"{before}\n\n{text}" if isinstance(before, str) and before else text)
 
 
 def insert_system(messages: Raw, content: object, *, preamble: str | None = None) -> Raw:

@@ -14,6 +14,7 @@ from extproc.providers.base import ContextSource, Provider, with_query
 from extproc.providers.blocks import Effort, Patterns
 from extproc.providers.families import Family
 from extproc.providers.passthrough import PassThrough
+from extproc.providers.traits import Traits
 from extproc.providers.translator import Translator
 from extproc.terms.call import CHAT, MESSAGES, Call, first_segment
 from extproc.terms.errors import UnsupportedApi
@@ -94,6 +95,16 @@ class Moonshot(Provider):
         if first_segment(call.target.path, "/v1/") not in _ROOTS:
             raise UnsupportedApi("moonshot has chat, models, files and embeddings only")
 
+    def traits(self, model: str) -> Traits:
+        family = self.family(model)
+        asks: Literal["effort", "type", ""] = "type" if family.thinks == "unasked" else ""
+        return Traits(
+            # "the reasoning_content in the thinking mode must be passed back" (openclaw/openclaw#73417, 2026)
+            thinking="required" if family.thinks in ("always", "unasked") else "dropped",
+            asks="effort" if family.efforts else asks,
+            output=family.output,
+        )
+
     def edit(self, fields: Fields, call: Call) -> tuple[str, ...]:
         if call.api != CHAT:
             return ()
@@ -152,7 +163,8 @@ def _thinking(fields: Fields, family: Family, default: str | None) -> Iterator[s
 
 def _tools(fields: Fields, family: Family) -> Iterator[str]:
     """Without `strict`, which it refuses; forced ones where the model takes that."""
-    if fields.get("tool_choice") == _REQUIRED and family.forced is False:
+    choice = bytes(fields.get("tool_choice", NULL))
+    if (choice == _REQUIRED or choice.startswith(b"{")) and family.forced is False:
         fields["tool_choice"] = _AUTO
         yield "tool_choice"
     if b'"strict"' not in bytes(fields.get("tools", b"")):
@@ -171,7 +183,7 @@ def _tools(fields: Fields, family: Family) -> Iterator[str]:
         yield "strict"
 
 
-_REQUIRED: Final = Raw(b'"required"')
+_REQUIRED: Final = b'"required"'
 _AUTO: Final = Raw(b'"auto"')
 
 

@@ -1,8 +1,8 @@
 """OpenAI, and whoever speaks its API under another base URL (`openaiCustomUrl`)."""
 
 from collections.abc import Mapping
-from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal
+from functools import cached_property, lru_cache
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator
 
@@ -12,19 +12,41 @@ from extproc.providers.traits import Traits
 from extproc.providers.urls import BaseUrl, merge_query, parse_base_url
 from extproc.terms.call import CHAT, ROOTS, Call, first_segment
 from extproc.terms.errors import UnsupportedApi
+from extproc.terms.frozen import replace
 from extproc.text import jsontext
 from extproc.text.jsontext import Fields
 from extproc.text.patterns import NamePatterns
 
-_REASONING = NamePatterns("o1* o3* o4* gpt-5* gpt-6*".split())
-_MAY_NOT_REASON = NamePatterns(
-    "gpt-5.1* gpt-5.2* gpt-5.4* gpt-5.5* gpt-5.6* gpt-6-sol* gpt-6-luna* gpt-6.1-terra*".split()
+_TO_XHIGH = ("none", "low", "medium", "high", "xhigh")
+_SPOKEN: Final = tuple(
+    (NamePatterns(names.split()), efforts, output)
+    for names, efforts, output in (
+        ("gpt-6-sol* gpt-6-luna* gpt-6.1-terra*", (*_TO_XHIGH, "max"), 128_000),
+        ("gpt-6*", ("low", "medium", "high", "xhigh", "max"), 128_000),
+        ("gpt-5.2* gpt-5.4* gpt-5.5* gpt-5.6*", _TO_XHIGH, 128_000),
+        ("gpt-5.1*", ("none", "low", "medium", "high"), 128_000),
+        ("gpt-5*", ("minimal", "low", "medium", "high"), 128_000),
+        ("o1* o3* o4*", ("low", "medium", "high"), 100_000),
+        ("gpt-4.1*", (), 32_768),
+        ("gpt-4o-2024-05-13", (), 4_096),
+        ("gpt-4o*", (), 16_384),
+        ("gpt-4-turbo* gpt-3.5*", (), 4_096),
+        ("gpt-4 gpt-4-0*", (), 8_192),
+    )
 )
-"""OpenAI, "GPT-5.6" and "GPT-6" guides, 2026-10."""
+"""Names, the efforts that they take, the most tokens of an answer. OpenAI, "GPT-5.6" and "GPT-6" guides, 2026-10; its
+pages of the models, and litellm 1.110.2, 2026-11."""
 
-OPENAI_TRAITS = Traits(
-    files=True, strict=True, verbosity=True, user=True, efforts=_REASONING, effort_none=_MAY_NOT_REASON
-)
+_OTHERS = Traits(files=True, strict=True, verbosity=True)
+
+
+@lru_cache(maxsize=256)
+def openai_traits(model: str) -> Traits:
+    """Of one of OpenAI's models, at OpenAI or Azure."""
+    for names, efforts, output in _SPOKEN:
+        if model in names:
+            return replace(_OTHERS, efforts=efforts, asks="effort" if efforts else "", output=output)
+    return _OTHERS
 
 
 def _base_url(text: str) -> str:
@@ -65,9 +87,8 @@ class OpenAI(Provider):
     def vendor_url(self) -> str:
         return self._url.origin
 
-    @property
-    def traits(self) -> Traits:
-        return OPENAI_TRAITS
+    def traits(self, model: str) -> Traits:
+        return openai_traits(model)
 
     def path(self, call: Call) -> str:
         if call.api is None:

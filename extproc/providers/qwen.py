@@ -15,7 +15,7 @@ from extproc.providers.blocks import Effort, Patterns, is_plain
 from extproc.providers.dashscope_chat import ChatReader
 from extproc.providers.families import Family
 from extproc.providers.reader import Reader
-from extproc.providers.traits import NO_MODELS, Traits
+from extproc.providers.traits import Traits
 from extproc.providers.translator import Translator
 from extproc.terms.call import CHAT, EMBEDDINGS, MESSAGES, Call, Target
 from extproc.terms.errors import UnsupportedApi, UpstreamError
@@ -40,6 +40,8 @@ that are no coding agent; a client's own goes through everywhere."""
 _PREAMBLE = "You are a helpful assistant."
 _FILE_MODELS = NamePatterns(["qwen-long*"])
 
+_CACHE_FOR_AN_HOUR = NamePatterns(["qwen4*"])
+"""Others refuse a `ttl` (Alibaba, "Explicit cache", 2026-11-16)."""
 
 # "When making a request, system needs to be the first message" (a maintainer in QwenLM/Qwen#956, 2024-01), and its
 # Anthropic endpoint refuses any other (QwenLM/Qwen#2244, 2026-05). Explicit cache: Alibaba, 2026-10.
@@ -49,7 +51,7 @@ _TRAITS = Traits(
     cache_control=True,
     top_k=True,
     user=False,
-    efforts=NO_MODELS,
+    preserves=True,
     asks="budget",
     adaptive=False,
 )
@@ -190,9 +192,17 @@ class Qwen(Provider):
     def passes(self) -> frozenset[str]:
         return frozenset() if self._speaks_native else self.has
 
-    @property
-    def traits(self) -> Traits:
-        return _TRAITS
+    def traits(self, model: str) -> Traits:
+        return replace(
+            _TRAITS,
+            output=self.family(model).output,
+            cache_ttl=model in _CACHE_FOR_AN_HOUR,
+            thinking="kept" if self._preserves else "dropped",
+        )
+
+    @cached_property
+    def _preserves(self) -> bool:
+        return any(one.name == "preserve_thinking" and one.value is True for one in self.custom_settings)
 
     @property
     def thinking(self) -> ThinkingMode:

@@ -44,7 +44,8 @@ class Store:
 
 @dataclass(slots=True)
 class Call:
-    """One request at one vendor. `path` is the whole path, `api` what follows the vendor's base."""
+    """One request at one vendor. `path` is the whole path, decoded, `raw_path` as it came, `api` what follows the
+    vendor's base."""
 
     vendor: str
     method: str
@@ -58,6 +59,7 @@ class Call:
     store: Store
     types: Collection[str] = ()
     """What all simulated vendors are called in markers: as providers' types are."""
+    raw_path: str = ""
     faults: Faults = field(default_factory=Faults)
 
     def heed(self, text: str) -> None:

@@ -82,7 +82,8 @@ def _answer(vendor: Vendor, call: Call, raw: list[tuple[str, str]]) -> Answer:
         return _faulty(vendor.handle(call), vendor, call.faults)
     except Refusal as refusal:
         status = 200 if vendor.errors_in_200 else refusal.status
-        return answer(vendor.error(refusal, call.request_id), status, refusal.headers)
+        named = {**vendor.error_headers(refusal), **refusal.headers}
+        return answer(vendor.error(refusal, call.request_id), status, named)
     except ValueError as error:  # a marker that does not exist
         return answer(vendor.error(Refusal(400, f"simulator: {error}"), call.request_id), 400)
 
@@ -129,6 +130,7 @@ class _App:
             vendor=vendor.name,
             method=scope["method"],
             path=path,
+            raw_path=(scope.get("raw_path") or path.encode()).decode("latin-1"),
             api=api,
             query=dict(parse_qsl(query, keep_blank_values=True)),
             headers=headers,

@@ -20,6 +20,7 @@ _OPENAI_ONLY = (
     "audio function_call functions logit_bias logprobs metadata modalities n parallel_tool_calls prediction "
     "frequency_penalty presence_penalty service_tier store stream_options top_logprobs user verbosity"
 )
+_LOCAL = "completions embeddings models responses"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,8 @@ class Facts:
     members of a chat body, `turns`: members of its messages. `thinks`: the member that must ask for thinking, `always`,
     or nothing. `says`: what thinking is called in answers. `finish`: its words for OpenAI's. `forced`: whether tools
     can be forced. `wants`: members that messages of an assistant must have. `roles`: those it has. `ids`: the length of
-    a tool call's id. `parts`: content in parts. `key`: empty where there is none. `bare_errors`: their form."""
+    a tool call's id. `parts`: content in parts. `key`: empty where there is none. `bare_errors`: their form.
+    `messages`: where it has Anthropic's Messages. `adds`: members beside OpenAI's in answers."""
 
     name: str
     hosts: str
@@ -47,6 +49,8 @@ class Facts:
     parts: bool = False
     key: str = "authorization"
     bare_errors: str = ""
+    messages: str = ""
+    adds: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def vendor_error(self, refusal: Refusal, request_id: str) -> Json:
         """A refusal in the vendor's form: dict."""
@@ -124,6 +128,7 @@ class Facts:
         """Its own names in an answer, or in all chunks of a stream."""
         thinking = False
         for one in answers:
+            one.update(self.adds)
             for choice in one.get("choices", ()):
                 said = choice.get("delta") or choice.get("message") or {}
                 thinking = self._rename(said, whole="message" in choice, thinking=thinking)
@@ -165,7 +170,14 @@ class Facts:
 
 
 ALL = (
-    Facts("deepseek", "api.deepseek.com", thinks="thinking", forced=False, wants="reasoning_content"),
+    Facts(
+        "deepseek",
+        "api.deepseek.com",
+        thinks="thinking",
+        forced=False,
+        wants="reasoning_content",
+        messages="/anthropic/v1/messages",
+    ),
     Facts(
         "zhipuai",
         "open.bigmodel.cn api.z.ai",
@@ -176,6 +188,7 @@ ALL = (
         thinks="thinking",
         forced=False,
         finish={"content_filter": "sensitive"},
+        messages="/api/anthropic/v1/messages",
     ),
     Facts("zhipuai", "open.bigmodel.cn api.z.ai", base="/api/coding/paas/v4/", refuses=_OPENAI_ONLY, thinks="thinking"),
     Facts(
@@ -193,6 +206,7 @@ ALL = (
         thinks="thinking",
         says="think",
         bare_errors="base_resp",
+        messages="/anthropic/v1/messages",
     ),
     Facts("hunyuan", "api.hunyuan.cloud.tencent.com", has="embeddings"),
     Facts("baidu", "qianfan.baidubce.com", base="/v2/", has="embeddings models images"),
@@ -201,12 +215,20 @@ ALL = (
     Facts("baichuan", "api.baichuan-ai.com", has="embeddings"),
     Facts("ai360", "api.360.cn", has="embeddings models"),
     Facts("spark", "spark-api-open.xf-yun.com", has="", bare_errors="code"),
-    Facts("longcat", "api.longcat.chat", base="/openai/v1/", has="responses", thinks="thinking"),
+    Facts(
+        "longcat",
+        "api.longcat.chat",
+        base="/openai/v1/",
+        has="responses",
+        thinks="thinking",
+        messages="/anthropic/v1/messages",
+    ),
     Facts(
         "siliconflow",
         "api.siliconflow.cn api.siliconflow.com",
         has="embeddings images audio models",
         thinks="enable_thinking",
+        messages="/v1/messages",
     ),
     Facts("github", "models.inference.ai.azure.com", base="/", has="embeddings"),
     Facts(
@@ -217,6 +239,7 @@ ALL = (
         thinks="reasoning",
         says="reasoning",
         roles="system developer user assistant tool",
+        messages="/api/v1/messages",
     ),
     Facts(
         "groq",
@@ -270,6 +293,7 @@ ALL = (
         "api.cerebras.ai",
         has="completions models",
         refuses="metadata store",
+        adds={"system_fingerprint": "fp_sim", "time_info": {"queue_time": 0.001, "total_time": 0.02}},
         turns="reasoning_content",
         thinks="reasoning_effort",
         says="reasoning",
@@ -280,11 +304,11 @@ ALL = (
     Facts("perplexity", "api.perplexity.ai", base="/", has=""),
     Facts("novita", "api.novita.ai", base="/openai/v1/", has="completions embeddings models"),
     Facts("cloudflare", "api.cloudflare.com", base="/client/v4/accounts/*/ai/v1/", has="embeddings responses"),
-    Facts("ollama", "ollama", has="completions embeddings models responses", thinks="always", says="reasoning", key=""),
-    Facts("vllm", "vllm", has="completions embeddings models responses", thinks="always", says="reasoning"),
-    Facts("sglang", "sglang", has="completions embeddings models responses", thinks="always"),
-    Facts("lmstudio", "lmstudio", has="completions embeddings models responses", thinks="always", says="reasoning"),
-    Facts("llamacpp", "llamacpp", has="completions embeddings models responses", thinks="always"),
+    Facts("ollama", "ollama", has=_LOCAL, thinks="always", says="reasoning", key="", messages="/v1/messages"),
+    Facts("vllm", "vllm", has=_LOCAL, thinks="always", says="reasoning", messages="/v1/messages"),
+    Facts("sglang", "sglang", has=_LOCAL, thinks="always"),
+    Facts("lmstudio", "lmstudio", has=_LOCAL, thinks="always", says="reasoning", messages="/v1/messages"),
+    Facts("llamacpp", "llamacpp", has=_LOCAL, thinks="always", messages="/v1/messages"),
 )  # fmt: skip
 
 

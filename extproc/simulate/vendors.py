@@ -4,11 +4,12 @@ Rule: told apart by the Host header, those without a name of their own by path; 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
+import re
 from typing import Any
 
-from extproc.simulate import azure, compatible, dashscope, moonshot, openai, table
+from extproc.simulate import azure, bedrock, claude, compatible, dashscope, gemini, moonshot, openai, table, vertex
 from extproc.simulate.call import Answer, Call, type_of
 from extproc.simulate.conversation import matches
 from extproc.simulate.dialect import openai_error
@@ -33,6 +34,13 @@ class Vendor:
     arrears: Refusal
     wrong_key: Refusal = field(default_factory=lambda: Refusal(401, "Incorrect API key provided."))
     key_header: str = "authorization"
+    other_key_header: str = ""
+    """Where a key may stand instead."""
+    checks_keys: bool = False
+    """It looks at keys itself: a signature covers the whole request."""
+    paths: str = ""
+    """How its paths begin, an expression, for who has no host to tell it by."""
+    error_headers: Callable[[Refusal], dict[str, str]] = lambda _: {}
     needs_length: bool = False
     keyless: bool = False
     """It asks nobody for a key, and gets none."""
@@ -99,12 +107,69 @@ MOONSHOT = Vendor(
     arrears=Refusal(429, "Your account is not active, insufficient balance", kind="exceeded_current_quota_error"),
     wrong_key=Refusal(401, "Invalid Authentication", kind="invalid_authentication_error"),
 )
+_BAD_KEY = {
+    "reason": "API_KEY_INVALID",
+    "domain": "googleapis.com",
+    "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+}
+CLAUDE = Vendor(
+    name="claude",
+    handle=claude.handle,
+    error=claude.error,
+    hosts=("api.anthropic.com",),
+    inspection=Refusal(400, "Output blocked by content filtering policy"),
+    arrears=Refusal(400, "Your credit balance is too low to access the Anthropic API."),
+    wrong_key=Refusal(401, "invalid x-api-key"),
+    key_header="x-api-key",
+    other_key_header="authorization",
+    paths=r"/v1/messages",
+)
+GEMINI = Vendor(
+    name="gemini",
+    handle=gemini.handle,
+    error=gemini.error,
+    hosts=("generativelanguage.googleapis.com",),
+    inspection=Refusal(400, "The request was blocked."),
+    arrears=Refusal(429, "You exceeded your current quota, please check your plan and billing details."),
+    wrong_key=Refusal(400, "API key not valid. Please pass a valid API key.", extra={"details": [_BAD_KEY]}),
+    key_header="x-goog-api-key",
+    paths=r"/v1beta/|/v1/models/[^/]+:",
+)
+VERTEX = Vendor(
+    name="vertex",
+    handle=vertex.handle,
+    error=vertex.error,
+    hosts=("aiplatform.googleapis.com", "*-aiplatform.googleapis.com", "aiplatform.*.rep.googleapis.com"),
+    inspection=Refusal(400, "The request was blocked."),
+    arrears=Refusal(429, "Resource exhausted. Please try again later."),
+    wrong_key=Refusal(401, "Request had invalid authentication credentials."),
+    other_key_header="x-goog-api-key",
+    paths=r"/v1(beta1)?/(projects|publishers)/|/token$",
+)
+TOKENS = replace(VERTEX, hosts=("oauth2.googleapis.com",), paths="/token$", keyless=True)
+BEDROCK = Vendor(
+    name="bedrock",
+    handle=bedrock.handle,
+    error=bedrock.error,
+    hosts=("bedrock-runtime.*.amazonaws.com",),
+    inspection=Refusal(400, "The model returned the following errors: Output blocked by content filtering policy"),
+    arrears=Refusal(429, "Too many tokens, please wait before trying again."),
+    checks_keys=True,
+    error_headers=bedrock.headers,
+    paths=r"/model/",
+)
+_OWN = (CLAUDE, GEMINI, TOKENS, VERTEX, BEDROCK)
 
 
 def find(path: str, host: str, options: Options) -> tuple[Vendor, str] | None:
     """Who answers `path` (str) at `host` (str): (Vendor, the path after its base), or None. Hosts that nobody knows
     speak OpenAI, whatever stands before its paths."""
     name = host.partition(":")[0].lower()
+    for vendor in _OWN:
+        if matches(name, vendor.hosts) or (name in _LOCAL and re.match(vendor.paths, path)):
+            return vendor, path
+    if path.endswith(("/v1/messages", "/v1/messages/count_tokens")) and (found := _messages_of(name, path)) is not None:
+        return found, path
     if (known := table.of(name, path)) is not None:
         return _of_table(known[0]), known[1]
     if name in MOONSHOT_HOSTS:
@@ -127,9 +192,36 @@ def find(path: str, host: str, options: Options) -> tuple[Vendor, str] | None:
 
 
 _NAMED = (NATIVE, COMPATIBLE, OPENAI, AZURE, MOONSHOT)
-TYPES = frozenset(type_of(vendor.name) for vendor in (*_NAMED, *table.ALL))
+TYPES = frozenset(type_of(vendor.name) for vendor in (*_NAMED, *_OWN, *table.ALL))
 """The types of providers that are simulated."""
 _LOCAL = ("127.0.0.1", "localhost", "")
+
+
+_MESSAGES = {"dashscope": "/apps/anthropic/v1/messages", "moonshot": "/anthropic/v1/messages"}
+
+
+def _messages_of(host: str, path: str) -> Vendor | None:
+    """Who of those that are no Anthropic answers its Messages at this `path` (str): Vendor or None."""
+    bare = path.removesuffix("/count_tokens")
+    for vendor in (NATIVE, MOONSHOT):
+        if _MESSAGES[vendor.name] == bare and (matches(host, vendor.hosts) or host in _LOCAL):
+            return _speaking_messages(vendor)
+    for facts in table.ALL:
+        if bare in facts.messages.split() and matches(host, facts.hosts.split()):
+            return _speaking_messages(_of_table(facts))
+    return None
+
+
+def _speaking_messages(vendor: Vendor) -> Vendor:
+    return replace(
+        vendor,
+        handle=claude.elsewhere,
+        error=claude.error,
+        errors_in_200=False,
+        needs_length=False,
+        other_key_header="" if vendor.keyless else "x-api-key",
+        wrong_key=Refusal(401, "invalid x-api-key"),
+    )
 
 
 @cache
@@ -152,10 +244,11 @@ def check_headers(vendor: Vendor, headers: list[tuple[str, str]], options: Optio
     for name in names:
         if name.startswith("x-ai-proxy-"):
             raise Refusal(400, f"simulator: internal header reached the vendor: {name}", code="LeakedHeader")
-        if name in CREDENTIALS and name != vendor.key_header:
+        if name in CREDENTIALS and name not in (vendor.key_header, vendor.other_key_header):
             raise Refusal(400, f"simulator: foreign credential reached the vendor: {name}", code="LeakedHeader")
-    if names.count(vendor.key_header) > 1:
-        raise Refusal(400, f"simulator: {vendor.key_header} is there more than once", code="LeakedHeader")
+    shown = [name for name in names if name in (vendor.key_header, vendor.other_key_header)]
+    if len(shown) > 1:
+        raise Refusal(400, f"simulator: there is more than one key: {', '.join(shown)}", code="LeakedHeader")
     host = dict(headers).get("host", "")
     if options.strict_host and not matches(host.partition(":")[0].lower(), vendor.hosts):
         raise Refusal(400, f"simulator: host {host!r} is not this vendor's", code="WrongHost")
@@ -163,8 +256,11 @@ def check_headers(vendor: Vendor, headers: list[tuple[str, str]], options: Optio
         if vendor.key_header in names:
             raise Refusal(400, "simulator: a key reached a vendor that has none", code="LeakedHeader")
         return
-    key = dict(headers).get(vendor.key_header, "")
-    if vendor.key_header == "authorization":
+    if vendor.checks_keys:
+        return
+    header = shown[0] if shown else vendor.key_header
+    key = dict(headers).get(header, "")
+    if header == "authorization":
         scheme, _, key = key.partition(" ")
         if scheme.lower() != "bearer":
             raise vendor.wrong_key.with_traceback(None)

@@ -1,7 +1,7 @@
 """The admin port: `/healthz` (the process lives), `/readyz` (requests will be served), `/version`, `/config` (what is
-served now, keys redacted), `/` (this list)."""
+served now, keys redacted), `/metrics` (for Prometheus), `/` (this list)."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 import os
 from typing import Any
@@ -9,12 +9,15 @@ from typing import Any
 from aiohttp import web
 
 from extproc import __version__
+from extproc.supervisor import exposition
+from extproc.supervisor.families import Family
 
 _PATHS = {
     "/healthz": "the process lives",
     "/readyz": "requests will be served; else 503 and why not",
     "/version": "what this is",
     "/config": "what is served now, keys redacted",
+    "/metrics": "what all exchanges sum up to, for Prometheus",
 }
 """What `/` says there is."""
 
@@ -26,10 +29,11 @@ async def serving(
     not_ready: Callable[[], str | None],
     config: Callable[[], Mapping[str, Any] | None],
     trouble: Callable[[], Mapping[str, str]] = dict,
+    families: Callable[[], Iterable[Family]] = tuple,
 ) -> AsyncIterator[int]:
     """Serve the admin port; yields the port it got. `not_ready`: why requests would not be served, None if they are.
     `config`: what is known of the configuration, None before there is one. `trouble`: what goes wrong and is tried
-    again, whether or not requests are served meanwhile.
+    again, whether or not requests are served meanwhile. `families`: the metrics.
 
     Raises `OSError` when the address is taken.
     """
@@ -51,6 +55,12 @@ async def serving(
         document = config()
         return web.json_response(document or {"reason": "starting"}, status=200 if document else 503)
 
+    async def metrics(request: web.Request) -> web.Response:
+        openmetrics = exposition.wants_openmetrics(request.headers.get("accept", ""))
+        body = exposition.written(families(), openmetrics=openmetrics)
+        kind = exposition.OPENMETRICS if openmetrics else exposition.TEXT
+        return web.Response(body=body, headers={"content-type": kind, "vary": "accept"})
+
     app = web.Application()
 
     async def index(_: web.Request) -> web.Response:
@@ -58,6 +68,7 @@ async def serving(
 
     handlers = {"/": index, "/healthz": healthz, "/readyz": readyz, "/version": version, "/config": active}
     app.add_routes([web.get(path, handler) for path, handler in handlers.items()])
+    app.add_routes([web.get("/metrics", metrics)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

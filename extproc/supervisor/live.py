@@ -112,7 +112,7 @@ def moved(before: Config, after: Config) -> bool:
 
 class Live:
     """`loaded`: the configuration that new exchanges are served under; `generation` counts from 1. `refused`: what is
-    wrong with the files as they are now, if they were refused."""
+    wrong with the files as they are now, if they were refused; `refusals`: how often that happened."""
 
     def __init__(self, source: Source, check: Callable[[Loaded], None] = lambda loaded: None) -> None:
         """Loads; raises `ConfigError`. `check` raises it too, for what cannot be served here."""
@@ -122,6 +122,7 @@ class Live:
         check(self.loaded)
         self.generation = 1
         self.refused: tuple[str, ...] = ()
+        self.refusals = 0
         self._late = False  # the disk did not take a good change
         self._finished = self.loaded
         self._source = source
@@ -238,6 +239,7 @@ class Live:
 
     def _refuse(self, problems: tuple[str, ...]) -> None:
         if problems != self.refused:
+            self.refusals += bool(problems)
             for problem in problems:
                 log.error("configuration change refused", problem=problem)
         self.refused = problems

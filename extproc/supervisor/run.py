@@ -6,7 +6,7 @@ the message says which. Workers are no such part: they are started again.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 import os
@@ -27,6 +27,7 @@ from extproc.envoy.process import EnvoyError, EnvoyProcess, die_with_parent, key
 from extproc.supervisor import admin, demo, reach
 from extproc.supervisor.addresses import Addresses
 from extproc.supervisor.aside import aside
+from extproc.supervisor.books import Books
 from extproc.supervisor.care import Care
 from extproc.supervisor.live import LOAD_SECONDS, EnvoySide, Live, NoEnvoy, Source
 from extproc.supervisor.sidecar import Options as SidecarOptions
@@ -133,12 +134,11 @@ async def serve(source: Source, options: ServeOptions) -> None:
         NoEnvoy(live.loaded) if options.xds is None else await asyncio.to_thread(_kept_fresh, options.xds, live.loaded)
     )
     given = SidecarOptions(options.door, options.workers, options.logging, LAME_SECONDS, options.grace)
+    books = Books()
     async with (
         _living() as life,
-        admin.serving(
-            options.admin.host, options.admin.port, life.reason, live.description, lambda: life.trouble()
-        ) as admin_port,
-        sidecar(live, given) as running,
+        _admin(options.admin, life, live.description, books) as admin_port,
+        sidecar(live, given, books) as running,
         running.following(envoy),
     ):
         life.started(running)
@@ -190,11 +190,8 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
     async with _living() as life, AsyncExitStack() as stack:
         # Held until the end: a port that the system chose would else be anybody's while everything starts.
         options = replace(options, listen=stack.enter_context(reserved_address(options.listen)))
-        admin_port = await stack.enter_async_context(
-            admin.serving(
-                options.admin.host, options.admin.port, life.reason, lambda: live.description(), lambda: life.trouble()
-            )
-        )
+        books = Books()
+        admin_port = await stack.enter_async_context(_admin(options.admin, life, lambda: live.description(), books))
         parts: dict[str, Awaitable[int]] = {}
         url = None
         if simulate:
@@ -202,7 +199,7 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
             url, parts["the simulated vendors"] = await _simulator(stack)
             live = await live.with_stand_in(StandIn(url, SIMULATED_KEY))
         log.info("starting the workers")
-        running = await stack.enter_async_context(sidecar(live, given))
+        running = await stack.enter_async_context(sidecar(live, given, books))
         log.info("starting Envoy")
         envoy, side = await _envoy(stack, live.loaded, running, options)
         parts["Envoy"] = envoy.exited
@@ -224,6 +221,12 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
         if died is not None:
             raise PartDied(f"{died} stopped unexpectedly, so everything stops")
         log.info("stopping: open exchanges may finish (again to stop now)", seconds=options.grace)
+
+
+def _admin(
+    address: Address, life: _Life, config: Callable[[], Mapping[str, object]], books: Books
+) -> AbstractAsyncContextManager[int]:
+    return admin.serving(address.host, address.port, life.reason, config, lambda: life.trouble(), books.families)
 
 
 def check_placement(placement: Placement, envoy: tuple[int, ...], loaded: Loaded) -> None:

@@ -15,7 +15,9 @@ import structlog
 
 from extproc.envoy.process import EnvoyError
 from extproc.supervisor import contexts, watch
+from extproc.supervisor.books import Books
 from extproc.supervisor.care import Care
+from extproc.supervisor.gauges import Gauges
 from extproc.supervisor.live import EnvoySide, Live, sources
 from extproc.supervisor.supervisor import Logging, Workers, cores
 from extproc.worker import logs
@@ -45,11 +47,14 @@ class Options:
 class Sidecar:
     """`addresses`: where the workers serve."""
 
-    def __init__(self, live: Live, texts: contexts.Contexts, workers: Workers, serving_at: Sequence[Place]) -> None:
+    def __init__(
+        self, live: Live, texts: contexts.Contexts, workers: Workers, serving_at: Sequence[Place], gauges: Gauges
+    ) -> None:
         self.addresses = serving_at
         self._live = live
         self._texts = texts
         self._workers = workers
+        self._gauges = gauges
         self._care = Care()
 
     def not_ready(self) -> str | None:
@@ -101,6 +106,7 @@ class Sidecar:
     async def _change(self, changed: set[Path], envoy: EnvoySide) -> None:
         try:
             await self._live.change(changed, self._texts, self._workers, envoy)
+            self._gauges.follow()
         except Exception:  # a fault of ours; what is served goes on, and the next change is followed again
             log.exception("a change could not be followed")
 
@@ -116,18 +122,21 @@ class Sidecar:
 
 
 @asynccontextmanager
-async def sidecar(live: Live, options: Options) -> AsyncIterator[Sidecar]:
-    """The workers with their context texts, serving. Raises `OSError`, `WorkerFailed`."""
+async def sidecar(live: Live, options: Options, books: Books) -> AsyncIterator[Sidecar]:
+    """The workers with their context texts, serving. `books`: what their exchanges sum up to. Raises `OSError`,
+    `WorkerFailed`."""
     config = live.loaded.config
     for note in live.loaded.notes:
         log.info(note)
     count = options.workers or config.workers or cores()
     async with AsyncExitStack() as stack:
         serving_at = [stack.enter_context(reserved(place)) for place in places(options.door.first, count)]
-        workers = Workers(options.logging, options.door, hear_ends=options.hears_ends)
+        workers = Workers(options.logging, options.door, books, hear_ends=options.hears_ends)
         texts = await stack.enter_async_context(contexts.keeping(workers.texts))
         await texts.follow(sources(config))
         workers.recycle = config.recycle
         stack.push_async_callback(workers.stop, options.pause, options.grace)
         await workers.start(serving_at, live.order(texts.texts))
-        yield Sidecar(live, texts, workers, serving_at)
+        gauges = Gauges(live, workers, books, options.door.tls)
+        books.gauges.append(gauges.families)
+        yield Sidecar(live, texts, workers, serving_at, gauges)

@@ -20,6 +20,7 @@ import msgspec
 import structlog
 
 from extproc.providers.blocks import Recycle
+from extproc.supervisor.books import Books
 from extproc.supervisor.care import Care
 from extproc.supervisor.spawning import WorkerFailed, started, why_ended
 from extproc.terms.agreed import LAME_SECONDS
@@ -41,6 +42,8 @@ BACK_OFF = (0.0, 0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 PING_SECONDS = 5.0
 SILENT_PINGS = 6
 """A worker that answers neither us nor Envoy is killed after so many unanswered pings."""
+LAST_WORDS_SECONDS = 1.0
+"""How long a worker that ended is listened to."""
 LEAST_AGE = 30.0
 """No worker is recycled before, whatever it holds: a limit below what one needs must not become a loop."""
 
@@ -83,7 +86,7 @@ class Logging:
 
 class _Worker:
     """One process. `oldest`: the first generation that it may still serve exchanges under. `on_rest`: hears what it
-    learns about keys."""
+    learns about keys, `books` what its exchanges sum up to."""
 
     def __init__(
         self,
@@ -91,8 +94,10 @@ class _Worker:
         process: asyncio.subprocess.Process,
         generation: int,
         on_rest: Callable[["_Worker", channel.Rested], None],
+        books: Books,
     ) -> None:
         self._on_rest = on_rest
+        self._books = books
         self.index = index
         self.process = process
         self.born = time.monotonic()
@@ -104,7 +109,8 @@ class _Worker:
         self.leaving = False
         self.told = asyncio.Condition()
         self._unanswered = 0
-        self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._ping())]
+        self._listening = asyncio.create_task(self._listen())
+        self._pinging = asyncio.create_task(self._ping())
 
     @property
     def age(self) -> float:
@@ -129,10 +135,14 @@ class _Worker:
         return condition()
 
     async def ended(self) -> int:
-        """Its exit code."""
+        """Its exit code. What it said last was heard."""
         code = await self.process.wait()
-        for task in self._tasks:
-            task.cancel()
+        self._pinging.cancel()
+        with suppress(TimeoutError):  # unless somebody it started holds its end
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
+                await asyncio.wait({self._listening})
+        self._listening.cancel()
+        self._books.forget(id(self))
         if self.process.stdin is not None:
             self.process.stdin.close()
         await self._tell()
@@ -169,6 +179,9 @@ class _Worker:
                     self._on_rest(self, report)
                 case channel.Pong():
                     self._unanswered = 0
+                case channel.Counted():
+                    self._books.count(id(self), report)
+                    continue  # nobody waits for it
             await self._tell()
 
     async def _tell(self) -> None:
@@ -189,9 +202,10 @@ class _Worker:
 
 class Workers:
     """All worker processes, each in a place with an address for life. `recycle`: when one is replaced by itself.
-    `hear_ends`: they will be told of `ended`."""
+    `hear_ends`: they will be told of `ended`. `books`: what all exchanges sum up to."""
 
-    def __init__(self, logging: Logging, door: Door, *, hear_ends: bool = False) -> None:
+    def __init__(self, logging: Logging, door: Door, books: Books | None = None, *, hear_ends: bool = False) -> None:
+        self._books = books or Books()
         self._logging = logging
         self._door = door
         self._hear_ends = hear_ends
@@ -208,6 +222,8 @@ class Workers:
 
     def _rested(self, origin: _Worker, rest: channel.Rested) -> None:
         """What one worker learns about a key is told to the others, and to those that come later."""
+        if rest.until:
+            self._books.rested(rest.provider, aside=rest.aside)
         now = time.monotonic()
         self._rests = {known: old for known, old in self._rests.items() if old.until > now}
         if rest.until:
@@ -314,7 +330,7 @@ class Workers:
         """A new worker in its place, serving. Raises `WorkerFailed`."""
         process = await started()
         load = self._load
-        worker = _Worker(index, process, load.generation, self._rested)
+        worker = _Worker(index, process, load.generation, self._rested, self._books)
         tls = self._door.tls
         files = None if tls is None else (str(tls.certificate), str(tls.key), str(tls.client_ca))
         place = str(self._reserved[index])

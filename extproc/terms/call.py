@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote
 
 from extproc.terms.errors import PathTooLong
 from extproc.terms.frozen import Frozen
+from extproc.terms.tallies import OTHER
 from extproc.text.jsontext import Fields
 
 CHAT = "chat/completions"
@@ -23,6 +24,14 @@ MODELS = "models"
 
 JSON_APIS = frozenset({CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, MESSAGES})
 """APIs whose request is JSON whatever its content-type says, and whose answer is never anything else."""
+
+_OPERATIONS = {
+    CHAT: "chat",
+    RESPONSES: "chat",
+    MESSAGES: "chat",
+    COMPLETIONS: "text_completion",
+    EMBEDDINGS: "embeddings",
+}
 
 ROOTS = frozenset(
     "assistants audio batches chat completions containers conversations embeddings evals files fine_tuning images "
@@ -53,6 +62,12 @@ class Target(Frozen, frozen=True):
     def root(self) -> str:
         """The API's first segment (`files`); empty when there is none."""
         return (self.api or "").partition("/")[0]
+
+
+def operation_of(target: Target) -> str:
+    """What an API does, as OpenTelemetry calls it (`gen_ai.operation.name`); of others the first segment, as far as it
+    is known."""
+    return _OPERATIONS.get(target.api or "") or (target.root if target.root in ROOTS else OTHER)
 
 
 _LONGEST_PATH = 8192

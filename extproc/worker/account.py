@@ -1,4 +1,4 @@
-"""What is said of an exchange when it is over: one log line. Shell: it has a clock.
+"""What is said of an exchange when it is over: one log line, and its part of the sums. Shell: it has a clock.
 
 Rule: no key and no body; what is not known is not in it.
 """
@@ -12,45 +12,50 @@ from extproc.terms.agreed import PROBE_PATH
 from extproc.terms.ends import CUT
 from extproc.terms.events import Event, Forward, Reply, ResponseBody, ResponseHeaders
 from extproc.worker import logs
+from extproc.worker.books import Books, Times
 
 log = structlog.get_logger("extproc.account")
 
 
 class Clock:
-    """When an exchange began, its answer's head came, and its first chunk went out; `time.monotonic` seconds."""
+    """When an exchange began (`time.monotonic` seconds, as all here), its answer's head came, and its first chunk went
+    out; and how long the answers to Envoy took until then. `over`: the first chunk is out, nothing more is noted."""
 
-    __slots__ = ("_ended", "_first_byte", "_first_chunk", "_started")
+    __slots__ = ("_ended", "_first_byte", "_first_chunk", "_own", "_started", "over")
 
-    def __init__(self) -> None:
-        self._started = time.monotonic()
+    def __init__(self, started: float) -> None:
+        self._started = started
         self._first_byte: float | None = None
         self._first_chunk: float | None = None
-        self._ended: float | None = None
+        self._ended = started
+        self._own = 0.0
+        self.over = False
 
-    def note(self, event: Event | None, reply: Reply | None, *, stream: bool) -> None:
+    def note(self, event: Event | None, reply: Reply | None, began: float, *, stream: bool) -> None:
+        """The answer to an event is made; it was begun then."""
+        now = time.monotonic()
+        self._own += now - began
         if self._first_byte is None and isinstance(event, ResponseHeaders):
-            self._first_byte = time.monotonic()
-        elif stream and self._first_chunk is None and isinstance(event, ResponseBody):
-            self._first_chunk = time.monotonic() if isinstance(reply, Forward) and reply.body else None
+            self._first_byte = now
+        elif stream and isinstance(event, ResponseBody) and isinstance(reply, Forward) and reply.body:
+            self._first_chunk = now
+            self.over = True
 
     def stop(self) -> None:
         """The exchange is over."""
         self._ended = time.monotonic()
 
-    def fields(self) -> dict[str, float | None]:
-        """Milliseconds since the beginning, of what happened."""
-        return {
-            "duration_ms": self._until(self._ended),
-            "first_byte_ms": self._until(self._first_byte),
-            "first_chunk_ms": self._until(self._first_chunk),
-        }
+    def times(self) -> Times:
+        """What is known at the end."""
+        duration = self._ended - self._started
+        return Times(duration, self._until(self._first_byte), self._until(self._first_chunk), self._own)
 
     def _until(self, end: float | None) -> float | None:
-        return None if end is None else round((end - self._started) * 1000, 1)
+        return None if end is None else end - self._started
 
 
-def account(record: Record, clock: Clock) -> None:
-    """Write the line of an exchange that is over. Those that nobody asks about have none."""
+def account(record: Record, clock: Clock, books: Books) -> None:
+    """Write the line of an exchange that is over, and add it to the books. Those that nobody asks about have none."""
     # No path: an answer of Envoy's own to a request that we never saw.
     if record.path == PROBE_PATH or (not record.path and record.error is None):
         return
@@ -61,6 +66,8 @@ def account(record: Record, clock: Clock) -> None:
             model=record.upstream_model,
             named_by=record.lacks_model,
         )
+    times = clock.times()
+    books.add(record, times)
     usage = record.usage
     fields = {
         "method": record.method,
@@ -81,8 +88,14 @@ def account(record: Record, clock: Clock) -> None:
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.total_tokens,
-        **clock.fields(),
+        "duration_ms": _ms(times.duration),
+        "first_byte_ms": _ms(times.first_byte),
+        "first_chunk_ms": _ms(times.first_chunk),
         "request_id": record.request_id,
         "upstream_request_id": record.upstream_request_id,
     }
     logs.often("exchange", {name: value for name, value in fields.items() if value is not None})
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 1)

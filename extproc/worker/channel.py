@@ -9,6 +9,8 @@ from typing import Literal, Protocol, TypeVar
 
 from msgspec import Struct, msgpack
 
+from extproc.terms.tallies import Key, Tally
+
 _LENGTH = 4
 
 
@@ -119,7 +121,16 @@ class Pong(Struct, tag=True, frozen=True):
     """The worker's loop turns, and so does the thread that answers streams."""
 
 
-Report = Serving | Active | Expecting | Oldest | Failed | Rested | Pong
+class Counted(Struct, tag=True, frozen=True):
+    """What exchanges that ended since the last such report sum up to; how many are `open` now; how many keys of each
+    provider are not to be used now, where there are any."""
+
+    tallies: list[tuple[Key, Tally]]
+    open: int
+    resting: Mapping[str, int]
+
+
+Report = Serving | Active | Expecting | Oldest | Failed | Rested | Pong | Counted
 
 _orders: msgpack.Decoder[Order] = msgpack.Decoder(Order)
 _reports: msgpack.Decoder[Report] = msgpack.Decoder(Report)

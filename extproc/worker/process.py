@@ -13,9 +13,11 @@ import os
 from pathlib import Path
 import signal
 import sys
+import time
 from typing import BinaryIO, cast
 import weakref
 
+import msgspec
 import structlog
 
 from extproc.config.config import Config, ConfigError
@@ -26,6 +28,7 @@ from extproc.keys.choice import Keys, Rest
 from extproc.keys.kept import keys_kept
 from extproc.terms.agreed import LAME_SECONDS
 from extproc.worker import channel, logs, loop, server
+from extproc.worker.books import Books
 from extproc.worker.ends import Ends
 from extproc.worker.places import Tls
 
@@ -33,6 +36,8 @@ log = structlog.get_logger("extproc.worker")
 
 FORMER_SECONDS = 5.0
 """How long Envoy may still route by the configuration before."""
+COUNT_SECONDS = 1.0
+"""How often the supervisor hears what exchanges sum up to: a worker that is killed takes so much with it."""
 GONE_SECONDS = 1.0
 """How long open exchanges may go on when the supervisor died without a word."""
 
@@ -122,24 +127,56 @@ async def work(orders: asyncio.StreamReader, report: channel.Writer) -> None:
     if not isinstance(begin, channel.Begin) or not isinstance(first, channel.Load):
         return  # the supervisor changed its mind
     logs.configure(begin.log_format, begin.log_level, begin.worker, verbose=begin.verbose)
-    farewell, ends = server.Farewell(pause=LAME_SECONDS), _ends(begin)
+    farewell, ends, books = server.Farewell(pause=LAME_SECONDS), _ends(begin), Books()
     try:
         current = Current(report, first)
         tls = None if begin.tls is None else Tls(*map(Path, begin.tls))
         async with keys_kept(lambda: current.config, lambda rest: _told(report, rest)) as keys:
             current.keep(keys)
             async with server.serving(
-                begin.address, lambda: current.snapshot, farewell, ends, tls=tls, socket_mode=begin.socket_mode
+                begin.address, lambda: current.snapshot, farewell, ends, books, tls=tls, socket_mode=begin.socket_mode
             ) as served:
+                counts = Counts(report, books, served, current, keys)
                 obeying = asyncio.create_task(_obey(orders, report, current, keys, served, ends, farewell))
+                counting = asyncio.create_task(_counted(counts))
                 asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, obeying.cancel)
                 channel.send(report, channel.Serving(served.port))
                 channel.send(report, channel.Active(first.generation))
                 await asyncio.wait({obeying})
                 outlived = asyncio.create_task(_outlived(orders))
+            counting.cancel()
+            counts.tell()
         outlived.cancel()
     except (ConfigError, OSError) as error:
         channel.send(report, channel.Failed(str(error)))
+
+
+class Counts:
+    """Tells the supervisor what the books hold, and what is so now."""
+
+    def __init__(
+        self, report: channel.Writer, books: Books, served: server.Served, current: Current, keys: Keys
+    ) -> None:
+        self._report, self._books, self._served, self._current, self._keys = report, books, served, current, keys
+        self._last = channel.Counted([], 0, {})
+
+    def tell(self) -> None:
+        """Once; nothing, where there is nothing new."""
+        now = time.monotonic()
+        resting = {p.id: n for p in self._current.config.providers if (n := self._keys.resting(p, now))}
+        counted = channel.Counted(self._books.take(), self._served.open(), resting)
+        if counted != self._last:
+            channel.send(self._report, counted)
+        self._last = msgspec.structs.replace(counted, tallies=[])
+
+
+async def _counted(counts: Counts) -> None:
+    while True:
+        await asyncio.sleep(COUNT_SECONDS)
+        try:
+            counts.tell()
+        except Exception:  # a fault of ours; the next second is counted again
+            log.exception("exchanges could not be counted")
 
 
 def _ends(begin: channel.Begin) -> Ends:

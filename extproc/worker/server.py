@@ -23,6 +23,7 @@ from extproc.terms.agreed import MOST_BODY_BYTES, envoy_buffer
 from extproc.terms.events import Event, Forward, ResponseBody
 from extproc.worker import streams, wire
 from extproc.worker.account import Clock, account
+from extproc.worker.books import Books
 from extproc.worker.ends import Ends
 from extproc.worker.listening import bind
 from extproc.worker.places import OWNER_ONLY, Tls
@@ -54,11 +55,12 @@ BROKEN: Final = "the answer failed"
 
 class Processor:
     """Answers ext_proc streams. `snapshot`: gives the configuration that a new exchange works under. `ends`: where
-    exchanges go that are over."""
+    exchanges go that are over, `books`: what they sum up to."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot], ends: Ends | None = None) -> None:
+    def __init__(self, snapshot: Callable[[], Snapshot], ends: Ends | None = None, books: Books | None = None) -> None:
         self._snapshot = snapshot
         self.ends = ends or Ends()
+        self.books = books or Books()
         self.open = 0
 
     def begin(self) -> "Talk":
@@ -78,19 +80,21 @@ class Talk:
     def __init__(self, processor: Processor, snapshot: Snapshot) -> None:
         self._processor = processor
         self._snapshot = snapshot
-        self._exchange = Exchange(snapshot, Moment(time.time(), secrets.randbits(96), time.monotonic()))
-        self._clock = Clock()
+        started = time.monotonic()
+        self._exchange = Exchange(snapshot, Moment(time.time(), secrets.randbits(96), started))
+        self._clock = Clock(started)
 
     def answer(self, message: bytes) -> bytes | streams.Work:
         """Raises what must end the stream with an error: a message that is none, or of an unknown kind."""
+        began = 0.0 if self._clock.over else time.monotonic()
         request = pb.ProcessingRequest.FromString(message)
         phase = wire.phase_of(request)
         event = wire.decode(request, phase)
         if event is not None and self._exchange.takes_long(event):
-            return partial(self._answer, event, phase)
-        return self._answer(event, phase)
+            return partial(self._answer, event, phase, began)
+        return self._answer(event, phase, began)
 
-    def _answer(self, event: Event | None, phase: str) -> bytes:
+    def _answer(self, event: Event | None, phase: str, began: float) -> bytes:
         exchange = self._exchange
         record = exchange.record
         try:
@@ -102,7 +106,8 @@ class Talk:
             answer = wire.encode(reply, phase)
         if record.verdict is not None or record.pause:  # a retry may follow at once, and must know
             _report_key(self._snapshot, record)
-        self._clock.note(event, reply, stream=record.stream and record.status == 200)
+        if not self._clock.over:
+            self._clock.note(event, reply, began, stream=record.stream and record.status == 200)
         if isinstance(reply, Forward) and reply.breaks:
             # The answer to the last piece of a STREAMED body would end it well: a cut without a word is better.
             well = isinstance(event, ResponseBody) and event.end_of_stream and reply.ends is None
@@ -114,7 +119,7 @@ class Talk:
         self._exchange.close()
         self._clock.stop()
         record = self._exchange.record
-        self._processor.ends.over(record, partial(account, record, self._clock))
+        self._processor.ends.over(record, partial(account, record, self._clock, self._processor.books))
 
 
 def _report_key(snapshot: Snapshot, record: Record) -> None:
@@ -152,10 +157,11 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """`turns`: whether streams are answered, or those who answer them are stuck."""
+    """`turns`: whether streams are answered, or those who answer them are stuck. `open`: how many exchanges are."""
 
     port: int
     turns: Callable[[], bool]
+    open: Callable[[], int] = lambda: 0
 
 
 @dataclass(slots=True)
@@ -173,6 +179,7 @@ async def serving(
     snapshot: Callable[[], Snapshot],
     farewell: Farewell,
     ends: Ends,
+    books: Books,
     *,
     tls: Tls | None = None,
     socket_mode: int = OWNER_ONLY,
@@ -185,9 +192,10 @@ async def serving(
     """
     service, method = wire.METHOD
     served = Health({"", service})
+    processor = Processor(snapshot, ends, books)
     server = streams.Server(
         {
-            f"/{service}/{method}": streams.Method(Processor(snapshot, ends).begin),
+            f"/{service}/{method}": streams.Method(processor.begin),
             "/grpc.health.v1.Health/Check": streams.Method(lambda: served, unary=True),
         },
         OPTIONS,
@@ -195,7 +203,7 @@ async def serving(
     port = bind(server, address, tls=tls, socket_mode=socket_mode)
     server.start()
     try:
-        yield Served(port, server.turns)
+        yield Served(port, server.turns, lambda: processor.open)
     finally:
         served.leaving = True
         await asyncio.sleep(farewell.pause)

@@ -49,6 +49,35 @@ def test_a_vendor_out_of_reach_is_503(gateway: Gateway, cluster: str) -> None:
     assert not attributes["response.code_details"].string_value.startswith("via_upstream")
 
 
+@pytest.mark.parametrize(
+    ("path", "headers", "anthropic"),
+    [
+        ("/v1/messages", {}, True),
+        ("/v1/messages?beta=true", {}, True),
+        ("/v1/messages/count_tokens", {}, True),
+        ("/anthropic/v1/messages", {}, True),
+        ("/gw/a//v1//messages", {}, True),
+        ("/v1/v1/messages", {}, True),
+        ("/v1/models", {"anthropic_version": "2023-06-01"}, True),
+        ("/v1/models", {}, False),
+        ("/v1/chat/completions?x=/v1/messages", {}, False),
+        ("/v1/messagesx", {}, False),
+        ("/v1/threads/t/messages", {}, False),
+    ],
+)
+def test_envoys_own_errors_have_the_form_of_the_clients_front(
+    gateway: Gateway, path: str, headers: dict[str, str], anthropic: bool
+) -> None:
+    gateway.sidecar.script = route_to("refused")
+    answered = gateway.ask(path=path, **headers)
+    assert answered.status == 503
+    told = json.loads(answered.body)
+    assert (told.get("type"), told["error"]["type"]) == (
+        ("error", "overloaded_error") if anthropic else (None, "server_error")
+    )
+    assert bool(answered.headers.get("request-id")) == anthropic
+
+
 def test_a_vendor_that_speaks_no_http_is_502(gateway: Gateway) -> None:
     gateway.vendor.reply = [b"garbage\r\n\r\n"]
     answered = gateway.ask()

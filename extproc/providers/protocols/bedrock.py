@@ -12,7 +12,7 @@ from extproc.providers.blocks import secret
 from extproc.providers.protocols import bedrock_answer, bedrock_request
 from extproc.providers.protocols.sigv4 import Signer
 from extproc.providers.reader import Reader
-from extproc.providers.traits import Traits
+from extproc.providers.traits import LEVELS, Traits
 from extproc.terms.call import CHAT, Call
 from extproc.terms.errors import MissingParameter, UnsupportedApi, UpstreamError
 from extproc.terms.frozen import replace
@@ -66,9 +66,8 @@ class Bedrock(Provider):
     def speaks(self) -> frozenset[str]:
         return frozenset()
 
-    @property
-    def traits(self) -> Traits:
-        return Traits(files=True, cache_control=True)
+    def traits(self, model: str) -> Traits:
+        return Traits(files=True, cache_control=True, strict=True, top_k=True, user=False, efforts=LEVELS)
 
     def path(self, call: Call) -> str:
         if call.api != CHAT or call.body is None:

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Set
 import re
 from typing import Any, Final
 
-from extproc.providers.protocols import conversation
+from extproc.providers.protocols import claude_request, conversation
+from extproc.providers.protocols.claude_models import Claude
 from extproc.providers.protocols.claude_models import claude as row
 from extproc.providers.protocols.conversation import Media, Names, Part, Text, Thinking, ToolResult, ToolUse, Turn, load
 from extproc.terms.errors import InvalidParameter, MissingParameter
@@ -25,7 +26,6 @@ _UNSAID = frozenset(
     "prompt_cache_key".split()
 )
 _EFFORTS: Mapping[str, str] = {"none": "low", "minimal": "low", "xhigh": "max"}
-_BUDGETS: Mapping[str, int] = {"low": 2048, "medium": 8192, "high": 24_576}
 
 
 def request(fields: Fields, model: str, dropped: list[str], more: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -33,21 +33,24 @@ def request(fields: Fields, model: str, dropped: list[str], more: Mapping[str, A
     if "messages" not in fields:
         raise MissingParameter("messages is missing", param="messages")
     given, names = conversation.read(fields), Names.of(fields, NAMES)
-    claude = "claude" in model
-    body: dict[str, Any] = {"messages": _messages(given.turns, names)}
+    claude = row(model) if "claude" in model else None
+    body: dict[str, Any] = {}
+    additional: dict[str, Any] = dict(more or {})
+    if claude is not None:
+        config, thinks = _claude(fields, claude, body, additional, dropped)
+    else:
+        config, thinks = _plain(fields, body), False
+    turns = conversation.begun(given.turns, prefill=claude is None or (claude.sampling and not thinks))
+    body["messages"] = _messages(turns, names)
     if system := [block for text in given.system if text.text.strip() for block in _text(text)]:
         body["system"] = system
-    if config := _config(fields):
+    if config:
         body["inferenceConfig"] = config
-    additional: dict[str, Any] = dict(more or {})
-    if fields.get("top_k", NULL) != NULL and claude:
-        additional["top_k"] = fields["top_k"]
-    thinks = _thinking(fields, model, body, additional, dropped, claude=claude)
-    _tools(fields, given.turns, body, additional, dropped, names, forced=not (claude and thinks), claude=claude)
+    _tools(fields, given.turns, body, additional, dropped, names, forced=not thinks, claude=claude is not None)
     _format(fields, body, dropped)
     if additional:
         body["additionalModelRequestFields"] = additional
-    if claude:  # which stop sequence matched
+    if claude is not None:  # which stop sequence matched
         body["additionalModelResponseFieldPaths"] = ["/delta/stop_sequence"]
     if (load(fields, "n") or 1) != 1:
         raise InvalidParameter("n: this vendor gives one answer at a time", param="n")
@@ -67,6 +70,9 @@ def _messages(turns: list[Turn], names: Names) -> list[dict[str, Any]]:
         )
         blocks = [block for part in parts for block in _blocks(part, names)] or [{"text": " "}]
         found.append({"role": turn.role, "content": blocks})
+    last = found[-1]["content"][-1] if found and found[-1]["role"] == "assistant" else {}
+    if "text" in last:  # of an answer that is begun: white space at its end is a 400 of Claude's
+        last["text"] = last["text"].rstrip() or " "
     return found
 
 
@@ -137,49 +143,51 @@ def _media(part: Media) -> dict[str, Any]:
             raise InvalidParameter(f"messages: this vendor takes no {part.kind}", param="messages")
 
 
-def _config(fields: Fields) -> dict[str, Any]:
+def _plain(fields: Fields, body: dict[str, Any]) -> dict[str, Any]:
+    """`inferenceConfig` of models that are no Claude; their effort goes into `body`."""
     config: dict[str, Any] = {}
-    for name in ("max_completion_tokens", "max_tokens"):
-        if fields.get(name, NULL) != NULL:
-            config["maxTokens"] = fields[name]
-            break
+    if (most := _most(fields)) is not None:
+        config["maxTokens"] = most
     for ours, theirs in (("temperature", "temperature"), ("top_p", "topP")):
         if fields.get(ours, NULL) != NULL:
-            config[theirs] = fields[ours]
-    if (stop := load(fields, "stop")) is not None:
-        stops = [stop] if isinstance(stop, str) else stop
-        if stops:
-            config["stopSequences"] = stops
+            config[theirs] = _unit(load(fields, ours))
+    if stops := [stop for stop in claude_request.stops_of(fields) if stop]:
+        config["stopSequences"] = stops
+    if isinstance(effort := load(fields, "reasoning_effort"), str):
+        body["outputConfig"] = {"effort": _EFFORTS.get(effort, effort)}
     return config
 
 
-def _thinking(
-    fields: Fields, model: str, body: dict[str, Any], additional: dict[str, Any], dropped: list[str], *, claude: bool
-) -> bool:
-    if isinstance(own := load(fields, "thinking"), dict):
-        additional["thinking"] = own
-        return own.get("type") != "disabled"
-    effort = load(fields, "reasoning_effort")
-    if not isinstance(effort, str):
-        return False
-    if not claude:
-        body.setdefault("outputConfig", {})["effort"] = _EFFORTS.get(effort, effort)
-        return False
-    if effort == "none":
-        return False
-    known = row(model)
-    if known.thinking in ("always", "adaptive", "both"):
-        body.setdefault("outputConfig", {})["effort"] = _EFFORTS.get(effort, effort)
-        additional["thinking"] = {"type": "adaptive"}
-        return True
-    budget = _BUDGETS.get(effort, 24_576)
-    most = jsontext.whole(load(fields, "max_completion_tokens")) or jsontext.whole(load(fields, "max_tokens"))
-    budget = min(budget, most - 1) if most is not None else budget
-    if known.thinking == "none" or budget < 1024:
-        dropped.append("reasoning_effort")
-        return False
-    additional["thinking"] = {"type": "enabled", "budget_tokens": budget}
-    return True
+def _unit(value: Any) -> Any:
+    """Converse takes 0 to 1, OpenAI up to 2."""
+    return min(max(value, 0), 1) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _most(fields: Fields) -> Any:
+    return next(
+        (fields[name] for name in ("max_completion_tokens", "max_tokens") if fields.get(name, NULL) != NULL), None
+    )
+
+
+def _claude(
+    fields: Fields, known: Claude, body: dict[str, Any], additional: dict[str, Any], dropped: list[str]
+) -> tuple[dict[str, Any], bool]:
+    """`inferenceConfig` of a Claude, and whether it thinks: what its own API takes, under Converse's names."""
+    said: dict[str, Any] = {"max_tokens": claude_request.most(fields, known)}
+    thinks = claude_request.thinking(fields, known, said, dropped)
+    claude_request.sampling(fields, known, said, dropped, thinks=thinks)
+    config: dict[str, Any] = {}
+    if _most(fields) is not None:  # else it is the model's own most
+        config["maxTokens"] = said["max_tokens"]
+    config |= {
+        theirs: said[ours] for ours, theirs in (("temperature", "temperature"), ("top_p", "topP")) if ours in said
+    }
+    if stops := [stop for stop in claude_request.stops_of(fields) if stop.strip()]:
+        config["stopSequences"] = stops
+    additional |= {name: said[name] for name in ("thinking", "top_k") if name in said}
+    if "output_config" in said:
+        body["outputConfig"] = {"effort": said["output_config"]["effort"]}
+    return config, thinks
 
 
 def _tools(
@@ -219,9 +227,16 @@ def _tools(
     body["toolConfig"] = config
     if load(fields, "parallel_tool_calls") is False:
         if claude:
-            additional["tool_choice"] = {"type": "auto", "disable_parallel_tool_use": True}
+            additional["tool_choice"] = {**_chosen(config.get("toolChoice", {})), "disable_parallel_tool_use": True}
         else:
             dropped.append("parallel_tool_calls")
+
+
+def _chosen(choice: dict[str, Any]) -> dict[str, Any]:
+    """`toolChoice` as Anthropic says it: the two must not differ."""
+    if "tool" in choice:
+        return {"type": "tool", "name": choice["tool"]["name"]}
+    return {"type": "any" if "any" in choice else "auto"}
 
 
 def _named(name: str) -> dict[str, Any]:

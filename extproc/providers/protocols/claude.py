@@ -10,7 +10,7 @@ from extproc.providers.base import Body, Provider, vendor_error, with_query
 from extproc.providers.protocols import claude_answer, claude_request
 from extproc.providers.protocols.model_list import ModelList
 from extproc.providers.reader import Reader
-from extproc.providers.traits import Traits
+from extproc.providers.traits import LEVELS, Traits
 from extproc.providers.translator import Translator
 from extproc.terms.call import CHAT, MESSAGES, MODELS, Call
 from extproc.terms.errors import UnsupportedApi, UpstreamError
@@ -47,9 +47,8 @@ class Claude(Provider):
     def counting(self) -> frozenset[str]:
         return self.speaks
 
-    @property
-    def traits(self) -> Traits:
-        return Traits(files=True, cache_control=True)
+    def traits(self, model: str) -> Traits:
+        return Traits(files=True, cache_control=True, strict=True, top_k=True, efforts=LEVELS)
 
     def path(self, call: Call) -> str:
         if call.api == CHAT:

@@ -11,8 +11,9 @@ from extproc.text.patterns import NamePatterns
 
 @dataclass(frozen=True, slots=True)
 class Claude:
-    """`most`: tokens of an answer. `thinking`: `always` (adaptive, cannot be switched off), `adaptive` (no budgets),
-    `both` (adaptive or a budget), `budget`, `none`. `sampling`: temperature, top_p and top_k are taken."""
+    """`most`: tokens of an answer. `sampling`: temperature, top_p and top_k are taken, and an answer that the client
+    begins (prefill). `thinking`: `always` (adaptive, cannot be switched off), `adaptive` (no budgets),
+    `both` (adaptive or a budget), `budget`, `none`."""
 
     names: NamePatterns
     most: int

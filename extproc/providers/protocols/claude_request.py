@@ -34,15 +34,16 @@ def request(fields: Fields, model: str, dropped: list[str]) -> dict[str, Any]:
         raise MissingParameter("messages is missing", param="messages")
     known = claude(model)
     given, names = conversation.read(fields), Names.of(fields, ALLOWED)
-    body: dict[str, Any] = {"model": model, "max_tokens": _most(fields, known)}
+    body: dict[str, Any] = {"model": model, "max_tokens": most(fields, known)}
     if given.system:
         body["system"] = _system(given.system)
-    body["messages"] = _messages(given.turns, names)
-    thinks = _thinking(fields, known, body, dropped)
-    _sampling(fields, known, body, dropped, thinks=thinks)
+    thinks = thinking(fields, known, body, dropped)
+    turns = conversation.begun(given.turns, prefill=known.sampling and not thinks)
+    body["messages"] = _messages(turns, names)
+    sampling(fields, known, body, dropped, thinks=thinks)
     _tools(fields, body, dropped, names, thinks=thinks)
     _format(fields, body, dropped)
-    if stops := [stop for stop in _stops(fields) if stop.strip()]:  # white space alone is a 400 there
+    if stops := [stop for stop in stops_of(fields) if stop.strip()]:  # white space alone is a 400 there
         body["stop_sequences"] = stops
     if isinstance(user := load(fields, "user"), str) and user:
         body["metadata"] = {"user_id": user}
@@ -54,14 +55,14 @@ def request(fields: Fields, model: str, dropped: list[str]) -> dict[str, Any]:
     return body
 
 
-def _most(fields: Fields, known: Claude) -> int:
+def most(fields: Fields, known: Claude) -> int:
     """Anthropic wants a limit: the client's, else the model's own most, so that no answer is cut that OpenAI would
     have given."""
     for name in ("max_completion_tokens", "max_tokens"):
-        if (most := jsontext.whole(load(fields, name))) is not None:
-            if most < 1:
+        if (said := jsontext.whole(load(fields, name))) is not None:
+            if said < 1:
                 raise InvalidParameter(f"{name} must be at least 1", param=name)
-            return min(most, known.most)
+            return min(said, known.most)
     return known.most
 
 
@@ -88,7 +89,10 @@ def _messages(turns: list[Turn], names: Names) -> list[dict[str, Any]]:
         parts = (
             sorted(turn.parts, key=lambda part: not isinstance(part, ToolResult)) if turn.role == "user" else turn.parts
         )
-        if blocks := [block for part in parts if (block := _block(part, names)) is not None]:
+        blocks = [block for part in parts if (block := _block(part, names)) is not None]
+        if not blocks and turn.role == "user" and (turn is turns[0] or turn is turns[-1]):
+            blocks = [{"type": "text", "text": conversation.NOTHING}]  # without it the assistant would begin, or end
+        if blocks:
             if found and found[-1]["role"] == turn.role:
                 found[-1]["content"] += blocks
             else:
@@ -145,7 +149,7 @@ def _decoded(data: str) -> str:
         raise InvalidParameter("a file of type text must be UTF-8 in base64", param="messages") from None
 
 
-def _stops(fields: Fields) -> list[str]:
+def stops_of(fields: Fields) -> list[str]:
     stop = load(fields, "stop")
     found = [stop] if isinstance(stop, str) else stop or []
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
@@ -153,11 +157,10 @@ def _stops(fields: Fields) -> list[str]:
     return found
 
 
-def _thinking(fields: Fields, known: Claude, body: dict[str, Any], dropped: list[str]) -> bool:
+def thinking(fields: Fields, known: Claude, body: dict[str, Any], dropped: list[str]) -> bool:
     """How much it thinks, in the words of the model's age; whether it does."""
     if isinstance(own := load(fields, "thinking"), dict):  # Anthropic's own member, which its users send
-        body["thinking"] = own
-        return own.get("type") != "disabled"
+        return _own(own, known, body, dropped)
     effort = load(fields, "reasoning_effort")
     if not isinstance(effort, str):
         return known.thinking == "always"
@@ -182,7 +185,20 @@ def _thinking(fields: Fields, known: Claude, body: dict[str, Any], dropped: list
     return True
 
 
-def _sampling(fields: Fields, known: Claude, body: dict[str, Any], dropped: list[str], *, thinks: bool) -> None:
+def _own(own: Any, known: Claude, body: dict[str, Any], dropped: list[str]) -> bool:
+    """`thinking` as a model of its age takes it: the newer refuse a budget, some to be switched off, older to adapt."""
+    kind, adapts = own.get("type"), known.thinking in ("always", "adaptive")
+    if (kind == "disabled" and known.thinking == "always") or (kind == "enabled" and adapts):
+        dropped.append("thinking.type" if kind == "disabled" else "thinking.budget_tokens")
+        kind = "adaptive"
+        own = {name: value for name, value in own.items() if name == "display"} | {"type": kind}
+    elif kind == "adaptive" and known.thinking == "budget" and body["max_tokens"] > _LEAST_BUDGET:
+        own = {"type": "enabled", "budget_tokens": min(_BUDGETS["medium"], body["max_tokens"] - 1)}
+    body["thinking"] = own
+    return bool(kind != "disabled")
+
+
+def sampling(fields: Fields, known: Claude, body: dict[str, Any], dropped: list[str], *, thinks: bool) -> None:
     for name in ("temperature", "top_p", "top_k"):
         value = load(fields, name)
         if value is None:

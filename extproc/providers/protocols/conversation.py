@@ -97,7 +97,22 @@ def read(fields: Fields) -> Conversation:
                 _add(found.turns, "user", [ToolResult(id, names.get(id) or str(message.get("name") or ""), parts)])
             case _:
                 raise InvalidParameter(f"{where}.role: {str(role)[:40]!r} is not a role", param=f"{where}.role")
+    if not found.turns and found.system:  # somebody must have spoken: OpenAI takes a prompt that is all system
+        found.turns, found.system = [Turn("user", list(found.system))], []
     return found
+
+
+NOTHING = "."
+"""What stands for a turn of the user where a vendor wants one and the client said nothing (as LiteLLM does, 1.110)."""
+
+
+def begun(turns: list[Turn], *, prefill: bool) -> list[Turn]:
+    """Turns of which the first is the user's, and the last too unless an answer can be begun (`prefill`) for the model:
+    what OpenAI takes, and others refuse."""
+    first = [Turn("user", [Text(NOTHING)])] if turns and turns[0].role == "assistant" else []
+    calls = bool(turns) and any(isinstance(part, ToolUse) for part in turns[-1].parts)
+    last = [Turn("user", [Text(NOTHING)])] if turns and turns[-1].role == "assistant" and not (prefill or calls) else []
+    return [*first, *turns, *last]
 
 
 def _add(turns: list[Turn], role: str, parts: Iterable[Part]) -> None:

@@ -162,6 +162,7 @@ ROWS = (
             tool_choice=("none", "required", "function"),
             renames={"max_tokens": "max_completion_tokens"},
             thinking=Thinking(ask=("thinking",), field="think"),
+            cache_control="kept",
             returns_thinking="kept",
             errors=(
                 ErrorForm(
@@ -340,6 +341,7 @@ ROWS = (
         example="deepseek-ai/DeepSeek-V4-Flash",
         quirks=Quirks(
             url=("https://api.siliconflow.cn", "https://api.siliconflow.com"),
+            takes=("top_k",),
             apis={
                 "chat": "",
                 "embeddings": "",

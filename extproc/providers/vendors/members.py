@@ -159,7 +159,7 @@ class Members:
                     del message["reasoning_content"]
                 off = jsontext.peek(fields.get("thinking", NULL), "type") == "disabled"
                 if how == "required" and not off and message.get(self._field, NULL) == NULL:
-                    message[self._field] = jsontext.raw("")  # nobody knows it any more, but it must be there
+                    message[self._field] = jsontext.raw(" ")  # nobody knows it any more, but it must be there
         return []
 
 

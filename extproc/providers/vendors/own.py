@@ -37,6 +37,7 @@ ROWS = (
         own_server=True,
         quirks=Quirks(
             url=("http://127.0.0.1:8000",),
+            takes=("top_k",),
             key="optional",
             apis={
                 **dict.fromkeys("chat completions embeddings models audio responses messages rerank score".split(), ""),
@@ -65,6 +66,7 @@ ROWS = (
         own_server=True,
         quirks=Quirks(
             url=("http://127.0.0.1:30000",),
+            takes=("top_k",),
             key="optional",
             apis={
                 **dict.fromkeys("chat completions embeddings models responses rerank score".split(), ""),
@@ -80,6 +82,7 @@ ROWS = (
         own_server=True,
         quirks=Quirks(
             url=("http://127.0.0.1:1234",),
+            takes=("top_k",),
             key="optional",
             messages_auth="bearer",
             apis=dict.fromkeys("chat completions embeddings models responses messages".split(), ""),
@@ -95,6 +98,7 @@ ROWS = (
         own_server=True,
         quirks=Quirks(
             url=("http://127.0.0.1:8080",),
+            takes=("top_k",),
             key="optional",
             apis=dict.fromkeys(
                 "chat completions embeddings models responses messages rerank reranks audio".split(), ""

@@ -139,6 +139,9 @@ class Quirks(_Said):
         | None
     ) = None
 
+    takes: tuple[Literal["file", "strict", "top_k", "verbosity"], ...] = ()
+    """What few have beside what all have. Applied in `vendor.py`: `traits_of`."""
+
     refuses: Members = ()
     """Applied in `members.py`, as all of a request's."""
     renames: Mapping[str, str] = {}

@@ -14,7 +14,7 @@ from extproc.providers.base import Provider, UpstreamRequest, with_query
 from extproc.providers.openai_chat import ChatReader
 from extproc.providers.passthrough import PassThrough
 from extproc.providers.reader import Reader
-from extproc.providers.traits import Traits
+from extproc.providers.traits import LEVELS, Traits
 from extproc.providers.translator import Translator
 from extproc.providers.urls import parse_base_url
 from extproc.providers.vendors import failures
@@ -96,11 +96,12 @@ class _Vendor(Provider):
         return tuple((NamePatterns([pattern]), own.over(self._said)) for pattern, own in self._said.by_model.items())
 
     @cached_property
-    def _plans(self) -> tuple[tuple[Members, Quirks], ...]:
+    def _plans(self) -> tuple[tuple[Members, Quirks, Traits], ...]:
         """What is done for each family of models, and at last for the others."""
-        return tuple((Members(quirks), quirks) for quirks in (*(q for _, q in self._families), self._said))
+        every = (*(quirks for _, quirks in self._families), self._said)
+        return tuple((Members(quirks), quirks, traits_of(quirks)) for quirks in every)
 
-    def _plan(self, model: str | None) -> tuple[Members, Quirks]:
+    def _plan(self, model: str | None) -> tuple[Members, Quirks, Traits]:
         for place, (patterns, _) in enumerate(self._families):
             if model is not None and model in patterns:
                 return self._plans[place]
@@ -203,8 +204,14 @@ class _Vendor(Provider):
         return frozenset({"chat"}) | has
 
     @property
-    def traits(self) -> Traits:
-        return Traits(cache_control=self._said.cache_control == "kept")
+    def passes(self) -> frozenset[str]:
+        """Older servers of one's own lack what their newest version has: there the configuration says so."""
+        if not self.row.own_server:
+            return self.has
+        return frozenset({"chat", *(FRONTS & (self.quirks.apis or {}).keys())})
+
+    def traits(self, model: str) -> Traits:
+        return self._plan(model)[2]
 
     def reader(self, call: Call) -> Reader:
         quirks = self._plan(call.upstream_model)[1]
@@ -214,7 +221,7 @@ class _Vendor(Provider):
         return failures.refusal(status, body, self._said.errors)
 
     @property
-    def example(self) -> str:
+    def example_model(self) -> str:
         return self.row.example
 
 
@@ -262,6 +269,26 @@ def _changed(data: bytes, change: Callable[[Fields], bool]) -> bytes:
     except NotJson:
         return data
     return jsontext.dump(fields) if change(fields) else data
+
+
+def traits_of(quirks: Quirks) -> Traits:
+    """What fronts read by, of what a vendor's quirks say."""
+    asked, takes, refused = quirks.thinking.ask, quirks.takes, {*quirks.refuses, *quirks.tool_choice}
+    most = quirks.clamps.get(quirks.renames.get("max_tokens", "max_tokens"))
+    return Traits(
+        files="file" in takes,
+        cache_control=quirks.cache_control == "kept",
+        thinking=quirks.returns_thinking or "dropped",
+        system_first=bool({"system", "later-system"} & set(quirks.roles)),
+        required="required" not in refused,
+        strict="strict" in takes,
+        verbosity="verbosity" in takes,
+        top_k="top_k" in takes,
+        user="user" not in refused,
+        asks="type" if "thinking" in asked else "switch" if "enable_thinking" in asked else "effort" if asked else "",
+        efforts=LEVELS,  # the row has its own words for them
+        output=None if most is None or most.max is None else int(most.max),
+    )
 
 
 FRONTS = frozenset({MESSAGES, RESPONSES})

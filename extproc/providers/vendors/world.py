@@ -22,6 +22,7 @@ ROWS = (
         example="openrouter/auto",
         quirks=Quirks(
             url=("https://openrouter.ai",),
+            takes=("file", "strict", "top_k", "verbosity"),
             prefix="/api/v1",
             apis={
                 "chat": "",
@@ -46,6 +47,7 @@ ROWS = (
         example="openai/gpt-oss-120b",
         quirks=Quirks(
             url=("https://api.groq.com",),
+            takes=("strict",),
             prefix="/openai/v1",
             apis=dict.fromkeys(("chat", "responses", "models", "embeddings", "audio", "files", "batches"), ""),
             refuses=("stream_options", "logit_bias", "messages.name"),
@@ -109,6 +111,7 @@ ROWS = (
         example="mistral-medium-latest",
         quirks=Quirks(
             url=("https://api.mistral.ai", "https://api.eu.mistral.ai", "https://api.us.mistral.ai"),
+            takes=("strict",),
             apis=dict.fromkeys(("chat", "embeddings", "models", "files", "audio", "responses", "moderations"), ""),
             refuses=("messages.name", "user", "stream_options", "logit_bias", "store"),
             renames={**MAX_TOKENS, "seed": "random_seed"},
@@ -147,6 +150,7 @@ ROWS = (
         example="meta-llama/Llama-4-Maverick-17B-128E-Instruct-FP8",
         quirks=Quirks(
             url=("https://api.together.ai", "https://api.together.xyz"),
+            takes=("top_k",),
             apis=dict.fromkeys(
                 ("chat", "completions", "embeddings", "images", "audio", "rerank", "models", "files", "batches"), ""
             ),
@@ -165,6 +169,7 @@ ROWS = (
         example="accounts/fireworks/models/deepseek-v4-flash",
         quirks=Quirks(
             url=("https://api.fireworks.ai",),
+            takes=("top_k",),
             prefix="/inference/v1",
             apis={"chat": "", "completions": "", "embeddings": "", "models": "", "rerank": "", "responses": ""},
             refuses=tuple(
@@ -187,6 +192,7 @@ ROWS = (
         example="gpt-oss-120b",
         quirks=Quirks(
             url=("https://api.cerebras.ai",),
+            takes=("strict",),
             apis={"chat": "", "completions": "", "models": ""},
             refuses=("metadata", "store"),
             thinking=Thinking(ask=("reasoning_effort",), field="reasoning", adds={"reasoning_format": "parsed"}),
@@ -224,6 +230,7 @@ ROWS = (
         example="deepseek-ai/DeepSeek-V4-Flash",
         quirks=Quirks(
             url=("https://api.deepinfra.com",),
+            takes=("top_k",),
             prefix="/v1/openai",
             apis={"chat": "", "completions": "", "embeddings": "", "models": "", "images": "", "audio": ""},
         ),
@@ -245,6 +252,7 @@ ROWS = (
         example="deepseek/deepseek-v4-flash",
         quirks=Quirks(
             url=("https://api.novita.ai",),
+            takes=("top_k",),
             prefix="/openai/v1",
             apis={"chat": "", "completions": "", "embeddings": "", "models": "", "rerank": ""},
         ),

@@ -42,12 +42,14 @@ def provider(row: Row) -> dict[str, Any]:
 class Gateway(httpx.BaseTransport):
     """What stands between a client and a vendor, without Envoy: the core, and the stand-in behind it."""
 
-    def __init__(self, row: Row) -> None:
-        self.config = Config.model_validate({"providers": [provider(row)]})
+    def __init__(self, row: Row | Mapping[str, Any]) -> None:
+        given = provider(row) if isinstance(row, Row) else row
+        self.config = Config.model_validate({"providers": [given]})
         self.vendors = httpx.ASGITransport(app=app(Options()))  # type: ignore[arg-type]
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        play = Play(self.config)
+        sources = [provider for provider in self.config.providers if provider.token_source is not None]
+        play = Play(self.config, {provider.token_name: KEY for provider in sources})
         head = {k.lower(): v for k, v in request.headers.items() if k.lower() not in ("host", "connection")}
         head |= {":method": request.method, ":path": request.url.raw_path.decode(), ":authority": "gateway"}
         play.request(head, request.read() or None, {})

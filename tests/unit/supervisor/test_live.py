@@ -14,7 +14,9 @@ from extproc.config.load import ConfigError, Loaded
 from extproc.envoy.process import EnvoyError
 from extproc.supervisor import live as module
 from extproc.supervisor import sidecar
+from extproc.supervisor.books import Books
 from extproc.supervisor.contexts import keeping
+from extproc.supervisor.gauges import Gauges
 from extproc.supervisor.live import Live, NoEnvoy, Source
 from extproc.supervisor.supervisor import Workers
 
@@ -192,7 +194,9 @@ async def test_tidying_goes_on_after_a_fault(fault: Exception, path: Path, monke
     parts.oldest, parts.refuses = 2, {"expect": fault}
     parts.told.clear()
     async with keeping(lambda _: None) as texts:
-        tidying = asyncio.create_task(sidecar.Sidecar(live, texts, cast(Workers, parts), [])._tidy(parts))
+        workers = cast(Workers, parts)
+        gauges = Gauges(live, workers, Books(), None)
+        tidying = asyncio.create_task(sidecar.Sidecar(live, texts, workers, [], gauges)._tidy(parts))
         await asyncio.sleep(0.05)
         parts.refuses = {}
         await asyncio.sleep(0.1)

@@ -1,0 +1,77 @@
+"""Metrics of what is so now: processes, configuration, keys, certificates.
+
+Rule: made when somebody looks, from what others know.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+import time
+
+from extproc import __version__
+from extproc.config.names import mentioned_models
+from extproc.supervisor.books import Books
+from extproc.supervisor.certificates import expiry
+from extproc.supervisor.families import Family, counter, gauge
+from extproc.supervisor.live import Live
+from extproc.supervisor.supervisor import Workers
+from extproc.worker.places import Tls
+
+LOOK_SECONDS = 60.0
+"""How often certificates' files are read, at most."""
+
+
+class Gauges:
+    """`tls`: of the workers' port."""
+
+    def __init__(self, live: Live, workers: Workers, books: Books, tls: Tls | None) -> None:
+        self._live = live
+        self._workers = workers
+        self._books = books
+        self._tls = tls
+        self._ends: dict[str, float | None] = {}
+        self._looked = -LOOK_SECONDS
+        self.follow()
+
+    def follow(self) -> None:
+        """The configuration may be another one: which names it mentions."""
+        self._books.models = mentioned_models(self._live.loaded.config)
+
+    def families(self) -> Iterator[Family]:
+        """All of them, as they are now."""
+        build = gauge("ai_proxy.build", "Which version this is.", "version")
+        build.show((__version__,), 1)
+        workers = gauge("ai_proxy.workers", "Worker processes that serve.")
+        workers.show((), self._workers.serving)
+        generation = gauge("ai_proxy.config.generation", "Which configuration since the start is served.")
+        generation.show((), self._live.generation)
+        wrong = gauge("ai_proxy.config.problems", "What is wrong with the files, if they were refused.")
+        wrong.show((), len(self._live.refused))
+        refused = counter("ai_proxy.config.refused", "Changes of the configuration that were refused.")
+        refused.show((), self._live.refusals)
+        yield from (build, workers, generation, wrong, refused, self._keys())
+        if ends := self._certificates():
+            yield ends
+
+    def _keys(self) -> Family:
+        keys = gauge("ai_proxy.keys", "A provider's keys.", "provider", "state")
+        for provider in self._live.loaded.config.providers:
+            resting = self._books.resting(provider.id)
+            keys.show((provider.id, "in_service"), max(len(provider.tokens) - resting, 0))
+            keys.show((provider.id, "resting"), resting)
+        return keys
+
+    def _certificates(self) -> Family | None:
+        authorities = {provider.tls.ca_file for provider in self._live.loaded.config.providers if provider.tls.ca_file}
+        files = dict.fromkeys(authorities, True)
+        if self._tls is not None:
+            files |= {str(self._tls.client_ca): True, str(self._tls.certificate): False}
+        now = time.monotonic()
+        if now - self._looked >= LOOK_SECONDS or files.keys() != self._ends.keys():
+            self._looked = now
+            self._ends = {file: expiry(Path(file), authorities=several) for file, several in files.items()}
+        about = "When a file's certificates are valid no longer, in seconds since 1970."
+        family = gauge("ai_proxy.certificate.expiry.timestamp", about, "file", unit="s")
+        for file, end in self._ends.items():
+            if end is not None:
+                family.show((file,), end)
+        return family if family.values else None
