@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from extproc.providers.base import Body, Provider, UpstreamRequest
 from extproc.providers.blocks import secret
-from extproc.providers.protocols import bedrock_answer, bedrock_request
+from extproc.providers.protocols import bedrock_answer, bedrock_request, claude_models
 from extproc.providers.protocols.sigv4 import Signer
 from extproc.providers.reader import Reader
 from extproc.providers.traits import LEVELS, Traits
@@ -67,7 +67,9 @@ class Bedrock(Provider):
         return frozenset()
 
     def traits(self, model: str) -> Traits:
-        return Traits(files=True, cache_control=True, strict=True, top_k=True, user=False, efforts=LEVELS)
+        if "claude" in model:
+            return replace(claude_models.traits(model), user=False)
+        return Traits(files=True, cache_control=True, strict=True, user=False, efforts=LEVELS)
 
     def path(self, call: Call) -> str:
         if call.api != CHAT or call.body is None:

@@ -7,10 +7,10 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from extproc.providers.base import Body, Provider, vendor_error, with_query
-from extproc.providers.protocols import claude_answer, claude_request
+from extproc.providers.protocols import claude_answer, claude_models, claude_request
 from extproc.providers.protocols.model_list import ModelList
 from extproc.providers.reader import Reader
-from extproc.providers.traits import LEVELS, Traits
+from extproc.providers.traits import Traits
 from extproc.providers.translator import Translator
 from extproc.terms.call import CHAT, MESSAGES, MODELS, Call
 from extproc.terms.errors import UnsupportedApi, UpstreamError
@@ -48,7 +48,7 @@ class Claude(Provider):
         return self.speaks
 
     def traits(self, model: str) -> Traits:
-        return Traits(files=True, cache_control=True, strict=True, top_k=True, efforts=LEVELS)
+        return claude_models.traits(model)
 
     def path(self, call: Call) -> str:
         if call.api == CHAT:

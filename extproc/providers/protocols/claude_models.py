@@ -6,6 +6,7 @@ sonnet-5 on); the most tokens of an answer as its documents and LiteLLM's public
 
 from dataclasses import dataclass
 
+from extproc.providers.traits import LEVELS, Traits
 from extproc.text.patterns import NamePatterns
 
 
@@ -53,3 +54,16 @@ def claude(name: str) -> Claude:
     """The row of a vendor's model name; Vertex writes `name@date`, Bedrock `anthropic.name` behind a region."""
     bare = name[name.find("claude") :] if "claude" in name else name
     return next((row for row in ROWS if bare in row.names), NEWEST)
+
+
+def traits(name: str) -> Traits:
+    """What clients of other dialects are read by, for this model."""
+    known = claude(name)
+    return Traits(
+        files=True,
+        cache_control=True,
+        strict=True,
+        top_k=known.sampling,
+        efforts=LEVELS,
+        output=None if known is NEWEST else known.most,
+    )

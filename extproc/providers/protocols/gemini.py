@@ -11,7 +11,7 @@ from extproc.providers.base import Body, Provider, vendor_error, with_query
 from extproc.providers.protocols import gemini_answer, gemini_request, google_embeddings
 from extproc.providers.protocols.model_list import ModelList
 from extproc.providers.reader import Reader
-from extproc.providers.traits import LEVELS, Traits
+from extproc.providers.traits import Traits
 from extproc.providers.translator import Translator
 from extproc.terms.call import CHAT, EMBEDDINGS, MODELS, Call
 from extproc.terms.errors import MissingParameter, UnsupportedApi, UpstreamError
@@ -44,7 +44,7 @@ class Gemini(Provider):
         return frozenset()
 
     def traits(self, model: str) -> Traits:
-        return Traits(files=True, top_k=True, user=False, efforts=LEVELS)
+        return gemini_request.TRAITS
 
     def path(self, call: Call) -> str:
         if call.api == MODELS and call.method == "GET":

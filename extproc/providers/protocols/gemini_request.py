@@ -19,9 +19,13 @@ from extproc.providers.protocols.conversation import (
     Turn,
     load,
 )
+from extproc.providers.traits import LEVELS, Traits
 from extproc.terms.errors import InvalidParameter, MissingParameter
 from extproc.text import jsontext
 from extproc.text.jsontext import NULL, Fields
+
+TRAITS: Final = Traits(files=True, top_k=True, user=False, efforts=LEVELS)
+"""What clients of other dialects are read by."""
 
 ELSEWHERE: Final = "skip_thought_signature_validator"
 """Google's documented signature for a history that another model made (Gemini API, thought signatures, 2026)."""

@@ -9,9 +9,16 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from extproc.providers.base import Body, Provider, TokenSource, vendor_error
 from extproc.providers.blocks import secret
-from extproc.providers.protocols import claude_answer, claude_request, gemini_answer, gemini_request, google_embeddings
+from extproc.providers.protocols import (
+    claude_answer,
+    claude_models,
+    claude_request,
+    gemini_answer,
+    gemini_request,
+    google_embeddings,
+)
 from extproc.providers.reader import Reader
-from extproc.providers.traits import LEVELS, Traits
+from extproc.providers.traits import Traits
 from extproc.providers.translator import Translator
 from extproc.terms.call import CHAT, EMBEDDINGS, Call
 from extproc.terms.errors import MissingParameter, UnsupportedApi, UpstreamError
@@ -75,7 +82,7 @@ class Vertex(Provider):
         return frozenset()
 
     def traits(self, model: str) -> Traits:
-        return Traits(files=True, cache_control=True, strict=True, top_k=True, efforts=LEVELS)
+        return claude_models.traits(model) if _is_claude(model) else gemini_request.TRAITS
 
     def path(self, call: Call) -> str:
         if call.api not in (CHAT, EMBEDDINGS) or call.body is None:
