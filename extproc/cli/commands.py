@@ -24,13 +24,13 @@ from extproc.supervisor import run
 from extproc.supervisor.live import in_time
 from extproc.supervisor.run import Address
 from extproc.supervisor.supervisor import cores
-from extproc.worker import logs
+from extproc.worker import form, logs
 from extproc.worker.loop import on_loop
 from extproc.worker.places import Place, Tls, places
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__)
+@click.version_option(__version__, message=f"%(prog)s, version %(version)s, codec {form.NAME}")
 def cli() -> None:
     """Any OpenAI client talks to any model vendor, through Envoy."""
 

@@ -11,6 +11,7 @@ from aiohttp import web
 from extproc import __version__
 from extproc.supervisor import exposition
 from extproc.supervisor.families import Family
+from extproc.worker import form
 
 _PATHS = {
     "/healthz": "the process lives",
@@ -49,7 +50,7 @@ async def serving(
         return web.json_response({"status": "not ready", "reason": reason, **more}, status=503)
 
     async def version(_: web.Request) -> web.Response:
-        return web.json_response({"name": "ai-proxy-envoy", "version": __version__})
+        return web.json_response({"name": "ai-proxy-envoy", "version": __version__, "codec": form.NAME})
 
     async def active(_: web.Request) -> web.Response:
         document = config()

@@ -17,13 +17,13 @@ import grpc
 from grpc_health.v1 import health_pb2
 import structlog
 
-from extproc._pb import extproc_pb2 as pb
 from extproc.exchange.exchange import Exchange, Moment, Record, Snapshot
 from extproc.terms.agreed import MOST_BODY_BYTES, envoy_buffer
 from extproc.terms.events import Event, Forward, ResponseBody
 from extproc.worker import streams, wire
 from extproc.worker.account import Clock, account
 from extproc.worker.books import Books
+from extproc.worker.codec import read, write
 from extproc.worker.ends import Ends
 from extproc.worker.listening import bind
 from extproc.worker.places import OWNER_ONLY, Tls
@@ -87,9 +87,7 @@ class Talk:
     def answer(self, message: bytes) -> bytes | streams.Work:
         """Raises what must end the stream with an error: a message that is none, or of an unknown kind."""
         began = 0.0 if self._clock.over else time.monotonic()
-        request = pb.ProcessingRequest.FromString(message)
-        phase = wire.phase_of(request)
-        event = wire.decode(request, phase)
+        phase, event = read(message)
         if event is not None and self._exchange.takes_long(event):
             return partial(self._answer, event, phase, began)
         return self._answer(event, phase, began)
@@ -99,11 +97,11 @@ class Talk:
         record = exchange.record
         try:
             reply = None if event is None else exchange.handle(event)
-            answer = wire.encode(reply, phase)
+            answer = write(reply, phase)
         except Exception:
             log.exception("an exchange failed unexpectedly", phase=phase, request_id=record.request_id)
             reply = exchange.crash()
-            answer = wire.encode(reply, phase)
+            answer = write(reply, phase)
         if record.verdict is not None or record.pause:  # a retry may follow at once, and must know
             _report_key(self._snapshot, record)
         if not self._clock.over:

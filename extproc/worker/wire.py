@@ -25,7 +25,7 @@ METHOD = ("envoy.service.ext_proc.v3.ExternalProcessor", "Process")
 ATTRIBUTES_KEY = "envoy.filters.http.ext_proc"
 
 
-_MODES = {
+MODES = {
     BodyMode.NONE: pb.ProcessingMode.NONE,
     BodyMode.STREAMED: pb.ProcessingMode.STREAMED,
     BodyMode.DUPLEX: pb.ProcessingMode.FULL_DUPLEX_STREAMED,
@@ -33,15 +33,26 @@ _MODES = {
 }
 
 
+UNKNOWN = "an ext_proc message of an unknown kind"
+
+
 class UnknownMessage(ValueError):
     """Envoy sent a message that this version does not know: the exchange must fail, not continue."""
+
+
+def read(message: bytes) -> tuple[str, Event | None]:
+    """The phase that a message of Envoy's is about, for `encode`, and its event, see `decode`. Raises `DecodeError`: it
+    is not a message; `UnknownMessage`."""
+    request = pb.ProcessingRequest.FromString(message)
+    phase = phase_of(request)
+    return phase, decode(request, phase)
 
 
 def phase_of(message: pb.ProcessingRequest) -> str:
     """The name of the phase a message is about, for `encode`. Raises `UnknownMessage`."""
     phase: str | None = message.WhichOneof("request")
     if phase is None:
-        raise UnknownMessage("an ext_proc message of an unknown kind")
+        raise UnknownMessage(UNKNOWN)
     return phase
 
 
@@ -88,7 +99,7 @@ def encode(reply: Reply | None, phase: str) -> bytes:
     if isinstance(reply, Answer):
         return _immediate(reply)
     if reply is None:
-        reply = _GO_ON
+        reply = GO_ON
     changes = reply.metadata or reply.set_headers or reply.remove_headers
     if phase == "response_body" and reply.body is not None and not changes:
         return _piece(reply.body, reply.ends)
@@ -115,7 +126,7 @@ def encode(reply: Reply | None, phase: str) -> bytes:
     return bytes(response.SerializeToString())
 
 
-_GO_ON = Forward(final=True)
+GO_ON = Forward(final=True)
 
 
 def _piece(body: bytes, ends: bool | None) -> bytes:
@@ -159,8 +170,9 @@ def _made(
     common.clear_route_cache = reroute
     if replaces:
         common.status = pb.CommonResponse.CONTINUE_AND_REPLACE
-    _set_headers(common.header_mutation, dict(set_headers))
-    common.header_mutation.remove_headers.extend(remove_headers)
+    if set_headers or remove_headers:
+        _set_headers(common.header_mutation, dict(set_headers))
+        common.header_mutation.remove_headers.extend(remove_headers)
     _tell(response, NAMESPACE, metadata)
     _tell(response, BODY, told)
     if phase.endswith("headers") and not final:
@@ -190,8 +202,8 @@ def _override(mode: pb.ProcessingMode, request_mode: BodyMode | None, response_m
     the first mode Envoy goes by the filter's where a route's is another, and ignores a new body's `content-length`."""
     mode.request_header_mode = pb.ProcessingMode.SEND
     mode.response_header_mode = pb.ProcessingMode.SEND
-    mode.request_body_mode = _MODES[request_mode or BodyMode.NONE]
-    mode.response_body_mode = _MODES[response_mode or BodyMode.NONE]
+    mode.request_body_mode = MODES[request_mode or BodyMode.NONE]
+    mode.response_body_mode = MODES[response_mode or BodyMode.NONE]
     if response_mode is BodyMode.DUPLEX:  # which Envoy takes with this one only
         mode.response_trailer_mode = pb.ProcessingMode.SEND
 

@@ -25,7 +25,7 @@ from extproc.terms.call import Call, parse_path
 from extproc.terms.events import Forward
 from extproc.text import jsontext, sse
 from extproc.text.patterns import ModelMapping
-from extproc.worker import logs, wire
+from extproc.worker import codec, logs, wire
 from extproc.worker.server import Processor
 from tests.unit.vectors import dump, frames
 
@@ -41,6 +41,11 @@ class Case:
     make: Callable[[], Run]
     check: Callable[[Any], bool]
     rounds: int = 50
+
+    @property
+    def over_the_wire(self) -> bool:
+        """Whether messages are read and written, which there are two forms of (`worker/codec.py`)."""
+        return self.name.startswith(("wire-", "exchange-"))
 
 
 @contextmanager
@@ -155,7 +160,7 @@ def prepared(provider: Provider, body: bytes) -> Call:
 
 
 def translator(call: Call) -> Any:
-    return registry.translator(registry.CHAT_FRONT, NATIVE.providers[0], call, NOTHING)
+    return registry.translator(registry.CHAT_FRONT, NATIVE.providers[0], call, NOTHING, call.target)
 
 
 def one_chunk() -> Run:
@@ -225,10 +230,9 @@ def over_the_wire(sent: bytes, reply: Forward) -> Run:
     """A message's bytes to an event, and a reply to bytes."""
 
     def run() -> bytes:
-        request = pb.ProcessingRequest.FromString(sent)
-        phase = wire.phase_of(request)
-        assert wire.decode(request, phase) is not None
-        return wire.encode(reply, phase)
+        phase, event = codec.read(sent)
+        assert event is not None
+        return codec.write(reply, phase)
 
     return run
 

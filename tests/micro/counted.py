@@ -1,4 +1,4 @@
-"""Runs every case for Valgrind, each in a process of its own: `python -m tests.micro.counted`, see `instructions.py`.
+"""Runs cases for Valgrind, each in its own process: `python -m tests.micro.counted NAME ...`, see `instructions.py`.
 
 Rule: nothing here depends on the time or on what ran before. A case's process is forked when everything is imported;
 Valgrind counts from `os.getppid()` to `os.getpgrp()`, two C functions that nothing else calls.
@@ -27,8 +27,9 @@ def count(case: Case) -> None:
 
 def main() -> None:
     """As many cases at a time as there are cores. Says which process is which case's."""
+    counted = [case for case in CASES if case.name in sys.argv[1:]]
     gc.disable()  # what lies around would decide which round pays
-    for place, case in enumerate(CASES):
+    for place, case in enumerate(counted):
         if place >= (os.cpu_count() or 1):
             ended()
         if (pid := os.fork()) == 0:
@@ -36,7 +37,7 @@ def main() -> None:
                 count(case)
             os._exit(0)
         print(pid, case.name, flush=True)
-    for _ in CASES[-(os.cpu_count() or 1) :]:
+    for _ in counted[-(os.cpu_count() or 1) :]:
         ended()
 
 

@@ -7,7 +7,7 @@ is the one that Valgrind plays.
 """
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 import json
 import os
 from pathlib import Path
@@ -23,7 +23,9 @@ from typing import NoReturn
 from google import protobuf
 from google.protobuf.internal import api_implementation
 
-from .cases import CASES
+from extproc.worker import codec
+
+from .cases import CASES, Case
 
 BASELINES = Path(__file__).with_suffix(".json")
 TOLERANCE = 0.1
@@ -36,16 +38,24 @@ Counts = Mapping[str, int]
 """Instructions of one call by case."""
 
 
-def kind() -> str:
-    """What counts hold for. With profile-guided optimization the same version of Python is another interpreter."""
+def kind(*, native: bool) -> str:
+    """What counts hold for. With profile-guided optimization the same version of Python is another interpreter, and
+    with the native codec it is another sidecar."""
     built = "optimized" if "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "") else "plain"
     python = ".".join(platform.python_version_tuple()[:2])
     implementation = f"{protobuf.__version__} {api_implementation.Type()}"
-    return f"{platform.python_implementation()} {python} {built}, {platform.machine()}, protobuf {implementation}"
+    machine = f"{platform.python_implementation()} {python} {built}, {platform.machine()}"
+    return f"{machine}, native codec" if native else f"{machine}, protobuf {implementation}"
 
 
-def count(valgrind: str) -> dict[str, int]:
+def cases(*, native: bool) -> Sequence[Case]:
+    """Those that are counted; of the native codec those that it has a part in."""
+    return [case for case in CASES if case.over_the_wire or not native]
+
+
+def count(valgrind: str, *, native: bool) -> dict[str, int]:
     """Run the cases under Valgrind, which begins anew at the first mark of each and writes a file at the second."""
+    names = [case.name for case in cases(native=native)]
     with tempfile.TemporaryDirectory() as directory:
         options = ["--zero-before=getppid", "--dump-before=getpgrp", f"--callgrind-out-file={directory}/%p"]
         command = [
@@ -57,10 +67,15 @@ def count(valgrind: str) -> dict[str, int]:
             sys.executable,
             "-m",
             "tests.micro.counted",
+            *names,
         ]
-        done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, check=True)
+        environment = ENVIRONMENT | {"EXTPROC_NATIVE": "1" if native else "0"}
+        done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True)
         processes = {name: pid for pid, _, name in (line.partition(" ") for line in done.stdout.splitlines())}
-        return {case.name: _sum(Path(directory, f"{processes[case.name]}.1")) // case.rounds for case in CASES}
+        return {
+            case.name: _sum(Path(directory, f"{processes[case.name]}.1")) // case.rounds
+            for case in cases(native=native)
+        }
 
 
 def _sum(file: Path) -> int:
@@ -112,16 +127,23 @@ def main() -> None:
         required = os.environ.get("BENCH_REQUIRED") == "1"
         _unable("valgrind is not installed (Debian: apt-get install valgrind)", required=required)
     baselines: dict[str, dict[str, int]] = json.loads(BASELINES.read_text())
-    if (key := kind()) not in baselines and not update:
-        _unable(f"no baselines for {key}, but for {'; '.join(baselines)}. Write them: {UPDATE}")
-    before, now = baselines.get(key, {}), count(valgrind)
-    print(*table(before, now), sep="\n")
+    if codec.NATIVE is None:
+        print("the codec is not built natively (make native); counted in Python alone")
+    failures = []
+    for native in (False, True) if codec.NATIVE else (False,):
+        if (key := kind(native=native)) not in baselines and not update:
+            _unable(f"no baselines for {key}, but for {'; '.join(baselines)}. Write them: {UPDATE}")
+        before, now = baselines.get(key, {}), count(valgrind, native=native)
+        print(key, *table(before, now), sep="\n")
+        baselines[key] = now
+        if not update and (failure := problem(before, now)):
+            failures.append(failure)
+        elif not update and (better := hint(before, now)):
+            print(better)
     if update:
-        BASELINES.write_text(json.dumps(baselines | {key: now}, indent=2) + "\n")
-    elif failure := problem(before, now):
-        sys.exit(failure)
-    elif better := hint(before, now):
-        print(better)
+        BASELINES.write_text(json.dumps(baselines, indent=2) + "\n")
+    elif failures:
+        sys.exit("\n".join(failures))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from .cases import CASES
-from .instructions import BASELINES, UPDATE, Counts, hint, problem, table
+from .instructions import BASELINES, UPDATE, Counts, cases, hint, problem, table
 
 BEFORE = {"a": 1000, "b": 2000}
 
@@ -37,4 +36,4 @@ def test_the_table_has_both_counts_and_their_ratio() -> None:
 
 def test_every_case_has_a_baseline_and_every_baseline_its_case() -> None:
     for kind, counts in json.loads(BASELINES.read_text()).items():
-        assert list(counts) == [case.name for case in CASES], kind
+        assert list(counts) == [case.name for case in cases(native=kind.endswith("native codec"))], kind
