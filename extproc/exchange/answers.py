@@ -33,8 +33,8 @@ from extproc.fronts.registry import CHAT_FRONT
 from extproc.providers.base import Provider
 from extproc.providers.translator import Translator
 from extproc.terms import pauses
-from extproc.terms.agreed import GROWTH, envoy_buffer
-from extproc.terms.call import JSON_APIS
+from extproc.terms.agreed import AGAIN_HEADER, GROWTH, envoy_buffer
+from extproc.terms.call import JSON_APIS, Call
 from extproc.terms.errors import BadUpstreamResponse, ProxyError, UpstreamError, VendorAuth, lacks_model
 from extproc.terms.events import Answer, BodyMode, Event, Forward, Reply, RequestBody, ResponseBody, ResponseHeaders
 from extproc.terms.frozen import replace
@@ -52,7 +52,8 @@ _LONGEST_REFUSAL: Final = 1 << 20
 
 
 class AnswerSide:
-    """What both halves share, and the phases of the answer. `exchange.Exchange` is the whole."""
+    """What both halves share, and the phases of the answer. `exchange.Exchange` is the whole. `learnt`: something
+    that the next attempt or request has to know."""
 
     def __init__(self, snapshot: Snapshot, moment: Moment) -> None:
         self._config = snapshot.config
@@ -60,6 +61,7 @@ class AnswerSide:
         self._full = snapshot.full
         self._contexts = snapshot.contexts
         self._keys = snapshot.keys
+        self._paths = snapshot.paths
         self._moment = moment
         self._state: State = Start()
         self._front = CHAT_FRONT
@@ -68,6 +70,8 @@ class AnswerSide:
         self._chance = moment.nonce
         self._token: str | None = None
         self._sent_by: Provider | None = None
+        self._sent: Call | None = None
+        self._again = self.learnt = False
         self._client = ANYONE
         self._counts = True
         self._may_forward = True
@@ -113,7 +117,8 @@ class AnswerSide:
         status = self.record.status = error.status if error.status < 600 else BadUpstreamResponse.status
         if self._placed_by_envoy and isinstance(state, Whole | Unreadable):
             # As if the vendor had said so: Envoy may try the next one. An answer of ours would be the last word.
-            return outgoing.whole(self._body_of(error), self._answer_headers, self._metadata(), status=status)
+            reply = outgoing.whole(self._body_of(error), self._answer_headers, self._metadata(), status=status)
+            return replace(reply, set_headers={**reply.set_headers, **self._tries_again()})
         if self._placed_by_envoy and self._bodiless:
             reply = outgoing.whole(self._body_of(error), self._answer_headers, self._metadata(), status=status)
             remove = (*outgoing.VENDOR_HEADERS, *reply.remove_headers)
@@ -126,14 +131,31 @@ class AnswerSide:
     def _judged(self, error: ProxyError) -> ProxyError:
         """What a refusal says of our key, also one within an answer of status 200; whose key it is, the client hears.
         A 401 that Envoy may try again stays one."""
-        if not isinstance(error, UpstreamError) or self._token is None or self._sent_by is None:
+        if not isinstance(error, UpstreamError) or self._sent_by is None or not self._from_vendor():
             return error
-        if not self._from_vendor():
+        self._turn(self._sent_by, error)
+        if self._token is None:
             return error
         self.record.verdict = error.status
         if error.status == 401 and not self._tried_again(401):
             return VendorAuth(self._sent_by.id, error.message)
         return error
+
+    def _turn(self, provider: Provider, error: UpstreamError) -> None:
+        """Where the vendor has the model on another path, that is remembered, and Envoy may try again."""
+        call = self._sent
+        if call is None or call.upstream_model is None or not provider.turns(call, error):
+            return
+        if self._paths.refused(provider, call.upstream_model, turned=call.turned):
+            self.learnt, self._again = True, self._placed_by_envoy and self._attempts_left()
+            error.message += " (the vendor has this model on another path, where it is asked from now on: try again)"
+
+    def _tries_again(self) -> dict[str, str]:
+        return {AGAIN_HEADER: "1"} if self._again else {}
+
+    def _attempts_left(self) -> bool:
+        route = self._config.by_name.get(self.record.route or "")
+        return route is not None and self.record.attempt < (self._config.retry_of(route).attempts or 1)
 
     def _request_id(self) -> dict[str, str]:
         """What a client can quote and the log can find; a vendor's own id wins."""
@@ -436,7 +458,7 @@ class AnswerSide:
         error = self._judged(self._error(state, document))
         self._note(error)
         reply = outgoing.whole(self._body_of(error), state.headers, self._metadata())
-        sets = {**reply.set_headers, **self._pause(state.status, document)}
+        sets = {**reply.set_headers, **self._pause(state.status, document), **self._tries_again()}
         if isinstance(error, VendorAuth):
             self.record.status = error.status
             sets[":status"] = str(error.status)

@@ -243,6 +243,7 @@ class Exchange(AnswerSide):
             asked, notes = self._front.repair(given, provider.traits(name or ""), own=own)
             target = target if own else replace(target, query="")
         body = provider.settled(asked)
+        upstream_model = name if body is given else routing.upstream_model(provider, target, body, place.model)
         call = Call(
             target,
             headers.get(":method", ""),
@@ -252,13 +253,17 @@ class Exchange(AnswerSide):
             model=model,
             # A member named twice might be another model for the vendor: what was checked is what is sent.
             settled=(body is not given and body != given) or self._client.limited,
-            upstream_model=name if body is given else routing.upstream_model(provider, target, body, place.model),
+            upstream_model=upstream_model,
             stream=body.get("stream") == jsontext.TRUE,
+            turned=self._paths.turned(provider, upstream_model),
             token=self._key(provider),
             now=int(self._moment.now),
             nonce=self._moment.nonce,
         )
-        return self._send(provider, self._with_context(provider, provider.sighted(call)), state.target, notes)
+        seeing = provider.sighted(call)
+        if seeing is not call:
+            seeing = replace(seeing, turned=self._paths.turned(provider, seeing.upstream_model))
+        return self._send(provider, self._with_context(provider, seeing), state.target, notes)
 
     def _read(self, model: str | None, stream: bool) -> Forward:
         """Tell Envoy what it could not read, for it to choose again; the exchange begins anew where it then goes."""
@@ -330,7 +335,7 @@ class Exchange(AnswerSide):
         upstream = provider.request(call)
         if len(upstream.body or b"") > len(call.text) + 6 * len(call.context or "") + GROWTH:
             raise TooLarge("the request becomes too long in the vendor's own form: send fewer and longer messages")
-        self._sent_by = provider
+        self._sent_by, self._sent = provider, call
         self._token, self._counts = call.token, provider.record_usage is not False
         translator = registry.translator(self._front, provider, call, notes, asked)
         self._state = Sent(provider, call, translator)

@@ -10,6 +10,7 @@ from decimal import Decimal
 from extproc.config.config import Config, Route
 from extproc.exchange.bystander import Watch
 from extproc.keys.choice import Keys
+from extproc.keys.paths import Paths
 from extproc.providers import Provider
 from extproc.providers.translator import Translator
 from extproc.terms.call import Call, Target
@@ -25,13 +26,14 @@ from extproc.text.compression import Decompressor
 class Snapshot:
     """What an exchange may know, unchanged for its life. `contexts`: context texts by provider id. `keys`: which of
     the providers' keys may be used. `others`: further configurations, by which Envoy may still choose, or already.
-    `full`: as many exchanges are open as may be."""
+    `full`: as many exchanges are open as may be. `paths`: on which of a vendor's paths models answer."""
 
     config: Config
     contexts: Mapping[str, str] = field(repr=False)
     keys: Keys = field(default_factory=Keys)
     others: tuple[Config, ...] = ()
     full: bool = False
+    paths: Paths = field(default_factory=Paths)
 
 
 class Moment(Frozen, frozen=True):

@@ -22,6 +22,7 @@ import structlog
 from extproc.providers.blocks import Recycle
 from extproc.supervisor.books import Books
 from extproc.supervisor.care import Care
+from extproc.supervisor.learnt import Learnt, Word
 from extproc.supervisor.spawning import WorkerFailed, started, why_ended
 from extproc.terms.agreed import LAME_SECONDS
 from extproc.worker import channel
@@ -85,18 +86,18 @@ class Logging:
 
 
 class _Worker:
-    """One process. `oldest`: the first generation that it may still serve exchanges under. `on_rest`: hears what it
-    learns about keys, `books` what its exchanges sum up to."""
+    """One process. `oldest`: the first generation that it may still serve exchanges under. `on_word`: hears what it
+    learns about keys and models, `books` what its exchanges sum up to."""
 
     def __init__(
         self,
         index: int,
         process: asyncio.subprocess.Process,
         generation: int,
-        on_rest: Callable[["_Worker", channel.Rested], None],
+        on_word: Callable[["_Worker", Word], None],
         books: Books,
     ) -> None:
-        self._on_rest = on_rest
+        self._on_word = on_word
         self._books = books
         self.index = index
         self.process = process
@@ -175,8 +176,8 @@ class _Worker:
                     self.oldest = generation
                 case channel.Failed(reason):
                     self.failure = reason
-                case channel.Rested():
-                    self._on_rest(self, report)
+                case channel.Rested() | channel.Turned():
+                    self._on_word(self, report)
                 case channel.Pong():
                     self._unanswered = 0
                 case channel.Counted():
@@ -217,22 +218,17 @@ class Workers:
         self._absent: dict[int, str] = {}
         self._places: list[asyncio.Lock] = []
         self._one_at_a_time = asyncio.Lock()
-        self._rests: dict[tuple[str, str], channel.Rested] = {}
+        self._learnt = Learnt()
         self.recycle: Recycle | None = None
 
-    def _rested(self, origin: _Worker, rest: channel.Rested) -> None:
-        """What one worker learns about a key is told to the others, and to those that come later."""
-        if rest.until:
-            self._books.rested(rest.provider, aside=rest.aside)
-        now = time.monotonic()
-        self._rests = {known: old for known, old in self._rests.items() if old.until > now}
-        if rest.until:
-            self._rests[rest.provider, rest.fingerprint] = rest
-        else:
-            self._rests.pop((rest.provider, rest.fingerprint), None)
+    def _pass_on(self, origin: _Worker, word: Word) -> None:
+        """What one worker learns is told to the others, and to those that come later."""
+        if isinstance(word, channel.Rested) and word.until:
+            self._books.rested(word.provider, aside=word.aside)
+        self._learnt.add(word)
         for worker in (*self._slots.values(), *self._lingering):
             if worker is not origin:
-                worker.order(rest)
+                worker.order(word)
 
     @property
     def serving(self) -> int:
@@ -330,7 +326,7 @@ class Workers:
         """A new worker in its place, serving. Raises `WorkerFailed`."""
         process = await started()
         load = self._load
-        worker = _Worker(index, process, load.generation, self._rested, self._books)
+        worker = _Worker(index, process, load.generation, self._pass_on, self._books)
         tls = self._door.tls
         files = None if tls is None else (str(tls.certificate), str(tls.key), str(tls.client_ca))
         place = str(self._reserved[index])
@@ -338,8 +334,8 @@ class Workers:
         how = (said.format, said.level, said.verbose, self._hear_ends)
         worker.order(channel.Begin(index, place, files, self._door.socket_mode, *how))
         worker.order(load)
-        for rest in self._rests.values():
-            worker.order(rest)
+        for word in self._learnt.words:
+            worker.order(word)
         try:
             await worker.until(lambda: worker.active >= 0 or worker.failure is not None, START_SECONDS)
             if worker.active < 0 or process.returncode is not None:

@@ -67,6 +67,15 @@ class Ended(Struct, tag=True, frozen=True):
     how: str
 
 
+class Turned(Struct, tag=True, frozen=True):
+    """As a report: which of a vendor's paths answers for a model was learnt; as an order: another worker reported it.
+    See `paths.Turn`."""
+
+    place: str
+    model: str
+    turned: bool
+
+
 class Hold(Struct, tag=True, frozen=True):
     """Let log lines wait, or write those that waited: somebody prints a line piece by piece."""
 
@@ -84,7 +93,7 @@ class Ping(Struct, tag=True, frozen=True):
     """Answer with `Pong`."""
 
 
-Order = Begin | Load | Expect | Texts | Rested | Ended | Hold | Leave | Ping
+Order = Begin | Load | Expect | Texts | Rested | Turned | Ended | Hold | Leave | Ping
 
 
 class Serving(Struct, tag=True, frozen=True):
@@ -130,7 +139,7 @@ class Counted(Struct, tag=True, frozen=True):
     resting: Mapping[str, int]
 
 
-Report = Serving | Active | Expecting | Oldest | Failed | Rested | Pong | Counted
+Report = Serving | Active | Expecting | Oldest | Failed | Rested | Pong | Counted | Turned
 
 _orders: msgpack.Decoder[Order] = msgpack.Decoder(Order)
 _reports: msgpack.Decoder[Report] = msgpack.Decoder(Report)

@@ -26,6 +26,7 @@ from extproc.config.load import StandIn, load
 from extproc.exchange.exchange import Snapshot
 from extproc.keys.choice import Keys, Rest
 from extproc.keys.kept import keys_kept
+from extproc.keys.paths import Paths, Turn
 from extproc.terms.agreed import LAME_SECONDS
 from extproc.worker import channel, logs, loop, server
 from extproc.worker.books import Books
@@ -52,7 +53,7 @@ class Current:
         self._in_use: Counter[int] = Counter()
         self._former: tuple[Config, ...] = ()
         self._coming: tuple[Config, ...] = ()
-        self.snapshot = Snapshot(self._loaded(first), first.texts)
+        self.snapshot = Snapshot(self._loaded(first), first.texts, paths=Paths(self._learnt))
         """What an exchange that begins now works under. Replaced as a whole: exchanges begin in another thread."""
 
     @property
@@ -61,6 +62,17 @@ class Current:
 
     def keep(self, keys: Keys) -> None:
         self.snapshot = replace(self.snapshot, keys=keys)
+
+    def _learnt(self, provider: str, turn: Turn) -> None:
+        """Called by the exchanges' threads."""
+        self._loop.call_soon_threadsafe(self._tell_turn, provider, turn)
+
+    def _tell_turn(self, provider: str, turn: Turn) -> None:
+        channel.send(self._report, channel.Turned(turn.place, turn.model, turn.turned))
+        if turn.turned:
+            log.info("a model is asked on the vendor's other path from now on", provider=provider, model=turn.model)
+        else:
+            log.warning("a model answers on neither of the vendor's paths", provider=provider, model=turn.model)
 
     def expect(self, order: channel.Load) -> None:
         """Envoy may choose by this configuration before it is ours."""
@@ -88,7 +100,7 @@ class Current:
             self._show(self.config, self.snapshot.contexts)
 
     def _show(self, config: Config, texts: Mapping[str, str]) -> None:
-        self.snapshot = Snapshot(config, texts, self.snapshot.keys, self._coming + self._former)
+        self.snapshot = replace(self.snapshot, config=config, contexts=texts, others=self._coming + self._former)
 
     def _tried(self, order: channel.Load) -> Config | None:
         try:
@@ -219,6 +231,8 @@ async def _obey(
                 current.expect(load)
             case channel.Texts(texts):
                 current.texts(texts)
+            case channel.Turned(place, model, turned):
+                current.snapshot.paths.keep(Turn(place, model, turned))
             case channel.Ended(request_id, attempt, how):
                 ends.tell(request_id, attempt, how)
             case channel.Hold(on):
