@@ -15,11 +15,13 @@ import click
 
 from extproc import __version__
 from extproc.cli import options, streams
+from extproc.cli import usage as usages
 from extproc.cli.options import ACCESS_LOG, FILE, AddressType, ModeType, PlaceType, shown
 from extproc.config.config import Config, ConfigError, Problem
 from extproc.config.load import StandIn, load
 from extproc.envoy import process as envoy_process
 from extproc.envoy.placement import LEAST_ENVOY, ControlPlane, Placement, attached_objection, idle_keys
+from extproc.limits.authority import is_of
 from extproc.supervisor import run
 from extproc.supervisor.live import in_time
 from extproc.supervisor.run import Address
@@ -48,6 +50,7 @@ def cli() -> None:
 @click.option("--tls-key", type=FILE, help="Its key.")
 @click.option("--tls-client-ca", type=FILE, help="Who signs Envoy's certificate; without one Envoy is refused.")
 @options.admin
+@options.no_console
 @options.workers
 @options.stand_in
 @click.option("--xds-dir", type=click.Path(path_type=Path), help="Keep what `extproc envoy --xds-dir` wrote fresh.")
@@ -60,6 +63,7 @@ def serve(
     tls_key: Path | None,
     tls_client_ca: Path | None,
     admin: Address,
+    no_console: bool,
     workers: int | None,
     stand_in: StandIn | None,
     xds_dir: Path | None,
@@ -74,7 +78,8 @@ def serve(
     if tls is None and (tls_cert or tls_key or tls_client_ca):
         raise click.UsageError("--tls-cert, --tls-key and --tls-client-ca belong together")
     door = run.Door(listen, tls, socket_mode)
-    chosen = run.ServeOptions(door, admin, grace, workers, run.Logging(log_format, log_level, verbose), xds_dir)
+    logging = run.Logging(log_format, log_level, verbose)
+    chosen = run.ServeOptions(door, admin, grace, workers, logging, xds_dir, not no_console)
     on_loop(lambda: run.serve(run.Source(path, os.environ, stand_in), chosen))
 
 
@@ -82,6 +87,7 @@ def serve(
 @options.config_file
 @options.address("--listen", "127.0.0.1:8080", "Where Envoy takes requests.")
 @options.admin
+@options.no_console
 @options.workers
 @click.option("--simulate", is_flag=True, help="Simulated vendors stand in for every service without a key.")
 @click.option("--demo", is_flag=True, help="Show one streamed chat once requests are routed.")
@@ -93,6 +99,7 @@ def run_command(
     path: Path | None,
     listen: Address,
     admin: Address,
+    no_console: bool,
     workers: int | None,
     simulate: bool,
     demo: bool,
@@ -107,7 +114,10 @@ def run_command(
     """The sidecar and a real Envoy, supervised: when one dies, all stop."""
     logs.configure(log_format, log_level, verbose=verbose)
     logging = run.Logging(log_format, log_level, verbose)
-    chosen = run.RunOptions(listen, admin, grace, workers, logging, demo, access_log or None, concurrency, placement)
+    log_file = access_log or None
+    chosen = run.RunOptions(
+        listen, admin, grace, workers, logging, demo, log_file, concurrency, placement, not no_console
+    )
     on_loop(lambda: run.run(run.Source(path, os.environ), chosen, simulate=simulate))
 
 
@@ -290,7 +300,8 @@ def _connect(config: Config) -> None:
 @click.argument("path", type=FILE, metavar="FILE")
 @click.option("--keep-keys", is_flag=True, help="Leave vendors' keys in it, instead of ${NAME}s for the environment.")
 def import_command(path: Path, keep_keys: bool) -> None:
-    """Print a Higress WasmPlugin file as this project's configuration; what is lost is said, and makes the exit 1."""
+    """Print a Higress WasmPlugin file, or LiteLLM's config.yaml, as this project's configuration; what is lost is said,
+    and makes the exit 1."""
     from extproc.imports import report as imports
 
     taken = in_time(path, partial(imports.take, path, os.environ, keep_keys=keep_keys))
@@ -300,6 +311,70 @@ def import_command(path: Path, keep_keys: bool) -> None:
         click.echo(line, err=True)
     if taken.wrong or taken.lost:
         sys.exit(2 if taken.wrong else 1)
+
+
+@cli.command("usage")
+@options.admin_at
+@click.option("--client", help="Of this client alone.")
+@click.option("--model", help="Of this model alone.")
+@click.option("--provider", help="Of this provider alone.")
+@click.option("--route", help="Of this route alone.")
+@click.option(
+    "--by",
+    multiple=True,
+    type=click.Choice(["time", "client", "model", "provider", "route"]),
+    help="What is told apart; several times for several. By default clients and models.",
+)
+@shown("--since", type=usages.Since(), default="24h", help="From when on.")
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
+def usage(
+    admin: Address,
+    client: str | None,
+    model: str | None,
+    provider: str | None,
+    route: str | None,
+    by: tuple[str, ...],
+    since: float,
+    as_json: bool,
+) -> None:
+    """Print what was used, as the running gateway knows it: tokens and money by client and model."""
+    by = by or ("client", "model")
+    wanted = {"client": client, "model": model, "provider": provider, "route": route}
+    found = usages.asked(admin, "/usage", since=since, by=",".join(by), **wanted)
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else usages.used(found["rows"], by))
+
+
+@cli.group()
+def limits() -> None:
+    """What is left of the limits of use."""
+
+
+@limits.command()
+@click.argument("client", required=False)
+@options.admin_at
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
+def show(client: str | None, admin: Address, as_json: bool) -> None:
+    """Print every limit of which something is used, or those of CLIENT."""
+    found = usages.asked(admin, "/limits")
+    if client is not None:
+        found["limits"] = [one for one in found["limits"] if is_of(one["whose"], client)]
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False) if as_json else usages.left(found["limits"]))
+    if found["trouble"] and not as_json:
+        click.echo(f"nothing can be written down now: {found['trouble']}", err=True)
+
+
+@limits.command()
+@click.argument("client")
+@options.admin_at
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of lines.")
+def reset(client: str, admin: Address, as_json: bool) -> None:
+    """Forget what CLIENT used of its limits. What is told of its use stays."""
+    found = usages.asked(admin, "/limits/reset", {"client": client})
+    click.echo(
+        json.dumps(found, indent=2, ensure_ascii=False)
+        if as_json
+        else "\n".join(found["reset"] or ["nothing was used"])
+    )
 
 
 @cli.command()

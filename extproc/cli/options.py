@@ -111,10 +111,14 @@ config_file = click.option(
     "--config", "path", type=click.Path(path_type=Path),
     help="Configuration file: this project's YAML or Higress WasmPlugin documents. Without it the environment counts.",
 )  # fmt: skip
-admin = address("--admin", "127.0.0.1:8081", "/healthz, /readyz, /version, /config.")
+admin = address("--admin", "127.0.0.1:8081", "/healthz, /readyz, /version, /config, /console.")
+admin_at = shown(
+    "--admin", type=AddressType(listens=False), default="127.0.0.1:8081", help="The running gateway's --admin."
+)
 workers = click.option(
     "--workers", type=click.IntRange(1, 256), help="Worker processes; by default what the configuration says."
 )
+no_console = click.option("--no-console", is_flag=True, help="No console on the admin port, whatever is configured.")
 stand_in = click.option(
     "--stand-in", metavar="URL", callback=_stands_in,
     help="Where simulated vendors (`extproc simulate`) stand in for every service without a key.",

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
+from extproc.config.quotas import Limit
 from extproc.providers.blocks import Block, Patterns, tokens
 from extproc.terms.call import Target
 from extproc.terms.errors import InvalidApiKey, ModelNotAllowed
@@ -91,13 +92,16 @@ _WITH_MODEL = frozenset(
 
 class Client(Block):
     """Somebody who may come in. `key`, `keyFile`: one or several keys. `models`: the names it may ask for.
-    `routes`: the names of the routes that it may use, empty for all."""
+    `routes`: the names of the routes that it may use, empty for all. `groups`: what `limits` may call it, with others.
+    `limits`: how much it may use."""
 
     name: Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_printable)]
     key: Keys = ()
     key_file: KeyFile = ()
     models: Patterns = NamePatterns(["*"])
     routes: Annotated[tuple[str, ...], Field(min_length=1)] = ()
+    groups: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=100)], ...], Field(min_length=1)] = ()
+    limits: Annotated[tuple[Limit, ...], Field(min_length=1)] = ()
 
     @model_validator(mode="after")
     def _one_place_for_keys(self) -> "Client":

@@ -5,7 +5,6 @@ Rule: shapes and cross-checks only. Reading files, the environment and other dia
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 import itertools
 import math
@@ -14,7 +13,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from extproc.config.clients import Book, Client, book
+from extproc.config.console import Console, MaybeConsole
 from extproc.config.masking import mask, mask_path
+from extproc.config.quotas import SharedLimit, UsageBlock
 from extproc.providers import AnyProvider, Provider
 from extproc.providers.blocks import Block, Headers, HostPattern, PathPrefix, Patterns, Recycle, Redis, Seconds
 from extproc.terms.agreed import MOST_BODY_BYTES, SIDECAR_CLUSTER
@@ -148,10 +149,12 @@ class Config(Block):
     read. `corsOrigins`: origins that browsers may
     call from; Envoy answers their preflights. `streamIdleTimeout`: how long an exchange may be silent.
     `answerHeaders`: whether answers say in `x-ai-provider` and `x-ai-attempts` who gave them, in `x-ai-dropped` what
-    of the request that vendor has no word for. `clients`: who may come in; without any, everybody. `redis`: where key
-    state is shared with other processes. `workers`: processes that serve; as many as the machine has cores if absent.
-    `recycle`: when they are replaced. `maxConcurrentRequests`: how many requests a worker has at a time; more are
-    refused at once."""
+    of the request that vendor has no word for. `clients`: who may come in; without any, everybody.
+    `limits`: who may use how much, beside what `clients` say. `usage`: where it is kept what was used. `redis`: where
+    key state, and what is left of limits, is shared with other processes. `workers`: processes that serve; as many as
+    the machine has cores if absent. `recycle`: when they are replaced. `maxConcurrentRequests`: how many requests a
+    worker has at a time; more are refused at once. `console`: who may look at the page on the admin port, None where
+    there is none."""
 
     providers: tuple[AnyProvider, ...] = Field(min_length=1)
     routes: tuple[Route, ...] = ()
@@ -162,10 +165,13 @@ class Config(Block):
     stream_idle_timeout: Seconds = 600.0
     answer_headers: bool = True
     clients: Annotated[tuple[Client, ...], Field(min_length=1)] = ()
+    limits: Annotated[tuple[SharedLimit, ...], Field(min_length=1)] = ()
+    usage: UsageBlock = UsageBlock()
     redis: Redis | None = None
     max_concurrent_requests: int = Field(default=5000, ge=1)
     workers: int | None = Field(default=None, ge=1, le=256)
     recycle: Recycle | None = None
+    console: MaybeConsole = Console()
 
     @model_validator(mode="after")
     def _references(self) -> Self:
@@ -203,6 +209,11 @@ class Config(Block):
     def client_keys(self) -> Book:
         """Every key of every client."""
         return book(self.clients)
+
+    @cached_property
+    def has_limits(self) -> bool:
+        """Whether anybody's use is limited."""
+        return bool(self.limits) or any(client.limits for client in self.clients)
 
     @cached_property
     def effective_routes(self) -> tuple[Route, ...]:
@@ -255,10 +266,3 @@ class ConfigError(Exception):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))
-
-
-def did_you_mean(word: object, options: Iterable[str]) -> str:
-    """` (did you mean NAME?)` for a word that is nearly one of the options, else nothing."""
-    by_lower = {option.lower(): option for option in options}
-    close = get_close_matches(str(word).lower(), by_lower, n=1)
-    return f" (did you mean {by_lower[close[0]]}?)" if close else ""

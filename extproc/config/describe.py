@@ -13,6 +13,7 @@ from extproc.config.clients import Client
 from extproc.config.config import Config, Group, Route, Step
 from extproc.config.load import Loaded
 from extproc.config.masking import SECRET_NAME, is_public, mask, one_line
+from extproc.config.quotas import CURRENCIES, Limit
 from extproc.fronts.registry import FRONTS
 from extproc.providers import Azure, OpenAI, Provider, Qwen
 from extproc.providers.blocks import Recycle
@@ -41,6 +42,10 @@ def describe(loaded: Loaded) -> str:
         lines += ["", "Clients (without a valid key of one of them: 401)"]
         width = max(len(client.name) for client in config.clients)
         lines += [f"  {client.name:<{width}}  {'; '.join(_rights(client))}" for client in config.clients]
+    if config.limits:
+        lines += ["", "Limits of use", *(f"  {limit.scope}: {_limit(limit)}" for limit in config.limits)]
+    if config.has_limits:
+        lines.append(f"  kept in {config.usage.store}; on failure: {config.usage.on_failure}")
     lines += ["", "Limits", f"  JSON body up to {_size(config.max_body_bytes)}"]
     if config.workers is not None:
         lines.append(f"  {config.workers} worker process{'es' if config.workers > 1 else ''}")
@@ -88,6 +93,14 @@ def _rights(client: Client) -> Iterator[str]:
     yield f"{len(client.keys)} key{'s' if len(client.keys) > 1 else ''}: {hints}"
     yield f"model {' or '.join(client.models.patterns) or '(none)'}" if client.limited else "any model"
     yield f"route {' or '.join(client.routes)}" if client.routes else "any route"
+    if client.groups:
+        yield f"in {', '.join(client.groups)}"
+    if client.limits:
+        yield ", ".join(map(_limit, client.limits))
+
+
+def _limit(limit: Limit) -> str:
+    return limit.said + (" (shadow)" if limit.shadow else "")
 
 
 def is_credential(name: str, value: str, shown: Collection[str]) -> bool:
@@ -306,6 +319,8 @@ _DESCRIPTIONS = {
     "qwenFileIds": "Uploaded files that qwen-long gets to see; native API only, not together with context.",
     "reasoningContentMode": "What becomes of the model's thinking: kept apart, dropped, or put before the answer.",
     "messagesApi": "Whether /v1/messages passes to the vendor or becomes a chat; by default it passes where it can.",
+    "chatApi": "Whether a chat goes as one (pass) or as a request of the Responses API (responses); by default what a "
+    "model takes there alone goes there, such as tools on gpt-6-astra, and is answered as a chat.",
     "responsesApi": "Whether /v1/responses passes to the vendor or becomes a chat; by default it passes where it can.",
     "recordUsage": "true: answers are read to count tokens even where nothing else needs it.",
     "recycle": "When a worker process is replaced by a new one, one at a time.",
@@ -336,6 +351,31 @@ _DESCRIPTIONS = {
     "FamilyBlock.maxTokens": "What its max_tokens counts: the answer alone, or thinking too.",
     "FamilyBlock.fixedSampling": "Whether it refuses sampling parameters other than its own.",
     "quirks": "How the vendor differs from what this version knows of it; what is said here replaces its row's.",
+    "Client.groups": "What limits may call it, together with other clients.",
+    "Client.limits": "How much it may use, over all that it asks for.",
+    "Config.limits": "How much all may use together, or each of them; beside the limits of clients.",
+    "Config.usage": "Where it is kept what was used and what is left.",
+    "store": "auto (Redis where redis is configured, else a file in the state directory), memory, redis, or the path "
+    "of a file; relative to this file.",
+    "onFailure": "Requests with limits while the store fails: local (counted in memory, on this machine alone), "
+    "refuse (503) or allow.",
+    "requests": "How many requests.",
+    "tokens": "How many tokens, input and output together.",
+    "inputTokens": "How many tokens of input.",
+    "outputTokens": "How many tokens of output, thinking included.",
+    "concurrent": "How many requests at a time.",
+    **{currency: f"How much money, in {currency.upper()}, by prices." for currency in CURRENCIES},
+    "per": "In which time: a second, minute or hour (any), a day or month (of the calendar).",
+    "zone": "The time zone in which days and months begin, such as Asia/Shanghai; UTC if absent.",
+    "shadow": "true: counted and told, but nothing is refused.",
+    "warnAt": "The share that is used when answers begin to say so in x-ai-budget, and the log does.",
+    "SharedLimit.match": "Which requests count; everything that is said must hold. Without it: all.",
+    "each": "What has a limit of its own: each client, route, provider or model; without it all have one together.",
+    "LimitMatch.clients": "Names of clients: exact, with * for any text, or ~regex.",
+    "LimitMatch.groups": "Names of groups of clients: exact, with * for any text, or ~regex.",
+    "LimitMatch.routes": "Names of routes: exact, with * for any text, or ~regex.",
+    "LimitMatch.providers": "Ids of providers: exact, with * for any text, or ~regex.",
+    "LimitMatch.models": "Names of models, the client's or the vendor's: exact, with * for any text, or ~regex.",
     "url": "The vendor's address, or several of which the first is used: scheme, host and port.",
     "prefix": "What stands in the place of /v1 in the vendor's paths.",
     "auth": "How the key is sent: in Authorization as a bearer or alone (plain), in the header named, or never.",
@@ -379,6 +419,14 @@ _DESCRIPTIONS = {
     "Clamp.min": "The least.",
     "Clamp.max": "The most.",
     "Clamp.value": "The only value.",
+    "console": "The page on the admin port that shows what the gateway does, and who may look; false: there is none.",
+    "users": "User name to password, or several: the password itself, sha256: and the 64 hexadecimal digits of its "
+    "hash, ${NAME} from the environment or file:PATH of a secret file.",
+    "Console.token": "What opens the console without a name, or several; written as a password of users is.",
+    "oidcHeader": "The header in which a proxy in front says who has logged in there.",
+    "proxies": "Networks from whose addresses oidcHeader is believed.",
+    "Console.hosts": "Host names, without port, under which browsers may reach the console, beside this machine's own.",
+    "gateway": "Where the gateway's own listener is, for the chats of the console: scheme, host and port.",
     "workers": "How many processes serve; read at start. As many as there are cores if absent.",
 }
 

@@ -2,8 +2,8 @@
 
 Rule: pure; the environment is passed in. Four services (1.3.6), chosen by the client with `Authorization: Bearer
 <service>`; `DEFAULT_AI_SERVICE` takes what names none. The clients' names of models are Higress'; what they are mapped
-to is alive (`lifecycle.py`; a test says when one is not), and `<VENDOR>_MODELS` replaces the map. Vendors of the table
-(`ai-gateway`, 2024) whose key is set are there, chosen by how the names of their models begin, or likewise by names.
+to is alive (`lifecycle.py`; a test says when one is not), and `<VENDOR>_MODELS` replaces the map. All other vendors are
+there as the later image has them (`gateway_environment.py`), chosen by how their models' names begin, or likewise.
 """
 
 from collections.abc import Mapping
@@ -11,14 +11,17 @@ from dataclasses import dataclass, field
 import re
 from typing import Any
 
-from extproc.config.config import ConfigError, Problem, did_you_mean
-from extproc.providers.vendors import ROWS, Row
+from extproc.config.config import ConfigError, Problem
+from extproc.config.gateway_environment import HOSTED, SOURCE, extras, first, tokens_of
+from extproc.config.words import did_you_mean
 from extproc.text.patterns import ModelMapping
 
-SOURCE = "environment"
+__all__ = ["DEFAULT", "SOURCE", "key_variable", "legal_name", "native", "variable"]
 
 DEFAULT = "DEFAULT_AI_SERVICE"
 AZURE_URL = "AZURE_OPENAI_SERVICE_URL"
+_LATER = {"AZURE_OPENAI_API_KEY": "AZURE_API_KEY", AZURE_URL: "AZURE_SERVICE_URL"}
+"""What the later image calls them."""
 SIMULATED_AZURE_URL = (
     "https://simulated.openai.azure.com/openai/deployments/gpt-4o/chat/completions?api-version=2024-02-01"
 )
@@ -34,6 +37,10 @@ class _Service:
     models: str
     model_mapping: Mapping[str, str] = field(default_factory=dict)
     effort: str | None = None
+
+    @property
+    def prefix(self) -> str:
+        return self.key.removesuffix("_API_KEY")
 
 
 _SERVICES = {
@@ -61,18 +68,21 @@ _SERVICES = {
 
 def variable(service: str, key: str) -> str:
     """The environment variable that a key of a service's provider block comes from."""
-    if service in ROWS:
-        return ROWS[service].env[0]
+    if service in HOSTED:
+        return HOSTED[service].variable(key)
     if key == "azureServiceUrl":
         return AZURE_URL
-    return _SERVICES[service].models if key == "modelMapping" else _SERVICES[service].key
+    known = _SERVICES[service]
+    return {"modelMapping": known.models, "": known.key, "apiTokens": known.key}.get(
+        key, f"{known.prefix}_EXTRA_CONFIGS"
+    )
 
 
 def key_variable(service: str) -> str:
     """The environment variable for the keys of a provider: that of the service of its name, or one made from it."""
     known = _SERVICES.get({"azure": "azure-openai"}.get(service, service))
-    if service in ROWS:
-        return ROWS[service].env[0]
+    if service in HOSTED:
+        return HOSTED[service].keys[0]
     return known.key if known else legal_name(f"{service}_API_KEY")
 
 
@@ -88,18 +98,19 @@ def native(environ: Mapping[str, str], *, stand_in: bool = False) -> tuple[dict[
     `stand_in`: services without a key are there nevertheless, as providers without `apiTokens`, for somebody else to
     fill. Raises `ConfigError` when there is no service, no Azure address, or no such default.
     """
-    keys = {name: _keys(environ.get(service.key, "")) for name, service in _SERVICES.items()}
-    url = environ.get(AZURE_URL, "").strip()
-    if "//YOUR_" in url or url.startswith("YOUR_"):
+    environ = {**environ, **{ours: environ.get(ours) or environ.get(theirs, "") for ours, theirs in _LATER.items()}}
+    keys = {name: tokens_of(environ.get(service.key, "")) for name, service in _SERVICES.items()}
+    url = first(environ, (AZURE_URL,))
+    if "//YOUR_" in url:
         url = ""
     default = environ.get(DEFAULT, "").strip()
-    hosted = [row for row in ROWS.values() if not row.own_server and not any(key.required for key in row.keys)]
-    vendors = {row.type: found for row in hosted if (found := _keys(environ.get(row.env[0], "")))}
-    problems = []
+    problems: list[Problem] = []
+    blocks = {name: hosted.block(environ, problems) for name, hosted in HOSTED.items()}
+    vendors = {name: block for name, block in blocks.items() if block is not None}
     if keys["azure-openai"] and not url:
         message = f"is not set, but {_SERVICES['azure-openai'].key} is: Azure has no address without it"
         problems.append(Problem(SOURCE, 0, AZURE_URL, message))
-    if default and default not in (*_SERVICES, *ROWS):
+    if default and default not in (*_SERVICES, *HOSTED):
         known = (*_SERVICES, *vendors)
         message = f"there is no service {default!r}{did_you_mean(default, known)}; allowed: {', '.join(known)}"
         problems.append(Problem(SOURCE, 0, DEFAULT, message))
@@ -109,36 +120,38 @@ def native(environ: Mapping[str, str], *, stand_in: bool = False) -> tuple[dict[
     if not any(keys.values()) and not vendors and not stand_in:
         variables = f"DASHSCOPE_API_KEY, OPENAI_API_KEY, MOONSHOT_API_KEY, or AZURE_OPENAI_API_KEY with {AZURE_URL}"
         problems.append(Problem(SOURCE, 0, "", f"no service has a key: set {variables}"))
+    patterns = {name: _patterns(environ.get(service.models, "")) for name, service in _SERVICES.items()}
     maps = {
-        name: _mapped(environ.get(service.models, ""), service.models, problems) for name, service in _SERVICES.items()
+        name: {} if patterns[name] else _mapped(environ.get(service.models, ""), service.models, problems)
+        for name, service in _SERVICES.items()
     }
+    more = {name: extras(environ, s.prefix, s.type, problems) for name, s in _SERVICES.items()}
     if problems:
         raise ConfigError(problems)
 
     present = [name for name in _SERVICES if keys[name] or stand_in]
     notes = [f"{n}: {_SERVICES[n].key} is not set, so it is absent" for n in _SERVICES if n not in present]
-    providers = [_provider(name, keys[name], url, maps[name]) for name in present]
-    providers += [{"id": name, "type": name, "apiTokens": found} for name, found in vendors.items()]
+    providers = [
+        {**_provider(name, keys[name], url, maps[name], plain=bool(patterns[name])), **more[name]} for name in present
+    ]
+    providers += vendors.values()
     names = [*present, *vendors]
+    models = {name: patterns[name] for name in present} | {name: HOSTED[name].patterns(environ) for name in vendors}
     routes = [_route(name, "") for name in names if name != default]
-    routes += [_by_model(ROWS[name], environ) for name in vendors if name != default and _models(ROWS[name], environ)]
+    by_model = [_by_model(name, models[name]) for name in names if name != default and models[name]]
+    routes += sorted(by_model, key=lambda route: "*" in route["match"]["models"])  # what takes all comes last
     routes += [_route(default, default)] if default in names else []
     return {"providers": providers, "routes": routes}, tuple(notes)
 
 
-def _models(row: Row, environ: Mapping[str, str]) -> list[str]:
-    """By which model names a request is the vendor's: `DEEPSEEK_MODELS` (Higress), else how its own names begin."""
-    said = environ.get(f"{row.env[0].rpartition('_API_KEY')[0]}_MODELS", "")
-    return [pattern.strip() for pattern in said.split(",") if pattern.strip()] or list(row.models)
+def _by_model(name: str, models: list[str]) -> dict[str, Any]:
+    return {"name": f"{name}-models", "match": {"models": models}, "provider": name}
 
 
-def _by_model(row: Row, environ: Mapping[str, str]) -> dict[str, Any]:
-    return {"name": f"{row.type}-models", "match": {"models": _models(row, environ)}, "provider": row.type}
-
-
-def _keys(text: str) -> list[str]:
-    keys = [key.strip() for key in text.split(",")]
-    return [key for key in keys if key and not key.startswith("YOUR_")]
+def _patterns(text: str) -> list[str]:
+    """`X_MODELS` of the later image, `qwen*` or `moonshot-*,kimi-*`, where the former's has `client=vendor`."""
+    entries = [entry.strip() for entry in text.split(",") if entry.strip()]
+    return entries if entries and all(entry.endswith("*") and "=" not in entry for entry in entries) else []
 
 
 def _mapped(text: str, variable: str, problems: list[Problem]) -> dict[str, str]:
@@ -164,16 +177,17 @@ def _mapped(text: str, variable: str, problems: list[Problem]) -> dict[str, str]
 _FORM = "client=vendor,client=vendor,*=vendor"
 
 
-def _provider(name: str, keys: list[str], url: str, models: dict[str, str]) -> dict[str, Any]:
+def _provider(name: str, keys: list[str], url: str, models: dict[str, str], *, plain: bool) -> dict[str, Any]:
+    """`plain`: the clients' names are the vendor's own."""
     service = _SERVICES[name]
     provider: dict[str, Any] = {"id": name, "type": service.type}
     if keys:
         provider["apiTokens"] = keys
     if service.type == "azure":
         provider["azureServiceUrl"] = url if keys else SIMULATED_AZURE_URL
-    if mapping := models or dict(service.model_mapping):
+    if mapping := models or ({} if plain else dict(service.model_mapping)):
         provider["modelMapping"] = mapping
-    if service.effort is not None and not models:
+    if service.effort is not None and not models and not plain:
         provider["defaultEffort"] = service.effort
     return provider
 

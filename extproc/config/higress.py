@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import re
 from typing import Any
 
-from extproc.config.config import did_you_mean
+from extproc.config.words import did_you_mean
 from extproc.providers.blocks import ID
 from extproc.terms.agreed import SIDECAR_CLUSTER
 

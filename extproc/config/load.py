@@ -17,12 +17,15 @@ from pydantic import ValidationError
 from extproc.config import environment, higress, yamlfile
 from extproc.config.advice import advice
 from extproc.config.clients import KeyHash
-from extproc.config.config import Config, ConfigError, Problem, did_you_mean
+from extproc.config.config import Config, ConfigError, Problem
 from extproc.config.entries import as_written, targets, token_entries
 from extproc.config.files import Files
 from extproc.config.higress import Location
 from extproc.config.masking import mask
+from extproc.config.mismatches import mismatches
 from extproc.config.placeholders import NOT_READ, Placeholders
+from extproc.config.quota_faults import quota_faults
+from extproc.config.quotas import STORES
 from extproc.config.wording import (
     OWNERS,
     TOKEN_KEYS,
@@ -35,6 +38,7 @@ from extproc.config.wording import (
     may_be_secret,
     worded,
 )
+from extproc.config.words import did_you_mean
 from extproc.config.yamlfile import Map, Seq, locate, value_at
 from extproc.providers.vendors import refused
 
@@ -223,6 +227,9 @@ class Loading:
         if isinstance(native.get("providers"), list):
             providers = native["providers"]
             providers[:] = [self._provider(providers, index) for index in range(len(providers))]
+        usage = native.get("usage")
+        if isinstance(usage, dict) and isinstance(store := usage.get("store"), str) and store and store not in STORES:
+            native["usage"] = usage | {"store": str(self.base / store)}
         self._references(native)
         self._client_references(native)
         config: Config | None = None
@@ -235,6 +242,10 @@ class Loading:
                 self._explain(native, detail)
         if config is not None:
             self._same_keys(config, native)
+            for location, message in mismatches(config):
+                self._mismatch(native, location, message)
+            for place, message in quota_faults(config):
+                self.fault(native, place, message)
             if config.redis is not None and not self.keyless and find_spec("redis") is None:
                 self.fault(native, ("redis",), "needs a package that is missing: pip install 'ai-proxy-envoy[redis]'")
             for index, provider in enumerate(config.providers):
@@ -341,6 +352,17 @@ class Loading:
                 where = ("clients", index, "key" if client.key else "keyFile")
                 self.fault(native, where, f"client {other!r} has the same key")
             owners |= dict.fromkeys(client.keys, client.name)
+
+    def _mismatch(self, native: Mapping[str, Any], location: Location, message: str) -> None:
+        block = native["providers"][location[1]]
+        if self.file == environment.SOURCE:
+            variable = environment.variable(str(block["id"]), str(location[2]))
+            self.problems.append(Problem(self.file, 0, variable, message))
+            return
+        written = next((key for key in TOKEN_KEYS if key in block), location[2]) if location[2] == "apiTokens" else None
+        self.fault(
+            native, (*location[:2], written or location[2]), f"{message} (provider {higress.provider_id(block)})"
+        )
 
     def _explain(self, native: Mapping[str, Any], detail: Mapping[str, Any]) -> None:
         """One of pydantic's findings in our own words."""

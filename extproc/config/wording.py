@@ -8,8 +8,9 @@ import re
 from typing import Any, get_args
 
 from extproc.config import higress
-from extproc.config.config import Config, did_you_mean
+from extproc.config.config import Config
 from extproc.config.higress import Location
+from extproc.config.words import did_you_mean
 from extproc.providers import VENDOR_KEYS, AnyProvider, Provider
 from extproc.providers.blocks import Block
 
@@ -58,6 +59,8 @@ _SECRET = frozenset(
         "headers",
         "value",
         "redis",
+        "users",
+        "token",
     }
 )
 """Keys whose value, or whatever stands in its place, is not for messages: keys, URLs that may be signed."""
@@ -66,7 +69,7 @@ _SECRET = frozenset(
 def may_be_secret(location: Location) -> bool:
     """Whether what stands there must not be quoted."""
     names = [step for step in location if isinstance(step, str)]
-    inside = (*TOKEN_KEYS, "key", "headers", "redis")
+    inside = (*TOKEN_KEYS, "key", "headers", "redis", "users", "token")
     return not _SECRET.isdisjoint((*names[-1:], *(name for name in names if name in inside)))
 
 
@@ -125,6 +128,7 @@ _WANTED = {
     "int": "a whole number",
     "float": "a number of seconds, or text such as 500ms, 30s, 5m, 1h",
     "finite": "a finite number",
+    "decimal": "a number",
     "tuple": "a list",
     "list": "a list",
     "dict": "a mapping",
@@ -151,6 +155,8 @@ def worded(detail: Mapping[str, Any], key: str, block: type[Block] | None, *, se
             return f"found {found}{hint}; allowed: {', '.join(allowed)}"
         case "string_pattern_mismatch":  # only ids have a pattern
             return f"found {found}; allowed: letters, digits and . _ - (first a letter or digit)"
+        case "decimal_max_places":
+            return f"found {found}; wanted at most {context['decimal_places']} decimals"
         case "string_too_short" | "too_short":
             return "must not be empty"
         case "greater_than" | "greater_than_equal" | "less_than" | "less_than_equal":

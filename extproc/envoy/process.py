@@ -206,6 +206,19 @@ class EnvoyProcess:
             return {stat["name"]: stat["value"] for stat in json.loads(answer)["stats"] if "name" in stat}
         return {}
 
+    async def left_out(self) -> list[str]:
+        """The clusters of which no endpoint takes requests, since they were ejected. Raises `EnvoyError`."""
+        try:
+            document = json.loads(await self._admin("GET", "/clusters?format=json"))
+        except (aiohttp.ClientError, ValueError) as error:
+            raise EnvoyError(f"Envoy's admin does not answer: {type(error).__name__}") from None
+        found = []
+        for cluster in document.get("cluster_statuses", ()):
+            hosts = cluster.get("host_statuses", ())
+            if hosts and all(host.get("health_status", {}).get("failed_outlier_check") for host in hosts):
+                found.append(str(cluster["name"]))
+        return found
+
     async def drain_and_stop(self, grace: float = 30.0) -> int:
         """Take no new requests, let those under way end for at most `grace` seconds, then stop. The exit code.
 

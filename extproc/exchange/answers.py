@@ -30,6 +30,7 @@ from extproc.exchange.states import (
 )
 from extproc.fronts.front import NOTHING
 from extproc.fronts.registry import CHAT_FRONT
+from extproc.limits.asking import Ask
 from extproc.providers.base import Provider
 from extproc.providers.translator import Translator
 from extproc.terms import pauses
@@ -59,6 +60,8 @@ class AnswerSide:
         self._config = snapshot.config
         self._others = snapshot.others
         self._full = snapshot.full
+        self._rules = snapshot.rules
+        self._allowed: Mapping[str, str] = {}
         self._contexts = snapshot.contexts
         self._keys = snapshot.keys
         self._paths = snapshot.paths
@@ -82,20 +85,29 @@ class AnswerSide:
         self._over = False
         self._bodiless = False
         self.record = Record()
+        self.ask: Ask | None = None
+        """What the request is about to use of its limits, set with the reply that sends it: before that leaves, they
+        are to be asked, and `allowed` called, or `fail`."""
+
+    @property
+    def key(self) -> str | None:
+        """The vendor's key that this exchange carries: never to be shown."""
+        return self._token
 
     def takes_long(self, event: Event) -> bool:
         """Whether the reply to an event may take so long that other exchanges should not have to wait for it."""
-        match event:
-            case ResponseBody():
-                state = self._state
-                return len(event.body) > LONG or (
-                    (isinstance(state, Streaming) and (state.decoder.held > LONG or state.decompressor.decodes))
-                    or (isinstance(state, Watching) and state.watch.held > LONG)
-                )
-            case RequestBody():
-                return len(event.body) > LONG_REQUEST
-            case _:
-                return False
+        if isinstance(event, ResponseBody):
+            if len(event.body) > LONG:
+                return True
+            state = self._state
+            if isinstance(state, Streaming):
+                return state.decoder.held > LONG or state.decompressor.decodes
+            return isinstance(state, Watching) and state.watch.held > LONG
+        return isinstance(event, RequestBody) and len(event.body) > LONG_REQUEST
+
+    def allowed(self, headers: Mapping[str, str]) -> None:
+        """The request may go on. `headers`: what a good answer says of its limits."""
+        self._allowed = headers
 
     def fail(self, error: ProxyError) -> Reply:
         """End the exchange with an error, in the form that still fits."""
@@ -125,7 +137,7 @@ class AnswerSide:
             sets = {**reply.set_headers, **self._about()}
             return replace(reply, set_headers=sets, remove_headers=remove, replaces=True)
         kept = outgoing.error_headers(self._answer_headers, self._token)
-        headers = self._request_id() | kept | self._pause(status) | self._about()
+        headers = self._request_id() | kept | self._pause(status) | self._about() | dict(error.headers)
         return Answer(status, self._body_of(error), headers, self._metadata())
 
     def _judged(self, error: ProxyError) -> ProxyError:
@@ -133,7 +145,7 @@ class AnswerSide:
         A 401 that Envoy may try again stays one."""
         if not isinstance(error, UpstreamError) or self._sent_by is None or not self._from_vendor():
             return error
-        self._turn(self._sent_by, error)
+        self._learn(self._sent_by, error)
         if self._token is None:
             return error
         self.record.verdict = error.status
@@ -141,7 +153,7 @@ class AnswerSide:
             return VendorAuth(self._sent_by.id, error.message)
         return error
 
-    def _turn(self, provider: Provider, error: UpstreamError) -> None:
+    def _learn(self, provider: Provider, error: UpstreamError) -> None:
         """Where the vendor has the model on another path, that is remembered, and Envoy may try again."""
         call = self._sent
         if call is None or call.upstream_model is None or not provider.turns(call, error):
@@ -215,6 +227,8 @@ class AnswerSide:
         """The reply to the answer's head. Raises `ProxyError`."""
         reply = self._response_headers(event)
         about = {**self._about(), **self._front.headers(self._quoted)}
+        if self._allowed and (self.record.status or 500) < 400:
+            about.update(self._allowed)
         if quoting := outgoing.quoting(event.headers, self._token):
             reply = replace(reply, remove_headers=(*reply.remove_headers, *quoting))
         return replace(reply, set_headers={**reply.set_headers, **about}) if about else reply

@@ -7,15 +7,16 @@ Rule: no clock, no randomness, no I/O; the shell passes them in. Every failure e
 answer's head is out an `Answer` with the right status, afterwards an error event and then silence.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import assert_never
 import zlib
 
-from extproc.config.clients import CREDENTIALS, admit, without_keys
-from extproc.config.config import Route
-from extproc.exchange import outgoing, routing
+from extproc.config.clients import CREDENTIALS, admit
+from extproc.exchange import deciding, outgoing, routing
 from extproc.exchange.answers import AnswerSide, number
-from extproc.exchange.states import Done, Headed, Moment, Place, Record, Sent, Snapshot
+from extproc.exchange.asking import about_to_use
+from extproc.exchange.deciding import Asker, Decision, Turn
+from extproc.exchange.states import Done, Headed, Moment, Record, Sent, Snapshot
 from extproc.fronts import registry
 from extproc.fronts.front import NOTHING, Front, Notes
 from extproc.providers import Provider
@@ -26,8 +27,6 @@ from extproc.terms.agreed import (
     DOOR_ATTRIBUTE,
     GROWTH,
     LOCAL_ROUTE,
-    MODEL_ATTRIBUTE,
-    PLACE_ATTRIBUTE,
     PROVIDER_ATTRIBUTE,
     ROUTE_ATTRIBUTE,
     UNREAD_ROUTE,
@@ -40,14 +39,11 @@ from extproc.terms.errors import (
     ContextUnavailable,
     InternalError,
     MethodNotAllowed,
-    NoRoute,
     Overloaded,
     ProxyError,
-    SeveralVendors,
     TokenUnavailable,
     TooLarge,
     TooManyValues,
-    UnknownPath,
     UnsupportedEncoding,
 )
 from extproc.terms.events import (
@@ -63,7 +59,7 @@ from extproc.terms.events import (
 )
 from extproc.terms.frozen import replace
 from extproc.text import jsontext
-from extproc.text.jsontext import NotJson
+from extproc.text.jsontext import Fields, NotJson
 
 __all__ = ["Exchange", "Moment", "Record", "Snapshot"]
 
@@ -132,7 +128,11 @@ class Exchange(AnswerSide):
         self._take_front(registry.front_of(target, anthropic=anthropic))
         if target.path.endswith(HELLO):
             return self._answer(b"")
-        state = self._placed(event, headers, target) if placed else self._routed(event, headers, target)
+        asker = Asker(self._client, self._front, target, self.record.method, headers)
+        if placed:
+            self._config, state = deciding.placed((self._config, *self._others), asker, event.attributes)
+        else:
+            state = self._routed(asker, event.attributes)
         self._state = state
         if event.end_of_stream:
             return self._without_body(state)
@@ -160,47 +160,15 @@ class Exchange(AnswerSide):
         kept = {name: value for name, value in event.headers.items() if name not in CLIENT_HEADERS}
         return kept | {name: sent[name].encode().decode("latin-1") for name in CLIENT_HEADERS if sent.get(name)}
 
-    def _placed(self, event: RequestHeaders, headers: Mapping[str, str], target: Target) -> Headed:
-        """Envoy chose route and provider."""
-        id, name = event.attributes[PROVIDER_ATTRIBUTE], event.attributes.get(ROUTE_ATTRIBUTE, "")
-        for config in (self._config, *self._others):
-            provider, route = config.by_id.get(id), config.by_name.get(name)
-            if provider is not None and route is not None and provider.place == event.attributes.get(PLACE_ATTRIBUTE):
-                self._config = config
-                if not self._client.may_use(name):
-                    raise NoRoute("no route takes this request")
-                self._check_path(target, [provider])
-                place = Place(provider, event.attributes.get(MODEL_ATTRIBUTE) or None)
-                return Headed(without_keys(config.clients, headers), target, [route], place)
-        raise Changing
+    def _routed(self, asker: Asker, attributes: Mapping[str, str]) -> Headed:
+        self._may_forward = attributes.get(ROUTE_ATTRIBUTE) not in (LOCAL_ROUTE, UNREAD_ROUTE)
+        self._reads_for_envoy = attributes.get(ROUTE_ATTRIBUTE) == UNREAD_ROUTE
+        self._attached = routing.is_attached(attributes)
+        return deciding.routed(self._config, asker, attributes, attached=self._attached)
 
-    def _routed(self, event: RequestHeaders, headers: Mapping[str, str], target: Target) -> Headed:
-        """The choice is ours, as far as it can be made without the body."""
-        self._may_forward = event.attributes.get(ROUTE_ATTRIBUTE) not in (LOCAL_ROUTE, UNREAD_ROUTE)
-        self._reads_for_envoy = event.attributes.get(ROUTE_ATTRIBUTE) == UNREAD_ROUTE
-        self._attached = routing.is_attached(event.attributes)
-        if self._attached and len(routing.gateways_vendors(self._config, event.attributes)) > 1:
-            raise SeveralVendors
-        routes = self._candidates(headers, event.attributes)
-        self._check_path(target, [self._config.by_id[step.provider] for route in routes for step in route.first])
-        return Headed(without_keys(self._config.clients, headers), target, routes, None)
-
-    def _candidates(self, headers: Mapping[str, str], attributes: Mapping[str, str]) -> list[Route]:
-        """The routes that may take a request with this head, and that its client may use."""
-        found = routing.candidates(self._config, headers, attributes)
-        return [route for route in found if self._client.may_use(route.name)]
-
-    def _place(self, state: Headed, route: Route) -> Place:
-        if state.place is not None:
-            return state.place
-        step = routing.first_step(route, self._chance >> 48)
-        return Place(self._config.by_id[step.provider], step.model)
-
-    def _check_path(self, target: Target, providers: Sequence[Provider]) -> None:
-        """Raises `UnknownPath` for a path that is neither a front's nor possibly a vendor's own."""
-        served = target.api is not None and self._front.serves(target, self.record.method)
-        if not served and not any(p.protocol == "original" for p in providers):
-            raise UnknownPath("there is no API at this path; the OpenAI API is under /v1/")
+    @property
+    def _turn(self) -> Turn:
+        return Turn(self._keys, self._contexts, self._chance, self.record.attempt, self._moment.ticks)
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"the request body is longer than {self._config.max_body_bytes} bytes")
@@ -222,48 +190,56 @@ class Exchange(AnswerSide):
             raise BadJson(f"the request body is not a JSON object: {error}") from None
         model = routing.requested_model(given)
         self._client.check_model(state.target, given, model)
-        route = state.routes[0] if state.place is not None else routing.choose(state.routes, model)
-        place = self._place(state, route)
         if self._reads_for_envoy:
+            routing.choose(state.routes, model)
             return self._read(model, given.get("stream") == jsontext.TRUE)
-        provider = place.provider
-        self.record.route, self.record.provider, self.record.model = route.name, provider.id, model
-        target, headers, asked, notes = state.target, state.headers, given, NOTHING
-        if registry.counts(self._front, provider, target):
+        decision = deciding.decide(self._config, self._front, state, model, given, self._turn)
+        self._note_decision(decision, model)
+        if decision.way == "counted":
             return self._answer(self._front.count(given))
-        registry.check(self._front, provider, target)
-        name = routing.upstream_model(provider, target, given, place.model)
-        if registry.converts(self._front, provider, target):
-            asked, notes = self._front.read(given, provider.traits(name or ""))
+        call, notes = self._call(decision, state, given, event.body, model)
+        return self._send(decision.provider, self._with_context(decision.provider, call), notes)
+
+    def _note_decision(self, decision: Decision, model: str | None) -> None:
+        self.record.route, self.record.provider, self.record.model = decision.route.name, decision.provider.id, model
+
+    def _call(
+        self, decision: Decision, state: Headed, given: Fields, text: bytes, model: str | None
+    ) -> tuple[Call, Notes]:
+        """What the provider is asked, in the dialect that it speaks."""
+        provider, target, headers, asked, notes = decision.provider, state.target, state.headers, given, NOTHING
+        if decision.way == "converted":
+            asked, notes = self._front.read(given, provider.traits(decision.model or ""))
             target, self._notes = CHAT_TARGET, notes
             if not self._front.shares_keys:
                 headers = {name: value for name, value in headers.items() if name not in CREDENTIALS}
-        elif registry.passes(self._front, provider, target):
+        elif decision.way == "repaired":
             own = self._front.name in provider.counting
-            asked, notes = self._front.repair(given, provider.traits(name or ""), own=own)
+            asked, notes = self._front.repair(given, provider.traits(decision.model or ""), own=own)
             target = target if own else replace(target, query="")
-        body = provider.settled(asked)
-        upstream_model = name if body is given else routing.upstream_model(provider, target, body, place.model)
+        body, name = provider.settled(asked), decision.model
+        if body is not given:
+            name = routing.upstream_model(provider, target, body, decision.instead)
         call = Call(
             target,
             headers.get(":method", ""),
             headers,
             body=body,
-            text=event.body,
+            text=text,
             model=model,
             # A member named twice might be another model for the vendor: what was checked is what is sent.
             settled=(body is not given and body != given) or self._client.limited,
-            upstream_model=upstream_model,
+            upstream_model=name,
             stream=body.get("stream") == jsontext.TRUE,
-            turned=self._paths.turned(provider, upstream_model),
-            token=self._key(provider),
+            turned=self._paths.turned(provider, name),
+            token=decision.token,
             now=int(self._moment.now),
             nonce=self._moment.nonce,
         )
         seeing = provider.sighted(call)
         if seeing is not call:
             seeing = replace(seeing, turned=self._paths.turned(provider, seeing.upstream_model))
-        return self._send(provider, self._with_context(provider, seeing), state.target, notes)
+        return seeing, notes
 
     def _read(self, model: str | None, stream: bool) -> Forward:
         """Tell Envoy what it could not read, for it to choose again; the exchange begins anew where it then goes."""
@@ -280,39 +256,24 @@ class Exchange(AnswerSide):
             raise BadJson("the request has no body")
         routes = [r for r in state.routes if r.match.models is None or state.place is not None]
         if state.routes and routing.is_model_list(state.target, method):
-            every = self._candidates(state.headers, {}) if state.place is not None else state.routes
+            every = state.routes
+            if state.place is not None:
+                every = deciding.candidates(self._config, self._client, state.headers, {})
             names = self._client.listed(routing.listed_models(self._config, every))
             if names is not None:
                 return self._answer(routing.models_answer(self._front, names, state.target, int(self._moment.now)))
             routes = routes or state.routes[:1]
-        if not routes:
-            raise NoRoute("no route takes this request")
-        route = routes[0]
-        provider = self._place(state, route).provider
-        self.record.route, self.record.provider = route.name, provider.id
-        registry.check(self._front, provider, state.target)
-        target = state.target
-        if registry.lists(self._front, provider, target):
-            target = replace(target, query="")
+        decision = deciding.decide_unread(self._config, self._front, state, routes, self._turn)
+        self._note_decision(decision, None)
         call = Call(
-            target,
+            state.target,
             method,
             state.headers,
-            token=self._key(provider),
+            token=decision.token,
             now=int(self._moment.now),
             nonce=self._moment.nonce,
         )
-        return self._send(provider, call, state.target, NOTHING, BodyMode.NONE if streamed else None)
-
-    def _key(self, provider: Provider) -> str | None:
-        if provider.token_source is not None:
-            token = self._contexts.get(provider.token_name)
-            if token is None:
-                raise TokenUnavailable(f"the gateway has no token for provider {provider.id!r}: see its log")
-            return token
-        token = self._keys.choose(provider, self._chance, self.record.attempt, self._moment.ticks)
-        self.record.token = token
-        return token
+        return self._send(decision.provider, call, NOTHING, BodyMode.NONE if streamed else None)
 
     def _answer(self, body: bytes) -> Answer:
         self._state = Done()
@@ -327,17 +288,20 @@ class Exchange(AnswerSide):
             raise ContextUnavailable(f"the context text of provider {provider.id!r} is not available")
         return replace(call, context=text)
 
-    def _send(
-        self, provider: Provider, call: Call, asked: Target, notes: Notes, request_mode: BodyMode | None = None
-    ) -> Forward:
+    def _send(self, provider: Provider, call: Call, notes: Notes, request_mode: BodyMode | None = None) -> Forward:
         if not self._may_forward:  # Envoy does not have our routes yet: nothing goes out from here
             raise Changing
-        upstream = provider.request(call)
+        if call.token is None and provider.token_source is not None:
+            raise TokenUnavailable(f"the gateway has no token for provider {provider.id!r}: see its log")
+        query = registry.lists(self._front, provider, call.target) and call.target.query  # it is the front's
+        upstream = provider.request(replace(call, target=replace(call.target, query="")) if query else call)
         if len(upstream.body or b"") > len(call.text) + 6 * len(call.context or "") + GROWTH:
             raise TooLarge("the request becomes too long in the vendor's own form: send fewer and longer messages")
         self._sent_by, self._sent = provider, call
+        if provider.token_source is None:
+            self.record.token = call.token
         self._token, self._counts = call.token, provider.record_usage is not False
-        translator = registry.translator(self._front, provider, call, notes, asked)
+        translator = registry.translator(self._front, provider, call, notes)
         self._state = Sent(provider, call, translator)
         self.record.converted = call.target is CHAT_TARGET
         self.record.upstream_model, self.record.stream = call.upstream_model, call.stream
@@ -345,6 +309,8 @@ class Exchange(AnswerSide):
             self.record.dropped = outgoing.listed(dropped)
         read = translator is not None or provider.watches(call)
         forward = outgoing.request(provider, call, upstream, self._metadata(), read=read, request_mode=request_mode)
+        if self._rules is not None:
+            self.ask = about_to_use(self._rules, self._client, self.record, provider, call)
         if self._attached:
             return outgoing.attached(forward, call)
         if not self._placed_by_envoy:

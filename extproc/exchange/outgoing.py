@@ -25,7 +25,7 @@ Metadata = Mapping[str, str | int | float]
 
 _NEVER = frozenset(
     "cookie keep-alive proxy-authorization proxy-connection te trailer upgrade x-authorization x-hi-original-auth "
-    "x-mse-consumer x-forwarded-for x-real-ip forwarded "
+    "x-mse-consumer x-forwarded-for x-real-ip forwarded x-ai-console "
     # A server that believes these would serve another path or method than the one that was judged here.
     "x-original-url x-rewrite-url x-original-host x-http-method x-http-method-override x-method-override".split()
 )
@@ -100,9 +100,9 @@ def without_key(reply: Reply, token: str | None) -> Reply:
     """A reply to a piece of an answer that was read here, in which a vendor might say our key."""
     if token is None or len(token) < _REAL_KEY or not isinstance(reply, Forward) or not reply.body:
         return reply
-    body = reply.body.replace(token.encode(), b"***")
-    if len(body) == len(reply.body):
+    if (key := token.encode()) not in reply.body:
         return reply
+    body = reply.body.replace(key, b"***")
     sets = {k: str(len(body)) if k == "content-length" else v for k, v in reply.set_headers.items()}
     return replace(reply, body=body, set_headers=sets)
 

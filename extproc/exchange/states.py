@@ -11,6 +11,7 @@ from extproc.config.config import Config, Route
 from extproc.exchange.bystander import Watch
 from extproc.keys.choice import Keys
 from extproc.keys.paths import Paths
+from extproc.limits.buckets import Rules
 from extproc.providers import Provider
 from extproc.providers.translator import Translator
 from extproc.terms.call import Call, Target
@@ -26,13 +27,15 @@ from extproc.text.compression import Decompressor
 class Snapshot:
     """What an exchange may know, unchanged for its life. `contexts`: context texts by provider id. `keys`: which of
     the providers' keys may be used. `others`: further configurations, by which Envoy may still choose, or already.
-    `full`: as many exchanges are open as may be. `paths`: on which of a vendor's paths models answer."""
+    `full`: as many exchanges are open as may be. `rules`: the limits of use, where there are any. `paths`: on which of
+    a vendor's paths models answer."""
 
     config: Config
     contexts: Mapping[str, str] = field(repr=False)
     keys: Keys = field(default_factory=Keys)
     others: tuple[Config, ...] = ()
     full: bool = False
+    rules: Rules | None = None
     paths: Paths = field(default_factory=Paths)
 
 

@@ -85,6 +85,7 @@ class Tools:
         self.functions: list[dict[str, Any]] = []
         self.dropped: list[str] = []
         self.searches = False
+        self._elsewhere: set[str] = set()  # what they are called that are no functions
         for place, tool in enumerate(given):
             self._add(tool, f"tools[{place}]")
 
@@ -103,7 +104,9 @@ class Tools:
             raise InvalidParameter(f"{at}: this model has no {tool.type}", param="tools")
         elif kind == "web_search" and self._traits.search:
             self.searches = True
+            self._elsewhere.add(tool.name or kind)
         else:
+            self._elsewhere.add(tool.name or kind)
             self.dropped.append(f"tools.{tool.name or tool.type}")
 
     def _function(self, name: str, description: str | None, schema: Any, strict: bool | None) -> None:
@@ -134,6 +137,9 @@ class Tools:
             case "any" if self._traits.required:
                 fields["tool_choice"] = jsontext.raw("required")
             case "any":
+                self.dropped.append("tool_choice")
+                fields["tool_choice"] = jsontext.raw("auto")
+            case "tool" if choice.name in self._elsewhere:
                 self.dropped.append("tool_choice")
                 fields["tool_choice"] = jsontext.raw("auto")
             case "tool":

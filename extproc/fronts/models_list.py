@@ -15,11 +15,11 @@ from extproc.text.jsontext import NotJson
 class Models(Translator):
     """`theirs`: who makes OpenAI's list of the vendor's, None where it is one. Of a single model likewise."""
 
-    def __init__(self, front: Front, call: Call, query: str, theirs: Translator | None) -> None:
+    def __init__(self, front: Front, call: Call, theirs: Translator | None) -> None:
         self._front = front
         self._whole = call.api == MODELS
         self._now = call.now
-        self._query: Mapping[str, str] = dict(parse_qsl(query))
+        self._query: Mapping[str, str] = dict(parse_qsl(call.target.query))
         self._theirs = theirs
 
     def body(self, body: bytes) -> bytes:

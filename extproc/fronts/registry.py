@@ -1,7 +1,7 @@
 """Which front a request is for, and who converts between it and a provider. Rule: the one list of fronts."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 from extproc.fronts.chat import Chat
 from extproc.fronts.converted import Converted
@@ -38,36 +38,23 @@ def front_at(path: str, *, anthropic: bool) -> Front:
 _OTHERS: Final = tuple((f"/v1/{front.name}", front) for front in FRONTS.values() if front is not CHAT_FRONT)
 
 
-def counts(front: Front, provider: Provider, target: Target) -> bool:
-    """Whether tokens are counted here, for want of a vendor that does."""
-    return target.api == front.counts and provider.protocol == "openai" and front.name not in provider.counting
+Way = Literal["counted", "converted", "repaired", "plain"]
+"""How a request goes on: answered here for want of a vendor that counts tokens, as a chat request, with what is to be
+put right for a vendor that speaks its dialect, or as its provider has it."""
 
 
-def converts(front: Front, provider: Provider, target: Target) -> bool:
-    """Whether a request becomes a chat request before the provider has it."""
-    return (
-        front is not CHAT_FRONT
-        and target.api == front.creates
-        and provider.protocol == "openai"
-        and front.name not in provider.speaks
-    )
-
-
-def passes(front: Front, provider: Provider, target: Target) -> bool:
-    """Whether a request goes to a vendor that speaks its dialect, with what is to be put right in it."""
-    return front.repairs and target.root == front.creates and provider.protocol == "openai"
-
-
-def check(front: Front, provider: Provider, target: Target) -> None:
+def way(front: Front, provider: Provider, target: Target) -> Way:
     """Raises `UnsupportedApi` for what only a vendor that speaks the front's dialect itself has."""
-    if (
-        front is not CHAT_FRONT
-        and target.front == front.name
-        and provider.protocol == "openai"
-        and front.name not in provider.speaks
-        and target.api != front.creates
-    ):
-        raise UnsupportedApi(f"{provider.type} has no such API: of {front.name} only {front.creates} is converted")
+    if front is CHAT_FRONT or provider.protocol != "openai":
+        return "plain"
+    if target.api == front.counts and front.name not in provider.counting:
+        return "counted"
+    if front.name not in provider.speaks:
+        if target.api == front.creates:
+            return "converted"
+        if target.front == front.name:
+            raise UnsupportedApi(f"{provider.type} has no such API: of {front.name} only {front.creates} is converted")
+    return "repaired" if front.repairs and target.root == front.creates else "plain"
 
 
 def lists(front: Front, provider: Provider, target: Target) -> bool:
@@ -80,13 +67,12 @@ def lists(front: Front, provider: Provider, target: Target) -> bool:
     )
 
 
-def translator(front: Front, provider: Provider, call: Call, notes: Notes, asked: Target) -> Translator | None:
-    """Who translates the answer to `call`; None: its bytes stay in Envoy. `asked`: as the client said it."""
-    if call.target.root == MODELS and call.method == "GET" and front is not CHAT_FRONT:
-        if not lists(front, provider, asked):
-            return None
-        return Models(front, call, asked.query, provider.translator(call))
-    if call.api != CHAT or provider.protocol == "original" or front.name in provider.speaks:
+def translator(front: Front, provider: Provider, call: Call, notes: Notes) -> Translator | None:
+    """Who translates the answer to `call`; None: its bytes stay in Envoy."""
+    if front is not CHAT_FRONT and call.target.root == MODELS and call.method == "GET":
+        return Models(front, call, provider.translator(call)) if lists(front, provider, call.target) else None
+    passes = front.name in provider.speaks and provider.answers_chat(call)
+    if call.api != CHAT or provider.protocol == "original" or passes:
         return provider.translator(call)
     reader = provider.reader(call)
     model = call.model if provider.restores_model(call) else call.upstream_model

@@ -24,7 +24,7 @@ _URLS = ("azureServiceUrl", "openaiCustomUrl")
 _PIECES = re.compile(r"(\$\{\w+\})|((?:(?!\$\{\w+\}).)+)", re.DOTALL)
 
 _HASH = re.compile("sha256:[0-9a-fA-F]{64}")
-_NO_SECRETS = frozenset({"keyFile", "keyPrefix", "authHeaderKey"})
+_NO_SECRETS = frozenset({"keyFile", "keyPrefix", "authHeaderKey", "vertexAuthServiceName"})
 UNNAMED = "looks like a key, which cannot come from the environment here: leave it out, or see --keep-keys"
 _IN_PATH = "a part of the path looks like a key, which can come from the environment in the query only: see --keep-keys"
 

@@ -1,4 +1,5 @@
-"""`extproc import`: a Higress file, or one of ours, as a native configuration for people, and what must be known of it.
+"""`extproc import`: a file of Higress, of LiteLLM, or one of ours, as a native configuration for people, and what
+must be known of it.
 
 Rule: what has no equivalent is left out and said; what it would have taken is refused, never left to another provider.
 What is printed means what the file means, and holds no key unless that is asked for.
@@ -14,12 +15,14 @@ from ruamel.yaml import YAML
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from extproc.config import higress, yamlfile
-from extproc.config.config import ConfigError, Problem, did_you_mean
+from extproc.config.config import ConfigError, Problem
 from extproc.config.entries import targets
 from extproc.config.files import Files
 from extproc.config.load import Loading
 from extproc.config.masking import mask, one_line
 from extproc.config.wording import OWNERS, TYPES, keys_of
+from extproc.config.words import did_you_mean
+from extproc.imports import litellm
 from extproc.imports.naming import UNNAMED, Named, Naming, keys_by_name, secrets, unhidden
 from extproc.providers.vendors import refused
 
@@ -53,7 +56,7 @@ def take(path: Path, environ: Mapping[str, str], *, keep_keys: bool = False) -> 
     loading = Loading(str(path), path.absolute().parent, environ, None, True, Files(), lenient=True)
     documents = yamlfile.read(path, loading.files)
     found, by_name = frozenset(secrets(documents)), frozenset(keys_by_name(documents))
-    native = loading.combine(documents)
+    native = _litellm(loading, documents) or loading.combine(documents)
     _reduce(loading, native)
     naming = Naming(loading, native)
     if not keep_keys:
@@ -75,6 +78,18 @@ def take(path: Path, environ: Mapping[str, str], *, keep_keys: bool = False) -> 
         wrong = tuple(loading.problems)
     lost = tuple(sorted(loading.lost, key=lambda p: p.line))
     return Taken(loading.file, plain, tuple(naming.found), notes, lost, wrong, found)
+
+
+def _litellm(loading: Loading, documents: yamlfile.Seq) -> dict[str, Any] | None:
+    """LiteLLM's file in native terms; None where it is none."""
+    document = next((one for one in documents if litellm.is_litellm(one)), None)
+    if document is None:
+        return None
+    found = litellm.translate(document)
+    for fault in found.faults:
+        loading.fault(document, fault.location, fault.message, lost=True)
+    native: dict[str, Any] = {"providers": found.providers, "routes": found.routes}
+    return native | ({"clients": found.clients} if found.clients else {})
 
 
 def _reduce(loading: Loading, native: dict[str, Any]) -> None:

@@ -6,18 +6,20 @@ Source of the forms: Azure OpenAI REST reference and "API version lifecycle" (le
 from collections.abc import Mapping
 from functools import cached_property
 import re
-from typing import Annotated, ClassVar, Literal
-from urllib.parse import quote
+from typing import Annotated, Literal
+from urllib.parse import quote, unquote
 
 from pydantic import AfterValidator
 
-from extproc.providers.base import Provider, with_query
+from extproc.providers.base import with_query
 from extproc.providers.blocks import Filled
-from extproc.providers.openai import openai_traits
+from extproc.providers.openai import OfOpenAI, openai_traits
 from extproc.providers.traits import Traits
 from extproc.providers.urls import BaseUrl, merge_query, parse_base_url
 from extproc.terms.call import Call
 from extproc.terms.errors import InvalidParameter, MissingParameter, UnsupportedApi
+from extproc.text import jsontext
+from extproc.text.jsontext import Fields
 
 _DEPLOYMENT = re.compile(r".*/openai/deployments/[^/]+")
 _NOT_PER_MODEL = frozenset(
@@ -41,9 +43,7 @@ def _service_url(text: str) -> str:
     return text
 
 
-class Azure(Provider):
-    knows_developer: ClassVar[bool] = True
-
+class Azure(OfOpenAI):
     type: Literal["azure"]
     azure_service_url: Annotated[str, Filled, AfterValidator(_service_url)]
 
@@ -61,8 +61,17 @@ class Azure(Provider):
     def path(self, call: Call) -> str:
         if call.api is None:
             raise UnsupportedApi("Azure OpenAI has no API at this path")
+        if not self.answers_chat(call):
+            return self.responses_path(call)
         query = merge_query(call.target, self._url.query, "api-version")
         return with_query(f"{self._base(call)}/{call.api}", query)
+
+    def _mapped(self, call: Call) -> Fields:
+        """A body of the Responses API names the deployment, which a chat's URL does."""
+        fields = super()._mapped(call)
+        if not self.answers_chat(call) and _DEPLOYMENT.fullmatch(self._url.base):
+            fields["model"] = jsontext.raw(unquote(self._url.base.rpartition("/")[2]))
+        return fields
 
     def _base(self, call: Call) -> str:
         base = self._url.base

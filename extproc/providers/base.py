@@ -301,6 +301,10 @@ class Provider(Block):
         """Who reads the answer to a chat `call`, for a client whose dialect the vendor does not speak."""
         return ChatReader(self.event_error)
 
+    def answers_chat(self, call: Call) -> bool:
+        """Whether a chat is answered as one; else `reader` reads another protocol."""
+        return True
+
     def watches(self, call: Call) -> bool:
         """Under `protocol: original`: whether tokens are counted in the answer as it passes."""
         return self.protocol == "original" and self.record_usage is True and call.body is not None

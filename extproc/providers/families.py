@@ -35,7 +35,9 @@ class Family(Frozen, frozen=True):
     values of `reasoning_effort` that it takes itself, the lowest first. `forced`: takes a `tool_choice` that forces a
     tool while it thinks. `thinks_streaming`: refuses to think in a whole answer. `context`, `output`: tokens. `sees`:
     what it takes besides text. `streams_only`: gives no whole answers. `limits`: what its `max_tokens` counts.
-    `fixed`: takes one value only of each sampling parameter, so none is sent. `seen`: when `source` was read.
+    `fixed`: takes one value only of each sampling parameter, so none is sent. `sampling`: whether it refuses those
+    parameters, ever or while it thinks. `counts_thinking`: its limit is called `max_completion_tokens`.
+    `tools_on_chat`: when it takes tools in a chat, where not always. `seen`: when `source` was read.
     """
 
     names: tuple[str, ...] = ()
@@ -53,6 +55,9 @@ class Family(Frozen, frozen=True):
     streams_only: bool = False
     limits: Limits = "answer"
     fixed: bool = False
+    sampling: Literal["refused", "without thinking"] | None = None
+    counts_thinking: bool = False
+    tools_on_chat: Literal["never", "effort none", "effort unsaid"] | None = None
 
 
 UNKNOWN: Final = Family()
@@ -379,11 +384,5 @@ MOONSHOT: Final = Families(
         Family(("kimi-k2-*",), "SY", "2026-11-10", forced=False, sees=_TEXT, fixed=True),
         Family(("moonshot-v1-*",), "SY", "2026-11-10", thinks="never", forced=False, sees=_TEXT),
         Family(("moonshot-v1-*-vision*",), "SY", "2026-11-10", thinks="never", forced=False, sees=_IMAGES),
-    ]
-)
-
-OPENAI: Final = Families(
-    [
-        Family(("gpt-3.5*", "gpt-4", "gpt-4-0*", "gpt-4-32k*", "o1-mini*", "o3-mini*"), "LL", "2026-11-10", sees=_TEXT),
     ]
 )

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import field_validator, model_validator
 
-from extproc.providers import dashscope, dashscope_parameters, families, messages
+from extproc.providers import dashscope, dashscope_parameters, dashscope_services, families, messages
 from extproc.providers.base import Body, Provider, ThinkingMode, UpstreamRequest, with_query
 from extproc.providers.blocks import Effort, Patterns, is_plain
 from extproc.providers.dashscope_chat import ChatReader
@@ -37,6 +37,7 @@ _CODING_PLAN = re.compile(r"coding(-\w+)?\.dashscope\.aliyuncs\.com")
 """The coding plan's host has OpenAI's and Anthropic's API, nothing native, the first under /v1. It refuses user-agents
 that are no coding agent; a client's own goes through everywhere."""
 
+_RERANK = ("rerank", "reranks")
 _PREAMBLE = "You are a helpful assistant."
 _FILE_MODELS = NamePatterns(["qwen-long*"])
 
@@ -138,8 +139,12 @@ class Qwen(Provider):
     def path(self, call: Call) -> str:
         if call.api == MESSAGES:
             return with_query(_ANTHROPIC, call.target.query)
+        if (service := self._service(call)) is not None:
+            compatible = call.target.root in _RERANK and not self._speaks_native
+            return dashscope_services.COMPATIBLE_RERANK if compatible else service.path
         if call.target.root not in _COMPATIBLE_ROOTS:
-            raise UnsupportedApi("qwen has no such API")
+            speech = call.target.root == "audio"
+            raise UnsupportedApi(dashscope_services.NO_SPEECH if speech else "qwen has no such API")
         if not self._native(call):
             path = f"/v1/{call.api}" if self._coding_plan else f"/compatible-mode/v1/{call.api}"
         elif call.body is None:
@@ -149,6 +154,17 @@ class Qwen(Provider):
         else:
             path = _MULTIMODAL if self._multimodal(call) else _TEXT
         return with_query(path, call.target.query)
+
+    def _service(self, call: Call) -> dashscope_services.Service | None:
+        """One of DashScope's services that a call is for."""
+        if call.body is None or self._coding_plan or self.protocol == "original":
+            return None
+        return dashscope_services.SERVICES.get(call.api or "")
+
+    def _converted(self, call: Call) -> dashscope_services.Service | None:
+        """The same where it is asked in DashScope's own terms: compatible mode has rerank in everybody's."""
+        service = self._service(call)
+        return None if service is None or (call.target.root in _RERANK and not self._speaks_native) else service
 
     def request(self, call: Call) -> UpstreamRequest:
         plain = super().request(call)
@@ -160,20 +176,24 @@ class Qwen(Provider):
         return replace(plain, headers={**plain.headers, "accept": "application/json"}, remove=("x-dashscope-sse",))
 
     def body(self, call: Call) -> Body:
-        if not self._native(call):
+        service = self._converted(call)
+        if service is None and not self._native(call):
             return super().body(call)
         fields, dropped = self.openai_fields(call)
         model = call.upstream_model or ""
+        if service is not None:
+            more = list(dropped)
+            return Body(jsontext.dump(service.request(fields, model, more)), tuple(more))
         if call.api == EMBEDDINGS:
             return Body(dashscope.embeddings_request(fields, model), dropped)
-        text, more = dashscope.chat_request(
+        text, unsaid = dashscope.chat_request(
             fields,
             model,
             multimodal=self._multimodal(call),
             stream=self._upstream_streams(call),
             search=self.qwen_enable_search,
         )
-        return Body(text, (*dropped, *more))
+        return Body(text, (*dropped, *unsaid))
 
     def edit(self, fields: Fields, call: Call) -> tuple[str, ...]:
         if call.api != CHAT:
@@ -193,6 +213,8 @@ class Qwen(Provider):
         )
 
     def translator(self, call: Call) -> Translator | None:
+        if (service := self._converted(call)) is not None:
+            return service.translator(call, call.model if self.restores_model(call) else call.upstream_model)
         if not self._native(call):
             return super().translator(call)
         return dashscope.Embeddings(call, call.model if self.restores_model(call) else call.upstream_model)

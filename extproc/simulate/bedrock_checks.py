@@ -26,7 +26,7 @@ _NEW = (
     "*claude-fable-5*", "*claude-opus-5*", "*claude-sonnet-5*", "*claude-haiku-5*", "*claude-opus-4-7*",
     "*claude-opus-4-8*",
 )  # fmt: skip
-ALWAYS = ("*claude-fable-5-2*", "*claude-opus-5-5*")
+ALWAYS = ("*claude-fable-5*", "*claude-opus-5-5*")
 """Claudes that think whatever they are told."""
 
 
@@ -171,6 +171,9 @@ def _claude(body: Json, model: str) -> None:
             raise invalid("Thinking may not be enabled when tool_choice forces tool use.")
         if config.get("temperature", 1) != 1 or "top_k" in more:
             raise invalid("`temperature` may only be set to 1 when thinking is enabled.")
+    forced = {"any", "tool"} & ((body.get("toolConfig") or {}).get("toolChoice") or {}).keys()
+    if forced and matches(model, (*ALWAYS, "*claude-sonnet-5-5*")):
+        raise invalid("tool_choice: forced tool use is not supported for this model.")
     if thinking == "enabled" and (matches(model, _NEW) or more["thinking"].get("budget_tokens", 0) < 1024):
         raise invalid("thinking.enabled.budget_tokens: Input should be greater than or equal to 1024")
     if any(not stop.strip() for stop in config.get("stopSequences") or ()):

@@ -88,7 +88,7 @@ def speak(call: Call, body: Json, turns: list[Json], model: str) -> Answer:
     if line.thinking:
         content.append({"type": "thinking", "thinking": line.reasoning, "signature": SIGNED})
     if line.text:
-        content.append({"type": "text", "text": line.text, "citations": None})
+        content.append({"type": "text", "text": line.text})
     content += [
         {"type": "tool_use", "id": use.id.replace("call_", "toolu_"), "name": use.name,
          "input": json.loads(use.arguments), "caller": {"type": "direct"}}

@@ -26,7 +26,9 @@ BLOCKS = {
 ADAPTIVE = (
     "claude-fable-5*", "claude-opus-5*", "claude-sonnet-5*", "claude-haiku-5*", "claude-opus-4-7*", "claude-opus-4-8*",
 )  # fmt: skip
-ALWAYS = ("claude-fable-5-2*", "claude-opus-5-5*")
+ALWAYS = ("claude-fable-5*", "claude-opus-5-5*")
+UNFORCED = (*ALWAYS, "claude-sonnet-5-5*")
+"""Who refuses forced tools, whether it thinks or not."""
 _BOTH = ("claude-opus-4-6*", "claude-sonnet-4-6*")
 _SMALL = {"claude-haiku-4-5*": 64_000, "claude-sonnet-4-5*": 64_000, "claude-opus-4-5*": 64_000}
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}", re.ASCII)
@@ -211,6 +213,12 @@ def _models_own(body: Json) -> None:
         raise refuse(f"max_tokens: {body['max_tokens']} > {most}, which is the maximum allowed for {model}")
     new = matches(model, ADAPTIVE)
     thinks = kind in ("enabled", "adaptive") or matches(model, ALWAYS)
+    if kind == "between_tools" and matches(model, ("claude-sonnet-5-5*",)):
+        kind = None
+    if kind == "disabled" and matches(model, ("claude-sonnet-5-5*",)):
+        raise refuse('"thinking.type.disabled" is not supported for this model. Use "thinking.type.between_tools".')
+    if matches(model, UNFORCED) and (body.get("tool_choice") or {}).get("type") in ("any", "tool"):
+        raise refuse("tool_choice: forced tool use is not supported for this model.")
     if kind not in (None, "enabled", "adaptive", "disabled"):
         raise refuse("thinking: Input tag does not match any of the expected tags")
     if kind == "enabled" and new:

@@ -304,6 +304,12 @@ ALL = (
     Facts("perplexity", "api.perplexity.ai", base="/", has=""),
     Facts("novita", "api.novita.ai", base="/openai/v1/", has="completions embeddings models"),
     Facts("cloudflare", "api.cloudflare.com", base="/client/v4/accounts/*/ai/v1/", has="embeddings responses"),
+    Facts(
+        "bedrock-mantle",
+        "bedrock-mantle.*.api.aws",
+        has="models responses",
+        messages="/anthropic/v1/messages",
+    ),
     Facts("ollama", "ollama", has=_LOCAL, thinks="always", says="reasoning", key="", messages="/v1/messages"),
     Facts("vllm", "vllm", has=_LOCAL, thinks="always", says="reasoning", messages="/v1/messages"),
     Facts("sglang", "sglang", has=_LOCAL, thinks="always"),

@@ -1,5 +1,6 @@
 """The admin port: `/healthz` (the process lives), `/readyz` (requests will be served), `/version`, `/config` (what is
-served now, keys redacted), `/metrics` (for Prometheus), `/` (this list)."""
+served now, keys redacted), `/metrics` (for Prometheus), `/console/` (see extproc/console), `/` (this list; browsers are
+led to the console)."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -9,8 +10,9 @@ from typing import Any
 from aiohttp import web
 
 from extproc import __version__
-from extproc.supervisor import exposition
+from extproc.supervisor import exposition, usage_api
 from extproc.supervisor.families import Family
+from extproc.supervisor.quotas import Quotas
 from extproc.worker import form
 
 _PATHS = {
@@ -18,6 +20,8 @@ _PATHS = {
     "/readyz": "requests will be served; else 503 and why not",
     "/version": "what this is",
     "/config": "what is served now, keys redacted",
+    **usage_api.PATHS,
+    "/console/": "the console, for a browser",
     "/metrics": "what all exchanges sum up to, for Prometheus",
 }
 """What `/` says there is."""
@@ -31,10 +35,13 @@ async def serving(
     config: Callable[[], Mapping[str, Any] | None],
     trouble: Callable[[], Mapping[str, str]] = dict,
     families: Callable[[], Iterable[Family]] = tuple,
+    quotas: Callable[[], Quotas | None] = lambda: None,
+    also: Callable[[web.Application], None] = lambda app: None,
 ) -> AsyncIterator[int]:
     """Serve the admin port; yields the port it got. `not_ready`: why requests would not be served, None if they are.
     `config`: what is known of the configuration, None before there is one. `trouble`: what goes wrong and is tried
-    again, whether or not requests are served meanwhile. `families`: the metrics.
+    again, whether or not requests are served meanwhile. `families`: the metrics. `quotas`: what was used and what is
+    left. `also`: adds what else there is.
 
     Raises `OSError` when the address is taken.
     """
@@ -64,13 +71,17 @@ async def serving(
 
     app = web.Application()
 
-    async def index(_: web.Request) -> web.Response:
+    async def index(request: web.Request) -> web.Response:
+        if "text/html" in request.headers.get("Accept", ""):
+            raise web.HTTPFound("/console/")
         return web.json_response({"name": "ai-proxy-envoy", "version": __version__, "paths": _PATHS})
 
     handlers = {"/": index, "/healthz": healthz, "/readyz": readyz, "/version": version, "/config": active}
     app.add_routes([web.get(path, handler) for path, handler in handlers.items()])
+    app.add_routes(usage_api.routes(quotas))
     app.add_routes([web.get("/metrics", metrics)])
-    runner = web.AppRunner(app, access_log=None)
+    also(app)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)  # pages that follow do not keep us
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)

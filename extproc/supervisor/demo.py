@@ -39,13 +39,14 @@ def for_machines(base: str, config: Config) -> dict[str, str]:
     return {"base_url": f"{base}/v1", "model": _model(config), "key": _key(config, shown=True)}
 
 
-def banner(base: str, config: Config) -> str:
+def banner(base: str, config: Config, console: str = "") -> str:
     """Lines for a gateway at `base` (`http://host:port`), ready to paste: a Python prompt wants them at the left edge,
-    and an empty line where a `for` ends."""
+    and an empty line where a `for` ends. `console`: its address, where there is one."""
+    page = f"Console:  {console}\n" if console else ""
     key, model = _key(config, shown=True), _model(config)
     return f"""
 Base URL: {base}/v1        (Ctrl-C stops)
-
+{page}
 curl -N {base}/v1/chat/completions -H 'Content-Type: application/json' -H 'Authorization: Bearer {key}' \\
   -d '{{"model": "{model}", "stream": true, "messages": [{{"role": "user", "content": "你好"}}]}}'
 

@@ -20,6 +20,10 @@ LOOK_SECONDS = 60.0
 """How often certificates' files are read, at most."""
 
 
+MOST_LIMITS = 1000
+"""Limits that are shown, those of which most is used."""
+
+
 class Gauges:
     """`tls`: of the workers' port."""
 
@@ -48,9 +52,26 @@ class Gauges:
         wrong.show((), len(self._live.refused))
         refused = counter("ai_proxy.config.refused", "Changes of the configuration that were refused.")
         refused.show((), self._live.refusals)
-        yield from (build, workers, generation, wrong, refused, self._keys())
+        yield from (build, workers, generation, wrong, refused, self._keys(), *self._limits())
         if ends := self._certificates():
             yield ends
+
+    def _limits(self) -> Iterator[Family]:
+        quotas = self._workers.quotas
+        names = ("limit", "whose", "kind", "per")
+        used = gauge("ai_proxy.limit.used", "What of a limit is used or reserved; 1: all of it.", *names)
+        fullest = sorted(quotas.fills(), key=lambda fill: -fill.used / fill.bucket.limit)
+        for fill in fullest[:MOST_LIMITS]:
+            bucket = fill.bucket
+            used.show((bucket.name, bucket.whose, bucket.kind, bucket.per or ""), fill.used / bucket.limit)
+        failing = gauge(
+            "ai_proxy.usage.store.failing",
+            "1 while what was used or is left cannot be kept.",
+        )
+        failing.show((), int(quotas.failing is not None))
+        uncounted = counter("ai_proxy.limit.uncounted", "Requests that went by onFailure while the store failed.")
+        uncounted.show((), quotas.uncounted)
+        yield from (used, failing, uncounted)
 
     def _keys(self) -> Family:
         keys = gauge("ai_proxy.keys", "A provider's keys.", "provider", "state")

@@ -24,6 +24,12 @@ class Learnt:
     def words(self) -> list[Word]:
         return [*self._rests.values(), *self._turns.values()]
 
+    @property
+    def rests(self) -> tuple[channel.Rested, ...]:
+        """What is known of keys that are not used now."""
+        now = time.monotonic()
+        return tuple(rest for rest in self._rests.values() if rest.until > now)
+
     def add(self, word: Word) -> None:
         """One more."""
         if isinstance(word, channel.Turned):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+import time
 from typing import Protocol, TypeVar
 
 import structlog
@@ -22,6 +23,7 @@ from extproc.config.summary import summary
 from extproc.envoy.process import EnvoyError
 from extproc.supervisor.aside import aside
 from extproc.supervisor.contexts import Contexts, Kept, file_of
+from extproc.supervisor.quotas import store_path
 from extproc.supervisor.supervisor import Workers
 from extproc.worker import channel
 
@@ -39,15 +41,17 @@ SETTLE_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where the configuration comes from; the same for every process."""
+    """Where the configuration comes from; the same for every process. `console`: False for none, whatever it says."""
 
     path: Path | None
     environ: Mapping[str, str] = field(repr=False)
     stand_in: StandIn | None = None
+    console: bool = True
 
     def load(self, files: Files) -> Loaded:
         """Raises `ConfigError`."""
-        return load(self.path, self.environ, stand_in=self.stand_in, files=files)
+        loaded = load(self.path, self.environ, stand_in=self.stand_in, files=files)
+        return loaded if self.console else replace(loaded, config=loaded.config.model_copy(update={"console": None}))
 
     def order(self, generation: int, files: Mapping[str, bytes], texts: Mapping[str, str]) -> channel.Load:
         """For a worker: the same load, from the same bytes."""
@@ -111,16 +115,17 @@ def moved(before: Config, after: Config) -> bool:
 
 
 class Live:
-    """`loaded`: the configuration that new exchanges are served under; `generation` counts from 1. `refused`: what is
-    wrong with the files as they are now, if they were refused; `refusals`: how often that happened."""
+    """`loaded`: the configuration that new exchanges are served under; `generation` counts from 1, and is served
+    `since` then (seconds since 1970). `refused`: what is wrong with the files as they are now, if they were refused;
+    `refusals`: how often that happened."""
 
-    def __init__(self, source: Source, check: Callable[[Loaded], None] = lambda loaded: None) -> None:
+    def __init__(self, source: Source, check: Callable[[Loaded], object] = lambda loaded: None) -> None:
         """Loads; raises `ConfigError`. `check` raises it too, for what cannot be served here."""
         files = Files()
         self._check = check
         self.loaded = source.load(files)
         check(self.loaded)
-        self.generation = 1
+        self.generation, self.since = 1, time.time()
         self.refused: tuple[str, ...] = ()
         self.refusals = 0
         self._late = False  # the disk did not take a good change
@@ -131,7 +136,7 @@ class Live:
         self._changing = asyncio.Lock()
 
     @classmethod
-    async def opened(cls, source: Source, check: Callable[[Loaded], None] = lambda loaded: None) -> "Live":
+    async def opened(cls, source: Source, check: Callable[[Loaded], object] = lambda loaded: None) -> "Live":
         """The same off the loop and within a bounded time. Raises `ConfigError`, also where that is over."""
         return await _in_time(source.path, partial(cls, source, check))
 
@@ -147,6 +152,11 @@ class Live:
     def order(self, texts: Mapping[str, str]) -> channel.Load:
         """For workers: serve under this configuration."""
         return self._source.order(self.generation, self.loaded.files, texts)
+
+    @property
+    def usage_file(self) -> Path | None:
+        """Where it is kept what was used; None: nowhere."""
+        return store_path(self.loaded.config, self._source.path, self._source.environ)
 
     def description(self) -> dict[str, object]:
         """What is served, for programs and for people; keys are redacted."""
@@ -212,6 +222,7 @@ class Live:
         await envoy.follow(self.loaded)
         await contexts.follow(sources(config), 0)
         workers.recycle = config.recycle
+        workers.quotas.on_failure = config.usage.on_failure
         for note in self.loaded.notes:
             log.info(note)
         log.info("configuration changed", generation=self.generation, source=self.loaded.source)
@@ -247,6 +258,8 @@ class Live:
     async def _switch(self, loaded: Loaded, contexts: Contexts, workers: Workers, envoy: EnvoySide) -> None:
         if loaded.config.workers != self.loaded.config.workers:
             log.warning("workers is read at start: it changes with a restart")
+        if loaded.config.usage.store != self.loaded.config.usage.store:
+            log.warning("usage.store is read at start: it changes with a restart")
         before = self.loaded
         if moved(before.config, loaded.config):  # Envoy will send the id's exchanges to the new place at once
             await workers.expect(self._source.order(self.generation + 1, loaded.files, contexts.texts))
@@ -254,4 +267,5 @@ class Live:
         await contexts.follow({**sources(before.config), **sources(loaded.config)}, TEXT_SECONDS)
         self._former[self.generation] = before
         self.loaded, self.generation, self.refused = loaded, self.generation + 1, ()
+        self.since = time.time()
         await workers.apply(self.order(contexts.texts))

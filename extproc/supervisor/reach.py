@@ -5,7 +5,7 @@ sent but a TLS handshake, no key, no HTTP. What is found is said and changes not
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 import os
@@ -40,11 +40,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a provider's vendor gave: `reason` None if it can be reached, else why not."""
+    """What a provider's vendor gave: `reason` None if it can be reached, else why not. `ends`: its certificate, seconds
+    since 1970."""
 
     provider: str
     place: Place
     reason: str | None
+    ends: float | None = None
 
     def __str__(self) -> str:
         return f"{self.provider}: {self.place}: {self.reason or 'ok'}"
@@ -62,12 +64,13 @@ async def found(providers: Sequence[Provider], ca_file: str, patience: float = P
     places = {provider.id: place_of(provider, ca_file) for provider in providers}
     room = asyncio.Semaphore(_AT_A_TIME)
 
-    async def tried(place: Place) -> tuple[Place, str | None]:
+    async def tried(place: Place) -> tuple[Place, tuple[str | None, float | None]]:
         async with room:
-            return place, await failure(place, patience)
+            attempt = _Attempt(place)
+            return place, (await _failure(attempt, patience), attempt.ends)
 
-    reasons: Mapping[Place, str | None] = dict(await asyncio.gather(*map(tried, set(places.values()))))
-    return [Found(provider, place, reasons[place]) for provider, place in places.items()]
+    known = dict(await asyncio.gather(*map(tried, set(places.values()))))
+    return [Found(provider, place, *known[place]) for provider, place in places.items()]
 
 
 async def warn(providers: Sequence[Provider], ca_file: str) -> None:
@@ -80,7 +83,10 @@ async def warn(providers: Sequence[Provider], ca_file: str) -> None:
 
 async def failure(place: Place, patience: float = PATIENCE) -> str | None:
     """Why a place cannot be reached, in a few words; None if it can."""
-    attempt = _Attempt(place)
+    return await _failure(_Attempt(place), patience)
+
+
+async def _failure(attempt: "_Attempt", patience: float) -> str | None:
     try:
         async with asyncio.timeout(patience):
             await attempt.made()
@@ -104,10 +110,11 @@ async def failure(place: Place, patience: float = PATIENCE) -> str | None:
 
 
 class _Attempt:
-    """`step`: what is being tried; `missing`: what has not come yet."""
+    """`step`: what is being tried; `missing`: what has not come yet; `ends`: the certificate that came."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
+        self.ends: float | None = None
         self.step, self.missing = "DNS", "no address of this name"
 
     async def made(self) -> None:
@@ -128,6 +135,8 @@ class _Attempt:
             transport, _ = await loop.create_connection(
                 asyncio.Protocol, sock=connection, ssl=context, server_hostname=place.name
             )
+            shown = transport.get_extra_info("peercert") or {}
+            self.ends = ssl.cert_time_to_seconds(shown["notAfter"]) if "notAfter" in shown else None
             transport.abort()
 
 

@@ -6,7 +6,7 @@ the message says which. Workers are no such part: they are started again.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 import os
@@ -18,22 +18,26 @@ import tempfile
 import aiohttp
 import structlog
 
+from extproc import console
 from extproc.config.config import ConfigError, Problem
 from extproc.config.load import Loaded, StandIn
 from extproc.envoy import process as envoy_process
 from extproc.envoy.lines import Told
 from extproc.envoy.placement import Placement, objection
 from extproc.envoy.process import EnvoyError, EnvoyProcess, die_with_parent, keyless_environment
+from extproc.providers import Provider
 from extproc.supervisor import admin, demo, reach
 from extproc.supervisor.addresses import Addresses
 from extproc.supervisor.aside import aside
 from extproc.supervisor.books import Books
 from extproc.supervisor.care import Care
+from extproc.supervisor.house import House
 from extproc.supervisor.live import LOAD_SECONDS, EnvoySide, Live, NoEnvoy, Source
+from extproc.supervisor.quotas import Quotas
 from extproc.supervisor.sidecar import Options as SidecarOptions
 from extproc.supervisor.sidecar import Sidecar, sidecar
 from extproc.supervisor.spawning import WorkerFailed
-from extproc.supervisor.supervisor import Logging
+from extproc.supervisor.supervisor import Logging, Window
 from extproc.terms.agreed import LAME_SECONDS, PROBE_PATH
 from extproc.worker.places import Address, Door, reserved_address
 
@@ -76,6 +80,7 @@ class _Life:
         self.stop = asyncio.Event()
         self.not_ready: Callable[[], str | None] = lambda: "starting"
         self.trouble: Callable[[], Mapping[str, str]] = dict
+        self.quotas: Quotas | None = None
         self._started = False
         self._task = asyncio.current_task()
 
@@ -86,6 +91,7 @@ class _Life:
     def started(self, running: Sidecar) -> None:
         """From now on a signal means: finish what is under way."""
         self.not_ready, self.trouble, self._started = running.not_ready, running.trouble, True
+        self.quotas = running.quotas
 
     def on_signal(self) -> None:
         if self._task is not None and (self.stop.is_set() or not self._started):
@@ -115,7 +121,8 @@ async def _living() -> AsyncIterator[_Life]:
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """`xds`: the directory through which an Envoy follows, see `extproc envoy --xds-dir`."""
+    """`xds`: the directory through which an Envoy follows, see `extproc envoy --xds-dir`. `console`: False for none,
+    whatever the configuration says."""
 
     door: Door
     admin: Address
@@ -123,28 +130,30 @@ class ServeOptions:
     workers: int | None
     logging: Logging
     xds: Path | None
+    console: bool = True
 
 
 async def serve(source: Source, options: ServeOptions) -> None:
     """The sidecar alone, until SIGTERM or SIGINT. Raises what loading raises, `OSError`, `WorkerFailed`."""
-    live = await Live.opened(source)
+    source = replace(source, console=options.console)
+    live = await Live.opened(source, partial(check_console, options.admin))
     if isinstance(options.door.first, Address):
         check_free(options.door.first, options.admin)
     envoy = (
         NoEnvoy(live.loaded) if options.xds is None else await asyncio.to_thread(_kept_fresh, options.xds, live.loaded)
     )
-    given = SidecarOptions(options.door, options.workers, options.logging, LAME_SECONDS, options.grace)
-    books = Books()
-    async with (
-        _living() as life,
-        _admin(options.admin, life, live.description, books) as admin_port,
-        sidecar(live, given, books) as running,
-        running.following(envoy),
-    ):
+    async with AsyncExitStack() as stack:
+        life = await stack.enter_async_context(_living())
+        house, books = House(live, options.admin, options.door, life.reason), Books()
+        admin_port, window = await _admin(stack, options.admin, life, house, books)
+        given = SidecarOptions(options.door, options.workers, options.logging, LAME_SECONDS, options.grace, window)
+        running = house.sidecar = await stack.enter_async_context(sidecar(live, given, books))
+        await stack.enter_async_context(running.following(envoy))
         life.started(running)
         grpc = ", ".join(map(str, running.addresses))
         tls = options.door.tls is not None
-        log.info("serving", grpc=grpc, tls=tls, admin=_url(Address(options.admin.host, admin_port)))
+        address = _url(Address(options.admin.host, admin_port))
+        log.info("serving", grpc=grpc, tls=tls, admin=address, **_console(house, address))
         await life.stop.wait()
         log.info("stopping: open exchanges may finish (again to stop now)", seconds=options.grace)
 
@@ -160,7 +169,8 @@ def _kept_fresh(path: Path, loaded: Loaded) -> EnvoySide:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """`listen`: where Envoy takes requests. `demo`: show one streamed chat once it routes."""
+    """`listen`: where Envoy takes requests. `demo`: show one streamed chat once it routes. `console`: as in
+    `ServeOptions`."""
 
     listen: Address
     admin: Address
@@ -171,6 +181,7 @@ class RunOptions:
     access_log: str | None
     concurrency: int
     placement: Placement
+    console: bool = True
 
 
 async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
@@ -182,40 +193,46 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
         source = replace(source, stand_in=StandIn("http://127.0.0.1:1", SIMULATED_KEY))
     if proxies := sorted({name.upper() for name in os.environ if name.upper() in _PROXIES}):
         log.warning("not used: Envoy connects to vendors directly", variables=proxies)
+    source = replace(source, console=options.console)
     version = await aside(envoy_process.version, LOAD_SECONDS)
-    live = await Live.opened(source, partial(check_placement, options.placement, version))
+    checks = (partial(check_placement, options.placement, version), partial(check_console, options.admin))
+    live = await Live.opened(source, lambda loaded: [check(loaded) for check in checks])
     check_free(options.listen, options.admin)
     door = Door(Address("127.0.0.1", 0))
-    given = SidecarOptions(door, options.workers, options.logging, 0.0, options.grace, hears_ends=True)
     async with _living() as life, AsyncExitStack() as stack:
         # Held until the end: a port that the system chose would else be anybody's while everything starts.
         options = replace(options, listen=stack.enter_context(reserved_address(options.listen)))
-        books = Books()
-        admin_port = await stack.enter_async_context(_admin(options.admin, life, lambda: live.description(), books))
+        house, books = House(live, options.admin, door, life.reason), Books()
+        admin_port, window = await _admin(stack, options.admin, life, house, books)
         parts: dict[str, Awaitable[int]] = {}
         url = None
         if simulate:
             log.info("starting the simulated vendors")
             url, parts["the simulated vendors"] = await _simulator(stack)
-            live = await live.with_stand_in(StandIn(url, SIMULATED_KEY))
+            live = house.live = await live.with_stand_in(StandIn(url, SIMULATED_KEY))
         log.info("starting the workers")
-        running = await stack.enter_async_context(sidecar(live, given, books))
+        given = SidecarOptions(door, options.workers, options.logging, 0.0, options.grace, window, hears_ends=True)
+        running = house.sidecar = await stack.enter_async_context(sidecar(live, given, books))
         log.info("starting Envoy")
         envoy, side = await _envoy(stack, live.loaded, running, options)
-        parts["Envoy"] = envoy.exited
-        _watch_vendors(stack, live, envoy, url)
-        base = _url(Address(_reachable(options.listen.host), envoy.listener_port))
+        parts["Envoy"], house.process = envoy.exited, envoy
+        house.tries = lambda: [p for p in live.loaded.config.providers if url is None or p.endpoint != url]
+        house.ca_file = _system_ca_file()
+        _watch_vendors(stack, house.tries(), envoy, lambda: live.loaded.config.providers)
+        base = house.listener = _url(Address(_reachable(options.listen.host), envoy.listener_port))
         await _until_routing(base)
         await stack.enter_async_context(running.following(side))
         life.started(running)
-        log.info("ready", base_url=f"{base}/v1", admin=_url(Address(options.admin.host, admin_port)))
+        address = _url(Address(options.admin.host, admin_port))
+        page = _console(house, address)
+        log.info("ready", base_url=f"{base}/v1", admin=address, **page)
         if options.demo:
             with running.quiet():
                 await demo.chat(base, live.loaded.config)
         if options.logging.format == "json":
             log.info("try it", **demo.for_machines(base, live.loaded.config))
         else:
-            print(demo.banner(base, live.loaded.config), flush=True)
+            print(demo.banner(base, live.loaded.config, **page), flush=True)
         died = await _first(life.stop, parts)
         life.stop.set()
         if died is not None:
@@ -223,10 +240,27 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
         log.info("stopping: open exchanges may finish (again to stop now)", seconds=options.grace)
 
 
-def _admin(
-    address: Address, life: _Life, config: Callable[[], Mapping[str, object]], books: Books
-) -> AbstractAsyncContextManager[int]:
-    return admin.serving(address.host, address.port, life.reason, config, lambda: life.trouble(), books.families)
+async def _admin(
+    stack: AsyncExitStack, address: Address, life: _Life, house: House, books: Books
+) -> tuple[int, Window]:
+    """The admin port with the console, until the end of the stack; its number, and what workers are told of it."""
+    keeper = console.Console(house)
+    window = Window(house.token, keeper.traced)
+    live = lambda: house.live.description()  # noqa: E731  the house changes its configuration once, at start
+    about = (life.reason, live, lambda: life.trouble(), books.families, lambda: life.quotas, keeper.mount)
+    serving = admin.serving(address.host, address.port, *about)
+    return await stack.enter_async_context(serving), window
+
+
+def _console(house: House, address: str) -> dict[str, str]:
+    """Where the console is, if there is one."""
+    return {} if house.config.console is None else {"console": f"{address}/console/"}
+
+
+def check_console(admin_address: Address, loaded: Loaded) -> None:
+    """Raises `ConfigError` where others would reach the console who need not say who they are."""
+    if (problem := console.objection(admin_address.host, loaded.config.console)) is not None:
+        raise ConfigError([Problem(loaded.source, 0, "console", problem)])
 
 
 def check_placement(placement: Placement, envoy: tuple[int, ...], loaded: Loaded) -> None:
@@ -293,16 +327,20 @@ async def _envoy(
     return envoy, side
 
 
-def _watch_vendors(stack: AsyncExitStack, live: Live, envoy: EnvoyProcess, simulated: str | None) -> None:
+def _watch_vendors(
+    stack: AsyncExitStack, tried: Sequence[Provider], envoy: EnvoyProcess, now: Callable[[], Sequence[Provider]]
+) -> None:
     """Say in the background which vendors cannot be reached, and which have no address any more."""
-    from extproc.envoy.bootstrap import SYSTEM_CA_FILES
-
     care = Care()
-    tried = [p for p in live.loaded.config.providers if simulated is None or p.endpoint != simulated]
-    care.keep("vendors are tried", partial(reach.warn, tried, system_ca_file(SYSTEM_CA_FILES)))
-    addresses = Addresses(envoy.without_addresses, lambda: live.loaded.config.providers)
-    care.keep("vendors without an address are said", addresses.watch)
+    care.keep("vendors are tried", partial(reach.warn, tried, _system_ca_file()))
+    care.keep("vendors without an address are said", Addresses(envoy.without_addresses, now).watch)
     stack.push_async_callback(care.end)
+
+
+def _system_ca_file() -> str:
+    from extproc.envoy.bootstrap import SYSTEM_CA_FILES  # half a second that only who runs Envoy pays
+
+    return system_ca_file(SYSTEM_CA_FILES)
 
 
 def _log_envoy(line: str) -> None:

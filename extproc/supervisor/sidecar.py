@@ -6,7 +6,7 @@ Rule: parts are put together here and started in the order in which they are nee
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 import signal
 import sys
@@ -19,7 +19,8 @@ from extproc.supervisor.books import Books
 from extproc.supervisor.care import Care
 from extproc.supervisor.gauges import Gauges
 from extproc.supervisor.live import EnvoySide, Live, sources
-from extproc.supervisor.supervisor import Logging, Workers, cores
+from extproc.supervisor.quotas import keeping
+from extproc.supervisor.supervisor import Logging, Window, Workers, cores
 from extproc.worker import logs
 from extproc.worker.places import Door, Place, places, reserved
 
@@ -33,54 +34,59 @@ the disk did not take can be finished."""
 @dataclass(frozen=True, slots=True)
 class Options:
     """`door`: where and how the workers serve. `workers`: how many, None for what the configuration says. `grace`: how
-    long open exchanges may go on after a stop was asked for, `pause`: how long new ones are taken. `hears_ends`:
-    Envoy's log is read here, and says how exchanges ended (`Sidecar.told_end`)."""
+    long open exchanges may go on after a stop was asked for, `pause`: how long new ones are taken. `window`: what the
+    console has to do with the workers. `hears_ends`: Envoy's log is read here, and says how exchanges ended
+    (`Sidecar.told_end`)."""
 
     door: Door
     workers: int | None
     logging: Logging
     pause: float
     grace: float
+    window: Window = field(default_factory=Window)
     hears_ends: bool = False
 
 
 class Sidecar:
-    """`addresses`: where the workers serve."""
+    """`addresses`: where the workers serve. `workers`: their processes. `quotas`: the limits of use, and what was
+    used."""
 
     def __init__(
         self, live: Live, texts: contexts.Contexts, workers: Workers, serving_at: Sequence[Place], gauges: Gauges
     ) -> None:
         self.addresses = serving_at
+        self.quotas = workers.quotas
         self._live = live
         self._texts = texts
-        self._workers = workers
+        self.workers = workers
         self._gauges = gauges
         self._care = Care()
 
     def not_ready(self) -> str | None:
         """Why requests would not be served; None if they are."""
-        if self._workers.serving:
+        if self.workers.serving:
             return self._live.not_ready(self._texts.texts)
         reasons = "; ".join(f"{what}: {reason}" for what, reason in self.trouble().items())
         return f"no worker serves ({reasons})" if reasons else "no worker serves"
 
     def told_end(self, request_id: str, attempt: int | None, how: str) -> None:
         """Envoy's log says how an attempt ended that nobody finished."""
-        self._workers.told_end(request_id, attempt, how)
+        self.workers.told_end(request_id, attempt, how)
 
     def trouble(self) -> dict[str, str]:
         """What goes wrong now and is tried again, whether or not requests are served meanwhile."""
-        return {**self._workers.trouble, **self._care.failing}
+        usage = self.quotas.failing
+        return {**self.workers.trouble, **self._care.failing, **({"the usage store": usage} if usage else {})}
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
         """Log lines of all processes wait until the end of the block."""
-        for hold in (logs.hold, self._workers.hold_logs):
+        for hold in (logs.hold, self.workers.hold_logs):
             hold(True)
         try:
             yield
         finally:
-            for hold in (logs.hold, self._workers.hold_logs):
+            for hold in (logs.hold, self.workers.hold_logs):
                 hold(False)
 
     @asynccontextmanager
@@ -90,7 +96,7 @@ class Sidecar:
         self._care.keep("former configurations are forgotten", lambda: self._tidy(envoy))
 
         def roll() -> None:
-            self._care.keep("workers are replaced", self._workers.roll)
+            self._care.keep("workers are replaced", self.workers.roll)
 
         if sys.stdin is None or not sys.stdin.isatty():  # else it means that the terminal is gone: then we go too
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, roll)
@@ -105,7 +111,7 @@ class Sidecar:
 
     async def _change(self, changed: set[Path], envoy: EnvoySide) -> None:
         try:
-            await self._live.change(changed, self._texts, self._workers, envoy)
+            await self._live.change(changed, self._texts, self.workers, envoy)
             self._gauges.follow()
         except Exception:  # a fault of ours; what is served goes on, and the next change is followed again
             log.exception("a change could not be followed")
@@ -116,7 +122,7 @@ class Sidecar:
             if self._live.unfinished:
                 await self._change(set(), envoy)
             try:
-                await self._live.forget(self._workers, envoy)
+                await self._live.forget(self.workers, envoy)
             except (OSError, EnvoyError) as error:
                 log.warning("Envoy could not be told to forget providers", reason=str(error))
 
@@ -131,7 +137,9 @@ async def sidecar(live: Live, options: Options, books: Books) -> AsyncIterator[S
     count = options.workers or config.workers or cores()
     async with AsyncExitStack() as stack:
         serving_at = [stack.enter_context(reserved(place)) for place in places(options.door.first, count)]
-        workers = Workers(options.logging, options.door, books, hear_ends=options.hears_ends)
+        quotas = await stack.enter_async_context(keeping(live.usage_file, config.usage.on_failure, config.has_limits))
+        books.feeds.append(quotas.add)
+        workers = Workers(options.logging, options.door, books, options.window, quotas, hear_ends=options.hears_ends)
         texts = await stack.enter_async_context(contexts.keeping(workers.texts))
         await texts.follow(sources(config))
         workers.recycle = config.recycle

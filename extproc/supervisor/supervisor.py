@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+import itertools
 import math
 import os
 from pathlib import Path
@@ -23,6 +24,7 @@ from extproc.providers.blocks import Recycle
 from extproc.supervisor.books import Books
 from extproc.supervisor.care import Care
 from extproc.supervisor.learnt import Learnt, Word
+from extproc.supervisor.quotas import Quotas
 from extproc.supervisor.spawning import WorkerFailed, started, why_ended
 from extproc.terms.agreed import LAME_SECONDS
 from extproc.worker import channel
@@ -32,6 +34,8 @@ log = structlog.get_logger("extproc.supervisor")
 
 START_SECONDS = 60.0
 """How long a new worker may take until it serves."""
+LOOK_SECONDS = 2.0
+"""How long the console waits for a worker that has other things to do."""
 APPLY_SECONDS = 10.0
 """How long a worker may take to serve under a new configuration."""
 LINGER_SECONDS = 600.0
@@ -85,21 +89,34 @@ class Logging:
     verbose: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What the console has to do with workers. `token`: marks its own chats, empty where there is none; `on_trace`:
+    hears what they were made of."""
+
+    token: str = ""
+    on_trace: Callable[[channel.Traced], None] = lambda traced: None
+
+
 class _Worker:
-    """One process. `oldest`: the first generation that it may still serve exchanges under. `on_word`: hears what it
-    learns about keys and models, `books` what its exchanges sum up to."""
+    """One process. `number`: its own, for ever. `oldest`: the first generation that it may still serve exchanges under.
+    `on_report`: hears what it says that is not about itself. `on_end`: hears of its end, once. `seen`: what it last
+    told the console, `heard`: of how many exchanges that ended."""
 
     def __init__(
         self,
         index: int,
+        number: int,
         process: asyncio.subprocess.Process,
         generation: int,
-        on_word: Callable[["_Worker", Word], None],
-        books: Books,
+        on_report: Callable[["_Worker", channel.Report], None],
+        on_end: Callable[["_Worker"], None],
     ) -> None:
-        self._on_word = on_word
-        self._books = books
+        self._on_report = on_report
+        self._on_end = on_end
+        self._over = False
         self.index = index
+        self.number = number
         self.process = process
         self.born = time.monotonic()
         self.oldest = generation
@@ -108,8 +125,10 @@ class _Worker:
         self.port = 0
         self.failure: str | None = None
         self.leaving = False
+        self.seen: channel.Seen | None = None
+        self.heard = 0
         self.told = asyncio.Condition()
-        self._unanswered = 0
+        self.unanswered = 0
         self._listening = asyncio.create_task(self._listen())
         self._pinging = asyncio.create_task(self._ping())
 
@@ -143,9 +162,11 @@ class _Worker:
             async with asyncio.timeout(LAST_WORDS_SECONDS):
                 await asyncio.wait({self._listening})
         self._listening.cancel()
-        self._books.forget(id(self))
         if self.process.stdin is not None:
             self.process.stdin.close()
+        if not self._over:
+            self._over = True
+            self._on_end(self)
         await self._tell()
         return code
 
@@ -176,13 +197,13 @@ class _Worker:
                     self.oldest = generation
                 case channel.Failed(reason):
                     self.failure = reason
-                case channel.Rested() | channel.Turned():
-                    self._on_word(self, report)
+                case channel.Seen():
+                    self.seen, self.heard = report, max(self.heard, report.ended)
                 case channel.Pong():
-                    self._unanswered = 0
-                case channel.Counted():
-                    self._books.count(id(self), report)
-                    continue  # nobody waits for it
+                    self.unanswered = 0
+                case _:
+                    self._on_report(self, report)
+                    continue
             await self._tell()
 
     async def _tell(self) -> None:
@@ -195,19 +216,32 @@ class _Worker:
             if self.active < 0:
                 continue  # it starts, which has a limit of its own
             self.order(channel.Ping())
-            self._unanswered += 1
-            if self._unanswered > SILENT_PINGS and not self.leaving:
+            self.unanswered += 1
+            if self.unanswered > SILENT_PINGS and not self.leaving:
                 log.error("a worker does not answer: it is killed", worker=self.index, pid=self.process.pid)
                 self.kill()
 
 
 class Workers:
-    """All worker processes, each in a place with an address for life. `recycle`: when one is replaced by itself.
-    `hear_ends`: they will be told of `ended`. `books`: what all exchanges sum up to."""
+    """All worker processes, each in a place with an address for life. `books`: what all exchanges sum up to. `quotas`:
+    who answers what workers want of limits. `recycle`: when one is replaced by itself. `hear_ends`: they will be told
+    of `ended`. `window`: what the console has to do with them."""
 
-    def __init__(self, logging: Logging, door: Door, books: Books | None = None, *, hear_ends: bool = False) -> None:
+    def __init__(
+        self,
+        logging: Logging,
+        door: Door,
+        books: Books | None = None,
+        window: Window | None = None,
+        quotas: Quotas | None = None,
+        *,
+        hear_ends: bool = False,
+    ) -> None:
         self._books = books or Books()
+        self.quotas = quotas or Quotas(None)
+        self._numbers = itertools.count()
         self._logging = logging
+        self._window = window or Window()
         self._door = door
         self._hear_ends = hear_ends
         self._load = channel.Load(0, None, {}, None, {})
@@ -221,6 +255,32 @@ class Workers:
         self._learnt = Learnt()
         self.recycle: Recycle | None = None
 
+    def _reported(self, origin: _Worker, report: channel.Report) -> None:
+        match report:
+            case channel.Rested() | channel.Turned():
+                self._pass_on(origin, report)
+            case channel.Counted():
+                self._books.count(origin.number, report)
+            case channel.Traced():
+                self._window.on_trace(report)
+            case channel.Spent(spent):
+                self.quotas.spent(origin.number, spent)
+            case channel.StoreAway(reason):
+                self.quotas.shared_away(origin.number, reason)
+            case channel.Wanted(id, needs):
+                self.quotas.wanted(
+                    origin.number, id, needs, lambda verdict: origin.order(channel.Judged(id, verdict)), self._recall
+                )
+
+    def _ended(self, worker: _Worker) -> None:
+        self._books.forget(worker.number)
+        self.quotas.gone(worker.number)
+
+    def _recall(self, numbers: set[int], names: tuple[str, ...]) -> None:
+        for worker in (*self._slots.values(), *self._lingering):
+            if worker.number in numbers:
+                worker.order(channel.Recall(names))
+
     def _pass_on(self, origin: _Worker, word: Word) -> None:
         """What one worker learns is told to the others, and to those that come later."""
         if isinstance(word, channel.Rested) and word.until:
@@ -229,6 +289,42 @@ class Workers:
         for worker in (*self._slots.values(), *self._lingering):
             if worker is not origin:
                 worker.order(word)
+
+    @property
+    def rests(self) -> tuple[channel.Rested, ...]:
+        """What is known of keys that are not used now."""
+        return self._learnt.rests
+
+    @property
+    def processes(self) -> tuple[dict[str, object], ...]:
+        """Each process, for people."""
+        alive = [*self._slots.values(), *self._lingering]
+        return tuple(
+            {
+                "worker": worker.index,
+                "pid": worker.process.pid,
+                "age": round(worker.age),
+                "memory": memory_of(worker.process.pid),
+                "generation": worker.active,
+                "leaving": worker.leaving,
+                "silent": worker.unanswered > 1,
+            }
+            for worker in alive
+            if worker.process.returncode is None
+        )
+
+    async def look(self, most: int) -> list[channel.Seen]:
+        """What every worker has to tell the console: of what ended since the last look, at most so many each."""
+        workers = [w for w in (*self._slots.values(), *self._lingering) if w.active >= 0]
+        return [seen for seen in await asyncio.gather(*(self._seen(worker, most) for worker in workers)) if seen]
+
+    async def _seen(self, worker: _Worker, most: int) -> channel.Seen | None:
+        before, worker.seen = worker.heard, None
+        worker.order(channel.Look(before, most))
+        await worker.until(lambda: worker.seen is not None, LOOK_SECONDS)
+        seen = worker.seen
+        # `ended` of all that is new: the console counts what it is not shown.
+        return None if seen is None else msgspec.structs.replace(seen, ended=seen.ended - before)
 
     @property
     def serving(self) -> int:
@@ -326,13 +422,12 @@ class Workers:
         """A new worker in its place, serving. Raises `WorkerFailed`."""
         process = await started()
         load = self._load
-        worker = _Worker(index, process, load.generation, self._pass_on, self._books)
+        worker = _Worker(index, next(self._numbers), process, load.generation, self._reported, self._ended)
         tls = self._door.tls
         files = None if tls is None else (str(tls.certificate), str(tls.key), str(tls.client_ca))
-        place = str(self._reserved[index])
-        said = self._logging
-        how = (said.format, said.level, said.verbose, self._hear_ends)
-        worker.order(channel.Begin(index, place, files, self._door.socket_mode, *how))
+        said, place = self._logging, str(self._reserved[index])
+        begin = channel.Begin(index, place, files, self._door.socket_mode, said.format, said.level, said.verbose)
+        worker.order(msgspec.structs.replace(begin, console=self._window.token, hears_ends=self._hear_ends))
         worker.order(load)
         for word in self._learnt.words:
             worker.order(word)

@@ -11,6 +11,9 @@ AGAIN_HEADER: Final = "x-ai-proxy-again"
 INTERNAL_PREFIX: Final = "x-ai-proxy-"
 """Headers of ours."""
 
+CONSOLE_HEADER: Final = "x-ai-console"
+"""Marks the console's own chats, whose exchanges are told whole: a token of this process, a dot and a name."""
+
 ENVOY_PREFIX: Final = "x-envoy-"
 """Headers of Envoy's, by which its router takes orders."""
 
@@ -44,6 +47,7 @@ CLIENT_HEADERS: Final = (
     "api-key",
     "authorization",
     "content-type",
+    CONSOLE_HEADER,
     "x-api-key",
     "x-dashscope-sse",
 )

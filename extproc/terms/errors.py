@@ -4,13 +4,14 @@
     ├── ClientError            4xx: the client can mend it
     │   ├── BadJson 400 · TooManyValues 400 · MissingParameter 400 · InvalidParameter 400 · MethodNotAllowed 405
     │   ├── InvalidApiKey 401 · ModelNotAllowed 403 · TooLarge 413 · PathTooLong 414
-    │   ├── UnsupportedEncoding 415
+    │   ├── UnsupportedEncoding 415 · QuotaExceeded 429 · InsufficientQuota 429
     │   └── UnknownPath 404 · NoRoute 404 · UnsupportedApi 404 · ModelNotFound 404
     ├── UpstreamError          the vendor said no; its status is kept
     ├── VendorAuth             502: the vendor refuses the gateway's key, which is no fault of the client's
     ├── BadUpstreamResponse    502: the vendor's answer cannot be read
     ├── StreamTruncated        502: the vendor's stream ended too early
     ├── ContextUnavailable     503: a configured context text is not there
+    ├── LimitsUnknown          503: it is not known what is left of the request's limits
     ├── TokenUnavailable       503: a token that a vendor's login makes is not there
     ├── Overloaded             503: more requests at a time than are allowed
     ├── Changing               503: Envoy and we have different configurations for a moment
@@ -21,18 +22,21 @@ Messages never quote bodies or keys.
 """
 
 from collections.abc import Mapping
+import math
 import re
 
+from extproc.terms import pauses
 from extproc.text import jsontext
 
 
 class ProxyError(Exception):
-    """An error that reaches the client as `{"error": {message, type, param, code}}` with `status`."""
+    """An error that reaches the client as `{"error": {message, type, param, code}}` with `status` and `headers`."""
 
     status = 500
     type = "server_error"
     code: str | None = None
     param: str | None = None
+    headers: Mapping[str, str] = {}
 
     def __init__(self, message: str, *, code: str | None = None, param: str | None = None) -> None:
         super().__init__(message)
@@ -121,6 +125,28 @@ class ModelNotFound(ClientError):
     param = "model"
 
 
+class QuotaExceeded(ClientError):
+    """A limit of the gateway's own is reached. `wait`: seconds until it has room again. Where these are many, SDKs are
+    told not to wait, since some sleep them out (`pauses.MOST_TOLD`); programs that read it know when to come back."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "quota_exceeded"
+
+    def __init__(self, message: str, wait: float) -> None:
+        super().__init__(message)
+        self.headers = {"retry-after": str(max(1, math.ceil(wait)))}
+        if wait > pauses.MOST_TOLD:
+            self.headers = {**self.headers, "x-should-retry": "false"}
+
+
+class InsufficientQuota(QuotaExceeded):
+    """The same of a budget in money."""
+
+    type = "insufficient_quota"
+    code = "insufficient_quota"
+
+
 class UpstreamError(ProxyError):
     """A vendor's refusal in OpenAI form.
 
@@ -190,6 +216,11 @@ class StreamTruncated(ProxyError):
 class ContextUnavailable(ProxyError):
     status = 503
     code = "context_unavailable"
+
+
+class LimitsUnknown(ProxyError):
+    status = 503
+    code = "limits_unknown"
 
 
 class TokenUnavailable(ProxyError):

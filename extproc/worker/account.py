@@ -21,10 +21,10 @@ class Clock:
     """When an exchange began (`time.monotonic` seconds, as all here), its answer's head came, and its first chunk went
     out; and how long the answers to Envoy took until then. `over`: the first chunk is out, nothing more is noted."""
 
-    __slots__ = ("_ended", "_first_byte", "_first_chunk", "_own", "_started", "over")
+    __slots__ = ("_ended", "_first_byte", "_first_chunk", "_own", "over", "started")
 
     def __init__(self, started: float) -> None:
-        self._started = started
+        self.started = started
         self._first_byte: float | None = None
         self._first_chunk: float | None = None
         self._ended = started
@@ -47,17 +47,26 @@ class Clock:
 
     def times(self) -> Times:
         """What is known at the end."""
-        duration = self._ended - self._started
+        duration = self._ended - self.started
         return Times(duration, self._until(self._first_byte), self._until(self._first_chunk), self._own)
 
+    def so_far(self, end: float) -> tuple[float, float | None, float | None]:
+        """Seconds until `end`, until the answer's head and until its first chunk."""
+        return end - self.started, self._until(self._first_byte), self._until(self._first_chunk)
+
     def _until(self, end: float | None) -> float | None:
-        return None if end is None else end - self._started
+        return None if end is None else end - self.started
+
+
+def is_told(record: Record) -> bool:
+    """Whether anybody asks about an exchange. No path: an answer of Envoy's own to a request that we never saw, or a
+    question at the door."""
+    return record.path != PROBE_PATH and (bool(record.path) or record.error is not None)
 
 
 def account(record: Record, clock: Clock, books: Books) -> None:
     """Write the line of an exchange that is over, and add it to the books. Those that nobody asks about have none."""
-    # No path: an answer of Envoy's own to a request that we never saw.
-    if record.path == PROBE_PATH or (not record.path and record.error is None):
+    if not is_told(record):
         return
     if record.lacks_model is not None:
         log.warning(

@@ -9,6 +9,8 @@ from typing import Literal, Protocol, TypeVar
 
 from msgspec import Struct, msgpack
 
+from extproc.limits.authority import Need, Verdict
+from extproc.limits.authority import Report as Reported
 from extproc.terms.tallies import Key, Tally
 
 _LENGTH = 4
@@ -16,7 +18,8 @@ _LENGTH = 4
 
 class Begin(Struct, tag=True, frozen=True):
     """The first order: who the worker is, where it serves, how it logs. `tls`: files as in `places.Tls`. `hears_ends`:
-    `Ended` will say of exchanges that nobody finished who ended them."""
+    `Ended` will say of exchanges that nobody finished who ended them. `console`: the token that marks the console's own
+    chats, empty without a console."""
 
     worker: int
     address: str
@@ -26,6 +29,7 @@ class Begin(Struct, tag=True, frozen=True):
     log_level: str
     verbose: bool = False
     hears_ends: bool = False
+    console: str = ""
 
 
 class Load(Struct, tag=True, frozen=True):
@@ -93,7 +97,27 @@ class Ping(Struct, tag=True, frozen=True):
     """Answer with `Pong`."""
 
 
-Order = Begin | Load | Expect | Texts | Rested | Turned | Ended | Hold | Leave | Ping
+class Judged(Struct, tag=True, frozen=True):
+    """What became of a `Wanted`."""
+
+    id: int
+    verdict: Verdict
+
+
+class Recall(Struct, tag=True, frozen=True):
+    """Give back what is lent of these buckets: another worker needs it."""
+
+    names: tuple[str, ...]
+
+
+class Look(Struct, tag=True, frozen=True):
+    """Somebody looks at the console: answer with `Seen`, the last `most` of what ended after the `since`-th."""
+
+    since: int
+    most: int
+
+
+Order = Begin | Load | Expect | Texts | Rested | Turned | Ended | Hold | Leave | Ping | Look | Judged | Recall
 
 
 class Serving(Struct, tag=True, frozen=True):
@@ -130,6 +154,25 @@ class Pong(Struct, tag=True, frozen=True):
     """The worker's loop turns, and so does the thread that answers streams."""
 
 
+class Wanted(Struct, tag=True, frozen=True):
+    """A request needs so much of its limits: answer with `Judged`."""
+
+    id: int
+    needs: tuple[Need, ...]
+
+
+class Spent(Struct, tag=True, frozen=True):
+    """What became of leases and reservations."""
+
+    report: Reported
+
+
+class StoreAway(Struct, tag=True, frozen=True):
+    """The server that keeps limits for several machines cannot be asked, or can again (None)."""
+
+    reason: str | None
+
+
 class Counted(Struct, tag=True, frozen=True):
     """What exchanges that ended since the last such report sum up to; how many are `open` now; how many keys of each
     provider are not to be used now, where there are any."""
@@ -139,7 +182,82 @@ class Counted(Struct, tag=True, frozen=True):
     resting: Mapping[str, int]
 
 
-Report = Serving | Active | Expecting | Oldest | Failed | Rested | Pong | Counted | Turned
+class Row(Struct, array_like=True, frozen=True):
+    """One exchange, as the console shows it. `number`: the how many-th that ended, 0 under way. `began`: seconds since
+    1970. `key`: by its last characters. Names are cut, since clients choose them."""
+
+    number: int
+    began: float
+    duration_ms: float | None
+    first_byte_ms: float | None
+    first_chunk_ms: float | None
+    method: str
+    path: str
+    client: str | None
+    front: str
+    route: str | None
+    provider: str | None
+    model: str | None
+    upstream_model: str | None
+    status: int | None
+    attempt: int
+    key: str | None
+    error: str | None
+    stream: bool
+    converted: bool
+    dropped: str | None
+    input: int | None
+    output: int | None
+    total: int | None
+    estimated: bool
+    cost: str | None
+    currency: str | None
+    request_id: str | None
+    upstream_request_id: str | None
+    details: str | None
+
+
+class Seen(Struct, tag=True, frozen=True):
+    """How many exchanges have ended in this process, the last of them, how many are under way, and some of these."""
+
+    ended: int
+    rows: list[Row]
+    open: int
+    under_way: list[Row]
+
+
+class Traced(Struct, tag=True, frozen=True):
+    """What one attempt of a chat of the console's own was made of; keys are masked. `said_body` None: the vendor's
+    bytes stayed in Envoy, so they are what the client got. `sent_method` empty: nothing was sent."""
+
+    trace: str
+    attempt: int
+    sent_method: str
+    sent_url: str
+    sent_headers: list[tuple[str, str]]
+    sent_body: bytes
+    said_status: str
+    said_headers: list[tuple[str, str]]
+    said_body: bytes | None
+    cut: bool
+
+
+Report = (
+    Serving
+    | Active
+    | Expecting
+    | Oldest
+    | Failed
+    | Rested
+    | Turned
+    | Pong
+    | Counted
+    | Seen
+    | Traced
+    | Wanted
+    | Spent
+    | StoreAway
+)
 
 _orders: msgpack.Decoder[Order] = msgpack.Decoder(Order)
 _reports: msgpack.Decoder[Report] = msgpack.Decoder(Report)

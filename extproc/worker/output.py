@@ -1,12 +1,15 @@
 """stderr for log lines: whoever says something never waits for whoever reads it.
 
-Rule: a line goes into a queue, a thread of its own writes; when nobody reads and the queue is full, lines are lost,
-counted, and that is said as soon as somebody reads again.
+Rule: what can be written without waiting is, where the system tells: a pipe or a terminal, opened anew so as not to
+wait. Everything else goes into a queue, and a thread of its own writes: waking it costs more than the line. When nobody
+reads and the queue is full, lines are lost, counted, and that is said as soon as somebody reads again.
 """
 
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+import os
+import stat
 import sys
 import threading
 from time import monotonic
@@ -34,9 +37,28 @@ class Output:
         self._wake = threading.Lock()  # a semaphore of one: taken, until there is something to do
         self._wake.acquire()
         self._asleep = False
+        self._at_once: int | None = None
+        self._opened: object = None
+
+    def open(self) -> None:
+        """Write what `sys.stderr` is now without waiting, if that is possible. Opened once more: whether a write waits
+        belongs to what was opened, which others have too. A file may wait for its disk, and lines of other processes
+        would have another end of it."""
+        if self._at_once is not None:
+            os.close(self._at_once)
+        self._at_once, self._opened = None, sys.stderr
+        with suppress(OSError, AttributeError, ValueError):
+            descriptor = sys.stderr.fileno()
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+                self._at_once = os.open(f"/proc/self/fd/{descriptor}", flags)
 
     def write(self, text: str) -> None:
         with self._lock:
+            if self._at_once is not None and not (self._lines or self._writing or self._held) and text.isascii():
+                text = self._rest(self._at_once, text)
+                if not text:
+                    return
             if self._size > MOST_WAITING:
                 self._lost += 1
                 return
@@ -48,6 +70,14 @@ class Output:
             elif self._thread is None:
                 self._thread = threading.Thread(target=self._turn, name="log", daemon=True)
                 self._thread.start()
+
+    def _rest(self, descriptor: int, text: str) -> str:
+        """What of a text could not be written at once."""
+        if sys.stderr is not self._opened:
+            return text
+        with suppress(OSError):
+            return text[os.write(descriptor, text.encode()) :]
+        return text
 
     def flush(self) -> None:
         """The thread writes every line at once."""

@@ -27,11 +27,14 @@ from extproc.exchange.exchange import Snapshot
 from extproc.keys.choice import Keys, Rest
 from extproc.keys.kept import keys_kept
 from extproc.keys.paths import Paths, Turn
+from extproc.limits.buckets import Rules
 from extproc.terms.agreed import LAME_SECONDS
 from extproc.worker import channel, logs, loop, server
 from extproc.worker.books import Books
 from extproc.worker.ends import Ends
+from extproc.worker.feed import Feed
 from extproc.worker.places import Tls
+from extproc.worker.quotas import Quotas, shared_store
 
 log = structlog.get_logger("extproc.worker")
 
@@ -53,7 +56,9 @@ class Current:
         self._in_use: Counter[int] = Counter()
         self._former: tuple[Config, ...] = ()
         self._coming: tuple[Config, ...] = ()
-        self.snapshot = Snapshot(self._loaded(first), first.texts, paths=Paths(self._learnt))
+        config = self._loaded(first)
+        rules = Rules(config) if config.has_limits else None
+        self.snapshot = Snapshot(config, first.texts, rules=rules, paths=Paths(self._learnt))
         """What an exchange that begins now works under. Replaced as a whole: exchanges begin in another thread."""
 
     @property
@@ -100,7 +105,11 @@ class Current:
             self._show(self.config, self.snapshot.contexts)
 
     def _show(self, config: Config, texts: Mapping[str, str]) -> None:
-        self.snapshot = replace(self.snapshot, config=config, contexts=texts, others=self._coming + self._former)
+        rules = self.snapshot.rules
+        if config is not self.config:
+            rules = Rules(config) if config.has_limits else None
+        others = self._coming + self._former
+        self.snapshot = replace(self.snapshot, config=config, contexts=texts, others=others, rules=rules)
 
     def _tried(self, order: channel.Load) -> Config | None:
         try:
@@ -142,23 +151,43 @@ async def work(orders: asyncio.StreamReader, report: channel.Writer) -> None:
     farewell, ends, books = server.Farewell(pause=LAME_SECONDS), _ends(begin), Books()
     try:
         current = Current(report, first)
+        running = asyncio.get_running_loop()
+        feed = Feed(begin.console, lambda traced: running.call_soon_threadsafe(channel.send, report, traced))
         tls = None if begin.tls is None else Tls(*map(Path, begin.tls))
+        quotas = Quotas(report, lambda: current.config.usage.on_failure)
+        telling = asyncio.create_task(quotas.run())
+        sharing = asyncio.create_task(quotas.share(lambda: shared_store(current.config)))
+        await quotas.started.wait()
         async with keys_kept(lambda: current.config, lambda rest: _told(report, rest)) as keys:
             current.keep(keys)
             async with server.serving(
-                begin.address, lambda: current.snapshot, farewell, ends, books, tls=tls, socket_mode=begin.socket_mode
+                begin.address,
+                lambda: current.snapshot,
+                farewell,
+                ends,
+                books,
+                feed,
+                quotas,
+                tls=tls,
+                socket_mode=begin.socket_mode,
             ) as served:
                 counts = Counts(report, books, served, current, keys)
-                obeying = asyncio.create_task(_obey(orders, report, current, keys, served, ends, farewell))
+                obeying = asyncio.create_task(
+                    _obey(orders, report, current, keys, quotas, served, ends, farewell, feed)
+                )
                 counting = asyncio.create_task(_counted(counts))
-                asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, obeying.cancel)
+                running.add_signal_handler(signal.SIGTERM, obeying.cancel)
                 channel.send(report, channel.Serving(served.port))
                 channel.send(report, channel.Active(first.generation))
                 await asyncio.wait({obeying})
-                outlived = asyncio.create_task(_outlived(orders))
+                outlived = asyncio.create_task(_outlived(orders, quotas))
             counting.cancel()
             counts.tell()
         outlived.cancel()
+        for task in (telling, sharing):
+            task.cancel()
+        await asyncio.gather(telling, sharing, return_exceptions=True)
+        quotas.tell()
     except (ConfigError, OSError) as error:
         channel.send(report, channel.Failed(str(error)))
 
@@ -213,9 +242,11 @@ async def _obey(
     report: channel.Writer,
     current: Current,
     keys: Keys,
+    quotas: Quotas,
     served: server.Served,
     ends: Ends,
     farewell: server.Farewell,
+    feed: Feed,
 ) -> None:
     while True:
         match await channel.order(orders):
@@ -239,14 +270,24 @@ async def _obey(
                 logs.hold(on)
             case channel.Rested(provider, fingerprint, until, aside):
                 keys.rest(Rest(provider, fingerprint, until, aside))
+            case channel.Judged(id, verdict):
+                quotas.judged(id, verdict)
+            case channel.Recall(names):
+                quotas.recall(names)
+            case channel.Look(since, most):
+                channel.send(report, feed.seen(since, most))
             case channel.Ping() if served.turns():
                 channel.send(report, channel.Pong())
 
 
-async def _outlived(orders: asyncio.StreamReader) -> None:
-    """The supervisor must not be gone for long while the last exchanges end."""
-    while await channel.order(orders) is not None:
-        pass
+async def _outlived(orders: asyncio.StreamReader, quotas: Quotas) -> None:
+    """The supervisor must not be gone for long while the last exchanges end. Those may still ask it."""
+    while (order := await channel.order(orders)) is not None:
+        match order:
+            case channel.Judged(id, verdict):
+                quotas.judged(id, verdict)
+            case channel.Recall(names):
+                quotas.recall(names)
     await asyncio.sleep(GONE_SECONDS)
     os._exit(1)
 

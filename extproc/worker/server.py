@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-import secrets
+import os
 import time
 from typing import Final
 
@@ -18,15 +18,20 @@ from grpc_health.v1 import health_pb2
 import structlog
 
 from extproc.exchange.exchange import Exchange, Moment, Record, Snapshot
+from extproc.limits.asking import Ask
 from extproc.terms.agreed import MOST_BODY_BYTES, envoy_buffer
-from extproc.terms.events import Event, Forward, ResponseBody
+from extproc.terms.errors import ProxyError
+from extproc.terms.events import Answer, Event, Forward, Reply, RequestHeaders, ResponseBody
 from extproc.worker import streams, wire
 from extproc.worker.account import Clock, account
 from extproc.worker.books import Books
 from extproc.worker.codec import read, write
 from extproc.worker.ends import Ends
+from extproc.worker.feed import Feed
 from extproc.worker.listening import bind
 from extproc.worker.places import OWNER_ONLY, Tls
+from extproc.worker.quotas import Held, Quotas
+from extproc.worker.trace import Trace
 
 log = structlog.get_logger("extproc")
 
@@ -59,12 +64,22 @@ _TELLING_SECONDS: Final = 0.1
 
 class Processor:
     """Answers ext_proc streams. `snapshot`: gives the configuration that a new exchange works under. `ends`: where
-    exchanges go that are over, `books`: what they sum up to."""
+    exchanges go that are over, `books`: what they sum up to. `feed`: what the console is told of them. `quotas`: who is
+    asked where their use is limited."""
 
-    def __init__(self, snapshot: Callable[[], Snapshot], ends: Ends | None = None, books: Books | None = None) -> None:
+    def __init__(
+        self,
+        snapshot: Callable[[], Snapshot],
+        ends: Ends | None = None,
+        books: Books | None = None,
+        feed: Feed | None = None,
+        quotas: Quotas | None = None,
+    ) -> None:
         self._snapshot = snapshot
         self.ends = ends or Ends()
         self.books = books or Books()
+        self.feed = feed or Feed()
+        self.quotas = quotas
         self.open = 0
 
     def begin(self) -> "Talk":
@@ -73,35 +88,46 @@ class Processor:
         if self.open >= snapshot.config.max_concurrent_requests:
             snapshot = replace(snapshot, full=True)
         self.open += 1
-        return Talk(self, snapshot)
+        talk = Talk(self, snapshot)
+        self.feed.begun(talk)
+        return talk
 
 
 class Talk:
     """One exchange as its stream sees it: messages of Envoy's in, answers out (`streams.Talk`)."""
 
-    __slots__ = ("_clock", "_exchange", "_processor", "_snapshot")
+    __slots__ = ("_exchange", "_held", "_processor", "_snapshot", "_trace", "clock", "record")
 
     def __init__(self, processor: Processor, snapshot: Snapshot) -> None:
         self._processor = processor
         self._snapshot = snapshot
         started = time.monotonic()
-        self._exchange = Exchange(snapshot, Moment(time.time(), secrets.randbits(96), started))
-        self._clock = Clock(started)
+        self._exchange = Exchange(snapshot, Moment(time.time(), int.from_bytes(os.urandom(12), "big"), started))
+        self.record, self.clock = self._exchange.record, Clock(started)
+        self._held: Held | None = None
+        self._trace: Trace | None = None
 
-    def answer(self, message: bytes) -> bytes | streams.Work:
+    def answer(self, message: bytes) -> bytes | streams.Work | streams.Later:
         """Raises what must end the stream with an error: a message that is none, or of an unknown kind."""
-        began = 0.0 if self._clock.over else time.monotonic()
+        began = 0.0 if self.clock.over else time.monotonic()
         phase, event = read(message)
         if event is not None and self._exchange.takes_long(event):
             return partial(self._answer, event, phase, began)
         answer = self._answer(event, phase, began)
-        return partial(_when_told, answer) if self._exchange.learnt else answer
+        return partial(_when_told, answer) if self._exchange.learnt and isinstance(answer, bytes) else answer
 
-    def _answer(self, event: Event | None, phase: str, began: float) -> bytes:
+    def _answer(self, event: Event | None, phase: str, began: float) -> bytes | streams.Later:
         exchange = self._exchange
-        record = exchange.record
+        record = self.record
+        if isinstance(event, RequestHeaders):
+            self._trace = self._processor.feed.trace(event)
         try:
             reply = None if event is None else exchange.handle(event)
+            if exchange.ask is not None and isinstance(reply, Forward) and self._processor.quotas is not None:
+                self.clock.note(event, reply, began, stream=False)
+                if self._trace is not None:
+                    self._trace.note(event, reply)
+                return self._asked(self._processor.quotas, exchange.ask, reply, phase)
             answer = write(reply, phase)
         except Exception:
             log.exception("an exchange failed unexpectedly", phase=phase, request_id=record.request_id)
@@ -109,20 +135,54 @@ class Talk:
             answer = write(reply, phase)
         if record.verdict is not None or record.pause:  # a retry may follow at once, and must know
             _report_key(self._snapshot, record)
-        if not self._clock.over:
-            self._clock.note(event, reply, began, stream=record.stream and record.status == 200)
+        if not self.clock.over:
+            self.clock.note(event, reply, began, stream=record.stream and record.status == 200)
+        if self._trace is not None:
+            self._trace.note(event, reply)
         if isinstance(reply, Forward) and reply.breaks:
             # The answer to the last piece of a STREAMED body would end it well: a cut without a word is better.
             well = isinstance(event, ResponseBody) and event.end_of_stream and reply.ends is None
+            self._settle()
             raise streams.Refused(grpc.StatusCode.ABORTED, BROKEN, None if well else answer)
+        if self._held is not None and (
+            isinstance(reply, Answer) or (isinstance(event, ResponseBody) and event.end_of_stream)
+        ):
+            self._settle()  # before the client sees the end: its next request shall find what this one left
         return answer
+
+    def _asked(self, quotas: Quotas, ask: Ask, reply: Reply, phase: str) -> bytes | streams.Later:
+        """What a request is answered that needs something of its limits."""
+        self._exchange.ask = None
+        later = streams.Later()
+
+        def judged(outcome: Held | ProxyError) -> None:
+            later.tell(partial(self._judged, outcome, reply, phase))
+
+        outcome = quotas.reserve(ask, self._exchange.record, judged)
+        return later if outcome is None else self._judged(outcome, reply, phase)
+
+    def _judged(self, outcome: Held | ProxyError, reply: Reply, phase: str) -> bytes:
+        if isinstance(outcome, Held):
+            self._held = outcome
+            self._exchange.allowed(outcome.headers)
+        else:
+            reply = self._exchange.fail(outcome)
+        return write(reply, phase)
+
+    def _settle(self) -> None:
+        if self._held is not None and self._processor.quotas is not None:
+            self._processor.quotas.settle(self._held)
+            self._held = None
 
     def end(self) -> None:
         self._processor.open -= 1
         self._exchange.close()
-        self._clock.stop()
-        record = self._exchange.record
-        self._processor.ends.over(record, partial(account, record, self._clock, self._processor.books))
+        self._settle()
+        self.clock.stop()
+        self._processor.ends.over(self.record, partial(account, self.record, self.clock, self._processor.books))
+        self._processor.feed.over(self)
+        if self._trace is not None:
+            self._processor.feed.traced(self._trace, self.record, self._exchange.key)
 
 
 def _when_told(answer: bytes) -> bytes:
@@ -189,6 +249,8 @@ async def serving(
     farewell: Farewell,
     ends: Ends,
     books: Books,
+    feed: Feed | None = None,
+    quotas: Quotas | None = None,
     *,
     tls: Tls | None = None,
     socket_mode: int = OWNER_ONLY,
@@ -196,12 +258,12 @@ async def serving(
     """Serve ext_proc and gRPC health on `address` (`host:port`, port 0 for any, or `unix:PATH`).
 
     The port may be shared with a server that is leaving, so it is the caller's to know that no stranger has it.
-    Raises `OSError` when the address cannot be had. On leaving, `farewell` says how. `ends`: where
-    exchanges go that are over.
+    Raises `OSError` when the address cannot be had. On leaving, `farewell` says how. `ends`: where exchanges go that
+    are over. `quotas`: who is asked where their use is limited.
     """
     service, method = wire.METHOD
     served = Health({"", service})
-    processor = Processor(snapshot, ends, books)
+    processor = Processor(snapshot, ends, books, feed, quotas)
     server = streams.Server(
         {
             f"/{service}/{method}": streams.Method(processor.begin),

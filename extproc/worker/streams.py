@@ -33,7 +33,33 @@ _SWITCH_SECONDS: Final = 0.0005
 """How often the interpreter changes between threads that want it. Measured with one long answer beside short ones, each
 of which needs the interpreter a few times: 0.5 ms instead of Python's 7 ms (CPython 3.11)."""
 
-Work = Callable[[], bytes]
+
+class Later:
+    """An answer that cannot be made yet: whoever can, tells how, from any thread."""
+
+    __slots__ = ("_both", "_take", "_work")
+
+    def __init__(self) -> None:
+        self._both = threading.Lock()
+        self._work: Work | None = None
+        self._take: Callable[[Work], None] | None = None
+
+    def tell(self, work: "Work") -> None:
+        """Now it can, by this; called once."""
+        with self._both:
+            self._work, take = work, self._take
+        if take is not None:
+            take(work)
+
+    def then(self, take: "Callable[[Work], None]") -> None:
+        """Who is to take it; called once."""
+        with self._both:
+            self._take, work = take, self._work
+        if work is not None:
+            take(work)
+
+
+Work = Callable[[], "bytes | Later"]
 """Makes an answer that takes long."""
 
 
@@ -41,7 +67,7 @@ class Talk(Protocol):
     """What is said on one stream. Calls come one after the other, and all but those of a `Work` from one thread, the
     same for all streams."""
 
-    def answer(self, message: bytes) -> bytes | Work:
+    def answer(self, message: bytes) -> bytes | Work | Later:
         """The answer to a message, or who makes it in another thread; the next message is read when it is on its way.
         What is raised ends the stream with an error, which only `Refused` names, and behind an answer if it has one."""
 
@@ -211,6 +237,8 @@ class _Stream:
         else:
             if isinstance(answer, bytes):
                 self._say(answer)
+            elif isinstance(answer, Later):
+                answer.then(self._later)
             else:
                 self._aside.run(partial(self._later, answer))
 
@@ -221,7 +249,10 @@ class _Stream:
         except Exception as error:
             self._fail(error)
         else:
-            self._say(answer)
+            if isinstance(answer, bytes):
+                self._say(answer)
+            else:
+                answer.then(self._later)
 
     def _say(self, answer: bytes) -> None:
         said = cygrpc.SendMessageOperation(answer, _NO_FLAGS)

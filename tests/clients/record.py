@@ -1,4 +1,4 @@
-"""What the clients send, written down: `python -m tests.clients.record` makes `recorded/` anew.
+"""What the clients send, written down: `python -m tests.clients.record [CLIENT …]` makes `recorded/` anew.
 
 Rule: shapes are kept, long texts are cut: what matters is which members there are, not the prompts of others.
 """
@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import json
 from pathlib import Path
 import re
+import sys
 import tempfile
 import threading
 from typing import Any
@@ -98,7 +99,7 @@ def main() -> None:
         config = (programs.HERE / "gateway.yaml").read_text().replace("SIMULATOR", url).replace("CLOSED", url)
         (directory / "gateway.yaml").write_text(config)
         with processes.gateway(directory, "--config", str(directory / "gateway.yaml")) as gateway:
-            for client in ("codex", "claude", "qwen-code"):
+            for client in sys.argv[1:] or ("codex", "claude", "qwen-code"):
                 home = directory / client / "home"
                 (home / "work").mkdir(parents=True)
                 (home / "work" / "note.txt").write_text("the secret is 4711\n")

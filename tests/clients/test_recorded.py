@@ -9,6 +9,7 @@ import pytest
 from tests.clients.conftest import WAYS
 from tests.clients.record import RECORDED
 from tests.contract.processes import Gateway
+from tests.unit import messages_rules
 from tests.unit.responses_rules import check
 
 
@@ -41,3 +42,11 @@ def test_qwen_code(gateway: Gateway, way: str) -> None:
     for stream in answers(gateway, "qwen-code", way):
         assert stream.rstrip().endswith(b"[DONE]")
         assert b'"finish_reason":"' in stream
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_claude_code(gateway: Gateway, way: str) -> None:
+    messages = [messages_rules.check(stream) for stream in answers(gateway, "claude", way)]
+    assert [message["stop_reason"] for message in messages] == ["tool_use", "end_turn"]
+    [call] = [block for block in messages[0]["content"] if block["type"] == "tool_use"]
+    assert (call["name"], call["input"].keys()) == ("Read", {"file_path"})

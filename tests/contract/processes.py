@@ -69,7 +69,7 @@ def command(
         process = subprocess.Popen(
             [sys.executable, *program, *arguments],
             cwd=ROOT,
-            env=dict(environment() if environ is None else environ),
+            env={"XDG_STATE_HOME": str(directory / "state"), **(environment() if environ is None else environ)},
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,

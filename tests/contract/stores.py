@@ -48,6 +48,11 @@ class Store:
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
+    def thaw(self) -> None:
+        """It goes on with what it was asked."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def stop(self) -> None:
         """At once, as if its machine were gone."""
         if self._process is not None:

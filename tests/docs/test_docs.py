@@ -23,6 +23,7 @@ from extproc.cli.commands import cli
 from extproc.config.config import Config
 from extproc.config.describe import schema
 from extproc.config.load import load
+from extproc.config.quotas import Limit
 from extproc.providers import AnyProvider, Provider, Vendor
 from extproc.providers.blocks import Block
 from extproc.text.patterns import NamePatterns
@@ -35,7 +36,7 @@ READMES = ("README.md", "README.zh.md")
 REFERENCES = ("docs/configuration.md", "docs/configuration.zh.md")
 TROUBLESHOOTING = ("docs/troubleshooting.md", "docs/troubleshooting.zh.md")
 PAGES = tuple(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md")))
-DOCUMENTS = (*READMES, "CONTRIBUTING.md", "CHANGELOG.md", *PAGES)
+DOCUMENTS = (*READMES, "CONTRIBUTING.md", "CONTRIBUTING.zh.md", "CHANGELOG.md", *PAGES)
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 ENVIRON = {
     name: f"sk-test-{name.lower()}"
@@ -110,10 +111,12 @@ TYPES = [(name, vendor) for vendor in VENDORS for name in get_args(vendor.model_
 
 
 def keys(block: type[Block]) -> dict[str, Any]:
-    """Key → default of a block; of a vendor's, only its own. `Config` with the short forms that the loader knows."""
+    """Key → default of a block; of a vendor's and of a shared limit's, only its own. `Config` with the short forms that
+    the loader knows."""
     found = {f.alias or n: f.get_default(call_default_factory=True) for n, f in block.model_fields.items()}
-    if issubclass(block, Provider) and block is not Provider:
-        return {k: v for k, v in found.items() if k not in keys(Provider)}
+    for base in (Provider, Limit):
+        if issubclass(block, base) and block is not base:
+            return {k: v for k, v in found.items() if k not in keys(base)}
     if block is Config:
         found |= {k: None for k in schema()["$defs"]["Config"]["properties"] if k not in found}
     return found
@@ -228,8 +231,14 @@ def test_a_vendor_is_added_by_following_contributing(tmp_path: Path) -> None:
 # The command line
 
 
+def parameters(command: click.Command) -> list[click.Parameter]:
+    """Of a command, or of all within it."""
+    within = command.commands.values() if isinstance(command, click.Group) else ()
+    return [*command.params, *(parameter for one in within for parameter in parameters(one))]
+
+
 COMMANDS = {
-    name: {o for p in command.params if isinstance(p, click.Option) for o in p.opts if o.startswith("--")}
+    name: {o for p in parameters(command) if isinstance(p, click.Option) for o in p.opts if o.startswith("--")}
     for name, command in cli.commands.items()
 }
 
@@ -240,7 +249,7 @@ def test_the_table_of_commands(name: str) -> None:
     assert {command: set(re.findall(r"--[a-z-]+", row)) for command, row in rows.items()} == COMMANDS
     for command, row in rows.items():
         for option, default in re.findall(r"`(--[a-z-]+)` \((?:gRPC, |gRPC，)?([\w.:-]+)", row):
-            (parameter,) = [p for p in cli.commands[command].params if option in p.opts]
+            parameter = next(p for p in parameters(cli.commands[command]) if option in p.opts)
             known = parameter.default[0] if isinstance(parameter.default, (tuple, list)) else parameter.default
             assert str(known).removesuffix(".0") == default, (command, option)
 
@@ -272,7 +281,7 @@ def without_comments(code: str) -> str:
     return re.sub(r"(?m)\s+#.*$|^#.*\n", "", code)
 
 
-@pytest.mark.parametrize("english", [n for n in ("README.md", *PAGES) if not n.endswith(".zh.md")])
+@pytest.mark.parametrize("english", [n for n in ("README.md", "CONTRIBUTING.md", *PAGES) if not n.endswith(".zh.md")])
 def test_every_document_has_a_chinese_twin(english: str) -> None:
     chinese = f"{english.removesuffix('.md')}.zh.md"
     assert headings(english) == headings(chinese)

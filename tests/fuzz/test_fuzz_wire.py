@@ -152,13 +152,14 @@ def heads(draw: st.DrawFn, phase: str) -> Any:
         ]
     if draw(st.booleans()):
         for value, name in usual:
-            head.headers.headers.add(key=name, raw_value=value)
+            head.headers.headers.append(pb.HeaderValue(key=name, raw_value=value).SerializeToString())
     for _ in range(draw(st.integers(0, 5))):
-        header = head.headers.headers.add(key=draw(NAMES))
+        header = pb.HeaderValue(key=draw(NAMES))
         if draw(st.booleans()):
             header.raw_value = draw(VALUES)
         else:
             header.value = draw(TEXT)
+        head.headers.headers.append(header.SerializeToString())
     return head  # fmt: skip
 
 
@@ -175,7 +176,8 @@ def messages(draw: st.DrawFn) -> Any:
     for _ in range(draw(st.integers(0, 2))):
         key = draw(st.sampled_from([wire.ATTRIBUTES_KEY, "another"]))
         name = draw(st.sampled_from(["response.code_details", "xds.route_name", "x"]))
-        message.attributes[key].fields[name].string_value = draw(TEXT)
+        field = pb.Attribute(key=name, value={"string_value": draw(TEXT)})
+        message.attributes[key].fields.append(field.SerializeToString())
     return message
 
 
@@ -200,7 +202,7 @@ def test_an_exchange_in_order_is_answered(config: Config, body: bytes, head: Any
         "authorization": "Bearer client",
     }
     for name, value in usual.items():
-        request.headers.headers.add(key=name, raw_value=value.encode())
+        request.headers.headers.append(pb.HeaderValue(key=name, raw_value=value.encode()).SerializeToString())
     sent = [pb.ProcessingRequest(request_headers=request), pb.ProcessingRequest(request_body=pb.HttpBody(body=body))]
     sent.append(pb.ProcessingRequest(response_headers=head))
     sent += [pb.ProcessingRequest(response_body=pb.HttpBody(body=p, end_of_stream=p is pieces[-1])) for p in pieces]

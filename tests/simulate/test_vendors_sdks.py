@@ -54,7 +54,7 @@ def test_anthropics_sdk(claude: anthropic.Anthropic, stream: bool) -> None:
     assert [block.type for block in thought.content] == ["thinking", "text"]
     assert thought.content[0].signature
     tool: Any = {"name": "get_weather", "input_schema": CITY}
-    called = ask(**MOST, messages=said("get_weather"), tools=[tool], tool_choice={"type": "any"})
+    called = ask(**MOST, messages=said("get_weather"), tools=[tool], tool_choice={"type": "auto"})
     assert called.stop_reason == "tool_use"
     use = called.content[-1]
     assert (use.name, use.input) == ("get_weather", {"city": "杭州"})
@@ -75,6 +75,8 @@ def test_anthropics_errors(claude: anthropic.Anthropic) -> None:
         ({**MOST, "max_tokens": 200_000, "messages": said("a"), "timeout": 9}, "128000"),
         ({**BUDGET, "tool_choice": {"type": "any"}, "tools": [{"name": "f", "input_schema": CITY}],
           "messages": said("a")}, "Thinking may not"),
+        ({**MOST, "tool_choice": {"type": "any"}, "tools": [{"name": "f", "input_schema": CITY}],
+          "messages": said("a")}, "forced tool use"),
         ({**MOST, "tools": [{"name": "a.b", "input_schema": CITY}], "messages": said("a")}, "pattern"),
     ]  # fmt: skip
     for body, words in wrong:

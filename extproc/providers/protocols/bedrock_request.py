@@ -46,7 +46,16 @@ def request(fields: Fields, model: str, dropped: list[str], more: Mapping[str, A
         body["system"] = system
     if config:
         body["inferenceConfig"] = config
-    _tools(fields, given.turns, body, additional, dropped, names, forced=not thinks, claude=claude is not None)
+    _tools(
+        fields,
+        given.turns,
+        body,
+        additional,
+        dropped,
+        names,
+        forced=not thinks and (claude is None or claude.forced),
+        claude=claude is not None,
+    )
     _format(fields, body, dropped)
     if additional:
         body["additionalModelRequestFields"] = additional

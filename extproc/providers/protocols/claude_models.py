@@ -1,7 +1,9 @@
 """What Anthropic's models take: one table, by name.
 
 Source: Anthropic's model pages as of 2026-11 (adaptive thinking, sampling and prefill refused from opus-4-7 and
-sonnet-5 on); the most tokens of an answer as its documents and LiteLLM's public table of 2026-11 have them.
+sonnet-5 on), and of its "What's new" and migration pages of Fable, Opus, Sonnet and Haiku 5.5, read 2026-11-30 (tools
+are never forced, `between_tools`, thinking unasked); the most tokens of an answer as its documents and LiteLLM's public
+table of 2026-11 have them.
 """
 
 from dataclasses import dataclass
@@ -13,32 +15,28 @@ from extproc.text.patterns import NamePatterns
 @dataclass(frozen=True, slots=True)
 class Claude:
     """`most`: tokens of an answer. `sampling`: temperature, top_p and top_k are taken, and an answer that the client
-    begins (prefill). `thinking`: `always` (adaptive, cannot be switched off), `adaptive` (no budgets),
-    `both` (adaptive or a budget), `budget`, `none`."""
+    begins (prefill). `thinking`: `always` (adaptive, cannot be switched off), `adaptive` (no budgets), `both` (adaptive
+    or a budget), `budget`, `none`. `off`: what switches it off in a model that thinks unasked. `forced`: tools can be
+    forced."""
 
     names: NamePatterns
     most: int
     thinking: str
     sampling: bool
+    off: str = ""
+    forced: bool = True
 
 
-def _row(names: str, most: int, thinking: str, *, sampling: bool) -> Claude:
-    return Claude(
-        NamePatterns([f"{where}{name}*" for name in names.split() for where in ("", "anthropic.")]),
-        most,
-        thinking,
-        sampling,
-    )
+def _row(names: str, most: int, thinking: str, *, sampling: bool, off: str = "", forced: bool = True) -> Claude:
+    patterns = NamePatterns([f"{where}{name}*" for name in names.split() for where in ("", "anthropic.")])
+    return Claude(patterns, most, thinking, sampling, off, forced)
 
 
 ROWS = (
-    _row("claude-fable-5-2 claude-opus-5-5", 128_000, "always", sampling=False),
-    _row(
-        "claude-sonnet-5 claude-haiku-5 claude-opus-5 claude-opus-4-8 claude-opus-4-7",
-        128_000,
-        "adaptive",
-        sampling=False,
-    ),
+    _row("claude-fable-5 claude-opus-5-5", 128_000, "always", sampling=False, forced=False),
+    _row("claude-sonnet-5-5", 128_000, "adaptive", sampling=False, off="between_tools", forced=False),
+    _row("claude-haiku-5 claude-opus-5 claude-sonnet-5", 128_000, "adaptive", sampling=False, off="disabled"),
+    _row("claude-opus-4-8 claude-opus-4-7", 128_000, "adaptive", sampling=False),
     _row("claude-opus-4-6 claude-sonnet-4-6", 128_000, "both", sampling=True),
     _row("claude-opus-4-5 claude-sonnet-4-5 claude-haiku-4-5", 64_000, "budget", sampling=True),
     _row("claude-sonnet-4 claude-3-7", 64_000, "budget", sampling=True),

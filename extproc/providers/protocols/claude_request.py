@@ -41,7 +41,7 @@ def request(fields: Fields, model: str, dropped: list[str]) -> dict[str, Any]:
     turns = conversation.begun(given.turns, prefill=known.sampling and not thinks)
     body["messages"] = _messages(turns, names)
     sampling(fields, known, body, dropped, thinks=thinks)
-    _tools(fields, body, dropped, names, thinks=thinks)
+    _tools(fields, body, dropped, names, forced=known.forced and not thinks)
     _format(fields, body, dropped)
     if stops := [stop for stop in stops_of(fields) if stop.strip()]:  # white space alone is a 400 there
         body["stop_sequences"] = stops
@@ -169,6 +169,8 @@ def thinking(fields: Fields, known: Claude, body: dict[str, Any], dropped: list[
         return False
     if effort == "none":
         if known.thinking != "always":
+            if known.off:
+                body["thinking"] = {"type": known.off}
             return False
         dropped.append("reasoning_effort")
         effort = "low"
@@ -192,6 +194,8 @@ def _own(own: Any, known: Claude, body: dict[str, Any], dropped: list[str]) -> b
         dropped.append("thinking.type" if kind == "disabled" else "thinking.budget_tokens")
         kind = "adaptive"
         own = {name: value for name, value in own.items() if name == "display"} | {"type": kind}
+    elif kind == "disabled" and known.off:
+        own = {"type": known.off}
     elif kind == "adaptive" and known.thinking == "budget" and body["max_tokens"] > _LEAST_BUDGET:
         own = {"type": "enabled", "budget_tokens": min(_BUDGETS["medium"], body["max_tokens"] - 1)}
     body["thinking"] = own
@@ -215,7 +219,7 @@ def sampling(fields: Fields, known: Claude, body: dict[str, Any], dropped: list[
             dropped.append(name)
 
 
-def _tools(fields: Fields, body: dict[str, Any], dropped: list[str], names: Names, *, thinks: bool) -> None:
+def _tools(fields: Fields, body: dict[str, Any], dropped: list[str], names: Names, *, forced: bool) -> None:
     tools = load(fields, "tools") or []
     if not isinstance(tools, list):
         raise InvalidParameter("tools must be an array", param="tools")
@@ -233,7 +237,7 @@ def _tools(fields: Fields, body: dict[str, Any], dropped: list[str], names: Name
             chosen = {"type": "tool", "name": names.there(name)}
         case _:
             chosen = {}
-    if thinks and chosen.get("type") in ("any", "tool"):
+    if not forced and chosen.get("type") in ("any", "tool"):
         dropped.append("tool_choice")
         chosen = {"type": "auto"}
     if load(fields, "parallel_tool_calls") is False and chosen.get("type") != "none":

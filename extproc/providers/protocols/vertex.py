@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
-from extproc.providers.base import Body, Provider, TokenSource, vendor_error
+from extproc.providers.base import Body, Provider, TokenSource, UpstreamRequest, vendor_error
 from extproc.providers.blocks import secret
 from extproc.providers.protocols import (
     claude_answer,
@@ -20,12 +20,14 @@ from extproc.providers.protocols import (
 from extproc.providers.reader import Reader
 from extproc.providers.traits import Traits
 from extproc.providers.translator import Translator
-from extproc.terms.call import CHAT, EMBEDDINGS, Call
+from extproc.terms.call import CHAT, EMBEDDINGS, MESSAGES, Call
 from extproc.terms.errors import MissingParameter, UnsupportedApi, UpstreamError
+from extproc.terms.frozen import replace
 from extproc.text import jsontext
 from extproc.text.jsontext import NotJson
 
 _REGION = r"^[a-z0-9-]+$"
+_COUNTING = f"{MESSAGES}/count_tokens"
 
 
 class Vertex(Provider):
@@ -77,14 +79,25 @@ class Vertex(Provider):
     def original_prefixes(self) -> tuple[str, ...]:
         return ("/v1/", "/v1beta1/")
 
+    @property
+    def has(self) -> frozenset[str]:
+        return frozenset({"chat", MESSAGES})
+
     @cached_property
     def speaks(self) -> frozenset[str]:
-        return frozenset()
+        """Anthropic's Messages where the configuration says so: Claude has them here, other models have not."""
+        return frozenset({MESSAGES}) if self.messages_api == "pass" else frozenset()
+
+    @property
+    def counting(self) -> frozenset[str]:
+        return self.speaks
 
     def traits(self, model: str) -> Traits:
         return claude_models.traits(model) if _is_claude(model) else gemini_request.TRAITS
 
     def path(self, call: Call) -> str:
+        if call.target.root == MESSAGES and MESSAGES in self.speaks and call.body is not None:
+            return self._messages_path(call)
         if call.api not in (CHAT, EMBEDDINGS) or call.body is None:
             raise UnsupportedApi("vertex has chat and embeddings only")
         if not (model := call.upstream_model):
@@ -100,6 +113,14 @@ class Vertex(Provider):
             publisher = "anthropic"
         return f"{self._base(publisher)}/publishers/{quote(publisher, safe='')}/models/{quote(name, safe='@')}:{verb}"
 
+    def _messages_path(self, call: Call) -> str:
+        model = call.upstream_model or ""
+        if not _is_claude(model):
+            raise UnsupportedApi("messagesApi is pass, and on vertex only Claude has the Messages API")
+        name = "count-tokens" if call.api == _COUNTING else quote(model.rpartition("/")[2], safe="@")
+        verb = "streamRawPredict" if call.stream else "rawPredict"
+        return f"{self._base('anthropic')}/publishers/anthropic/models/{name}:{verb}"
+
     def _base(self, publisher: str) -> str:
         if self.vertex_auth_key is None:
             return "/v1beta1"
@@ -111,10 +132,23 @@ class Vertex(Provider):
             return {"x-goog-api-key": call.token or ""}
         return {"authorization": f"Bearer {call.token}"}
 
+    def request(self, call: Call) -> UpstreamRequest:
+        plain = super().request(call)
+        if call.target.root != MESSAGES or self.protocol == "original":
+            return plain
+        headers = {name: value for name, value in plain.headers.items() if name != "anthropic-version"}
+        if betas := call.headers.get("anthropic-beta"):
+            headers["anthropic-beta"] = betas
+        return replace(plain, headers=headers, remove=(*plain.remove, "anthropic-version"))
+
     def body(self, call: Call) -> Body:
         if call.body is None or self.protocol == "original":
             return super().body(call)
         fields, dropped = self.openai_fields(call)
+        if call.target.root == MESSAGES:
+            version = {"anthropic_version": jsontext.raw(self.vertex_claude_version)}
+            given = {name: value for name, value in fields.items() if name != "model" or call.api == _COUNTING}
+            return Body(jsontext.dump({**version, **given}), dropped)
         more, model = list(dropped), call.upstream_model or ""
         if call.api == EMBEDDINGS:
             return Body(jsontext.dump(google_embeddings.vertex(fields, model)), dropped)
@@ -138,7 +172,7 @@ class Vertex(Provider):
         return gemini_answer.GeminiReader(call.nonce)
 
     def translator(self, call: Call) -> Translator | None:
-        if self.protocol == "original":
+        if self.protocol == "original" or call.target.root == MESSAGES:
             return super().translator(call)
         return google_embeddings.Embeddings(call, call.model if self.restores_model(call) else call.upstream_model)
 

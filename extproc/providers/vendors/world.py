@@ -279,4 +279,27 @@ ROWS = (
         ),
         sources=(_HIGRESS, "https://developers.cloudflare.com/workers-ai/configuration/open-ai-compatibility, 2026-11"),
     ),
+    Row(
+        type="bedrock-mantle",
+        title="Amazon Bedrock, OpenAI's and Anthropic's APIs",
+        env=("BEDROCK_MANTLE_API_KEY",),
+        example="anthropic.claude-sonnet-5-5",
+        quirks=Quirks(
+            url=("https://bedrock-mantle.us-east-1.api.aws",),
+            apis={"chat": "", "responses": "", "models": "", "messages": "/anthropic/v1/messages"},
+            messages_auth="bearer",
+        ),
+        keys=(
+            Key(
+                "bedrockMantleDomain",
+                "host",
+                "The host of another region, such as bedrock-mantle.eu-west-1.api.aws.",
+                "其他区域的主机名，例如 bedrock-mantle.eu-west-1.api.aws",
+            ),
+        ),
+        sources=(
+            "anthropic 2.14.0 (run): bearer, /anthropic/v1/messages, 2026-11-30",
+            "litellm 1.110 (read): chat and Responses under /v1 or /openai/v1, by model, 2026-11-30",
+        ),
+    ),
 )

@@ -231,3 +231,73 @@ def test_vendors_of_the_table_are_chosen_by_their_models_or_their_name() -> None
     assert routes["grok-models"] == {"models": ["grok-4*", "x-*"]}
     native, _ = environment.native(environ | {"DEFAULT_AI_SERVICE": "groq"})
     assert native["routes"][-1] == {"name": "groq", "match": {}, "provider": "groq"}
+
+
+def test_the_later_images_variables() -> None:
+    native, notes = environment.native(
+        {
+            "DASHSCOPE_API_KEY": "q",
+            "DASHSCOPE_MODELS": "qwen*",
+            "DASHSCOPE_EXTRA_CONFIGS": "qwenEnableCompatible=true",
+            "AZURE_API_KEY": "a",
+            "AZURE_SERVICE_URL": URL,
+            "MINIMAX_API_KEY": "YOUR_MINIMAX_API_KEY",
+            "ZHIPUAI_API_KEY": "",
+            "ZAI_API_KEY": "z",
+            "ZAI_EXTRA_CONFIGS": "unread=1",
+            "ZHIPUAI_EXTRA_CONFIGS": "zhipuDomain=api.z.ai,zhipuCodePlanMode=true,timeout=5000",
+            "OPENROUTER_API_KEY": "o",
+            "OPENROUTER_MODELS": "*",
+            "CLAUDE_CODE_API_KEY": "c",
+            "CLOUDFLARE_API_KEY": "f",
+            "CLOUDFLARE_ACCOUNT_ID": "acc",
+            "OLLAMA_SERVER_HOST": "gpu",
+            "OLLAMA_SERVER_PORT": "11434",
+            "OLLAMA_MODELS": "llama*,mine=llama3",
+            "VLLM_CUSTOM_URL": "http://v:8000/v1",
+            "GOOGLE_API_KEY": "g",
+            "BEDROCK_REGION": "us-east-1",
+            "BEDROCK_ACCESS_KEY": "AK",
+            "BEDROCK_SECRET_KEY": "SK",
+            "VERTEX_PROJECT_ID": "p",
+            "VERTEX_REGION": "us",
+            "VERTEX_AUTH_KEY": "{}",
+        }
+    )
+    providers = {provider["id"]: provider for provider in native["providers"]}
+    assert providers["qwen"] == {"id": "qwen", "type": "qwen", "apiTokens": ["q"], "qwenEnableCompatible": True}
+    assert providers["azure-openai"]["azureServiceUrl"] == URL
+    zhipu = {"zhipuDomain": "api.z.ai", "zhipuCodePlanMode": True, "timeout": 5000, "apiTokens": ["z"]}
+    assert providers["zhipuai"] == {"id": "zhipuai", "type": "zhipuai", **zhipu}
+    assert providers["claude"] == {"id": "claude", "type": "claude", "apiTokens": ["c"], "claudeCodeMode": True}
+    assert providers["cloudflare"]["cloudflareAccountId"] == "acc"
+    ollama = {"ollamaServerHost": "gpu", "ollamaServerPort": "11434", "modelMapping": {"mine": "llama3"}}
+    assert providers["ollama"] == {"id": "ollama", "type": "ollama", **ollama}
+    assert providers["bedrock"]["awsSecretKey"] == "SK"
+    assert providers["vertex"]["vertexRegion"] == "us"
+    assert "minimax" not in providers
+    routes = {route["name"]: route["match"].get("models") for route in native["routes"]}
+    assert (routes["qwen-models"], routes["ollama-models"]) == (["qwen*"], ["llama*", "mine"])
+    assert (routes["zhipuai-models"], routes["gemini-models"]) == (["glm-*", "GLM-*"], ["gemini-*"])
+    assert list(routes)[-1] == "openrouter-models", "what takes all comes last"
+    assert "MOONSHOT_API_KEY" in " ".join(notes)
+    config = load(None, {"OLLAMA_SERVER_HOST": "gpu", "OLLAMA_SERVER_PORT": "8", "DEFAULT_AI_SERVICE": "ollama"}).config
+    assert (config.by_id["ollama"].upstream.address, config.by_id["ollama"].upstream.port) == ("gpu", 8)
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"CLOUDFLARE_API_KEY": "k"}, "CLOUDFLARE_ACCOUNT_ID: is not set, but CLOUDFLARE_API_KEY is"),
+        ({"BEDROCK_API_KEY": "k"}, "BEDROCK_REGION: is not set, but BEDROCK_API_KEY is"),
+        ({"GROQ_API_KEY": "k", "GROQ_EXTRA_CONFIGS": "modelMaping=1"}, "GROQ_EXTRA_CONFIGS: unknown key modelMaping"),
+        ({"GROQ_API_KEY": "k", "GROQ_EXTRA_CONFIGS": "x"}, "GROQ_EXTRA_CONFIGS: the form is key=value"),
+        ({"GROQ_API_KEY": "k", "GROQ_EXTRA_CONFIGS": "protocol=no"}, "GROQ_EXTRA_CONFIGS: found the text 'no'"),
+        ({"OLLAMA_SERVER_HOST": "http://x", "DEFAULT_AI_SERVICE": "ollama"}, "OLLAMA_SERVER_HOST: must be a host name"),
+        ({"HUNYUAN_API_KEY": "k", "HUNYUAN_AUTH_ID": "x"}, "HUNYUAN_AUTH_ID: Tencent's signed native API"),
+    ],
+)
+def test_what_is_wrong_with_them(environ: Mapping[str, str], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(None, environ)
+    assert words in str(caught.value)

@@ -11,10 +11,11 @@ import pytest
 from extproc.terms.agreed import GROWTH
 from extproc.terms.events import Answer, Event, Forward, RequestBody, RequestHeaders, ResponseBody, ResponseHeaders
 from extproc.text import sse
+from tests.unit.chat_rules import check_error
 from tests.unit.exchanges import CHAT, CONFIGS, FRAMES, HEAD, JSON, SSE, STREAMED, VIA, sent
 from tests.unit.player import Play, config_of, exchange_of
 from tests.unit.sse_reference import parse
-from tests.unit.vectors import check_error, dump, frames
+from tests.unit.vectors import dump, frames
 
 LONG_NAME = "n" * 500
 NAMED = b'data: {"model":"v","choices":[{"index":0,"delta":{"content":"%d"},"finish_reason":null}]}\n\n'

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 import pytest
 
 from extproc.terms.events import Answer, RequestBody, RequestHeaders
+from tests.unit.chat_rules import check_error
 from tests.unit.exchanges import CHAT, CONFIGS, FRAMES, HEAD, JSON, LIMIT, PROVIDERS, SSE, STREAMED, VIA, sent, told_by
 from tests.unit.player import CLIENT_NOISE, Play, config_of, cut, exchange_of
 from tests.unit.sse_reference import parse
-from tests.unit.vectors import check_error, dump, frames
+from tests.unit.vectors import dump, frames
 
 # Requests
 

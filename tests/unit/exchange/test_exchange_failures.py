@@ -7,10 +7,11 @@ import pytest
 
 from extproc.terms.errors import InternalError
 from extproc.terms.events import Answer, Forward, ResponseBody, ResponseHeaders
+from tests.unit.chat_rules import check_error
 from tests.unit.exchanges import CHAT, CONFIGS, FRAMES, HEAD, PROVIDERS, SSE, STREAMED, VIA, sent
 from tests.unit.player import Play, exchange_of
 from tests.unit.sse_reference import parse
-from tests.unit.vectors import check_error, dump, frames
+from tests.unit.vectors import dump, frames
 
 
 @pytest.mark.parametrize("name", ["qwen", "openai"])

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from tests.unit.chat_rules import check_error
 from tests.unit.player import Play, Seen, config_of
-from tests.unit.vectors import check_error, dump
+from tests.unit.vectors import dump
 
 HEAD = {":method": "POST", ":path": "/v1/chat/completions", ":authority": "h", "content-type": "application/json"}
 SSE = {":status": "200", "content-type": "text/event-stream"}

@@ -8,20 +8,26 @@ import aiohttp
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 
 from extproc import __version__
+from extproc.limits.authority import Need
 from extproc.supervisor import admin
 from extproc.supervisor.books import Books
 from extproc.supervisor.contexts import keeping
 from extproc.supervisor.gauges import Gauges
 from extproc.supervisor.live import Live, NoEnvoy, Source
+from extproc.supervisor.quotas import Quotas
 from extproc.supervisor.supervisor import Workers
 from extproc.worker.channel import Counted
 from extproc.worker.places import Tls
+from tests.unit.limits.test_windows import bucket
 from tests.unit.supervisor.test_certificates import EARLY, LATE, certificate
 
 
 class FakeWorkers:
     serving = 2
     recycle = None
+
+    def __init__(self) -> None:
+        self.quotas = Quotas(None)
 
     async def expect(self, load: object) -> None: ...
 
@@ -63,6 +69,7 @@ async def test_what_is_so_now(tmp_path: Path) -> None:
         await live.change(set(), texts, workers, NoEnvoy(live.loaded))
     gauges.follow()
     assert "hers" in books.models
+    workers.quotas.wanted(1, 1, [Need(bucket("day", limit=100), 25)], lambda verdict: None, lambda whose, names: None)
     async with (
         admin.serving("127.0.0.1", 0, lambda: None, dict, families=books.families) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
@@ -78,6 +85,9 @@ async def test_what_is_so_now(tmp_path: Path) -> None:
         ("ai_proxy_open",): 4,
         ("ai_proxy_build", __version__): 1,
         ("ai_proxy_workers",): 2,
+        ("ai_proxy_limit_used", "x day", "all", "tokens", "day"): 0.25,
+        ("ai_proxy_limit_uncounted_total",): 0,
+        ("ai_proxy_usage_store_failing",): 0,
         ("ai_proxy_config_generation",): 2,
         ("ai_proxy_config_problems",): 0,
         ("ai_proxy_config_refused_total",): 1,

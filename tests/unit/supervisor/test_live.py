@@ -18,6 +18,7 @@ from extproc.supervisor.books import Books
 from extproc.supervisor.contexts import keeping
 from extproc.supervisor.gauges import Gauges
 from extproc.supervisor.live import Live, NoEnvoy, Source
+from extproc.supervisor.quotas import Quotas
 from extproc.supervisor.supervisor import Workers
 
 
@@ -28,6 +29,7 @@ class Parts:
         self.told: list[Any] = []
         self.oldest = 1
         self.recycle = None
+        self.quotas = Quotas(None)
         self.refuses: dict[str, Exception] = {}
 
     async def apply(self, load: Any) -> None:

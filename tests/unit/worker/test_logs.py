@@ -1,10 +1,14 @@
 """What a crash leaves in the log: where it happened, and nothing of the client, the vendor or a key."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
+import fcntl
 import json
+import os
 from pathlib import Path
 import re
 import threading
-from typing import Any
+from typing import IO, Any, cast
 
 import pytest
 import structlog
@@ -30,7 +34,8 @@ def _messages() -> list[bytes]:
     """Envoy's side of one exchange."""
     head = pb.ProcessingRequest()
     for name, value in HEADERS.items():
-        head.request_headers.headers.headers.add(key=name, raw_value=value.encode())
+        header = pb.HeaderValue(key=name, raw_value=value.encode())
+        head.request_headers.headers.headers.append(header.SerializeToString())
     body = pb.ProcessingRequest()
     body.request_body.body = json.dumps(BODY).encode()
     body.request_body.end_of_stream = True
@@ -125,7 +130,7 @@ def test_a_line_that_is_written_often_is_as_structlog_writes_it(
     logs.configure(format, level, worker=3)
     structlog.configure(cache_logger_on_first_use=False)
     try:
-        logs.often("exchange", values)
+        logs.often("exchange", {**values})
         structlog.get_logger("fresh").info("exchange", **values)
     finally:
         structlog.configure(**before)
@@ -167,6 +172,50 @@ def test_nobody_waits_for_who_reads_the_log_and_lost_lines_are_counted(monkeypat
     assert 800 < lost[0] < 1000
 
 
+@contextmanager
+def piped() -> Iterator[tuple[IO[str], output.Output]]:
+    """What reads a stderr that is a pipe of one page, and what writes it. No fixture: pytest puts its own stderr in
+    place between those and the test."""
+    reads, writes = os.pipe()
+    fcntl.fcntl(writes, fcntl.F_SETPIPE_SZ, 4096)
+    with os.fdopen(reads) as reader, os.fdopen(writes, "w", buffering=1) as writer, redirect_stderr(writer):
+        out = output.Output(lambda lines: None)
+        out.open()
+        yield reader, out
+
+
+def test_a_line_that_a_pipe_has_room_for_wakes_nobody() -> None:
+    with piped() as (reader, out):
+        out.write("here\n")
+        assert reader.readline() == "here\n"
+        assert out._thread is None
+        out.hold(True)
+        out.write("held\n")
+        assert list(out._lines) == ["held\n"]
+        out.hold(False)
+        assert reader.readline() == "held\n"
+
+
+def test_lines_that_a_pipe_has_no_room_for_wait_in_their_order() -> None:
+    with piped() as (reader, out):
+        wanted = [f"{number:09} {'é' * (number % 7 == 3)}\n" for number in range(3000)]
+        for line in wanted:
+            out.write(line)
+        assert [reader.readline() for _ in wanted] == wanted
+        out.drain(60)
+        out.write("again at once\n")
+        assert reader.readline() == "again at once\n"
+
+
+def test_another_stderr_than_was_opened_has_its_lines() -> None:
+    other = _Pipe()
+    other.read.set()
+    with piped() as (_, out), redirect_stderr(cast(IO[str], other)):
+        out.write("there\n")
+        out.drain(60)
+        assert other.text == "there\n"
+
+
 @pytest.mark.parametrize("closed", [None, _Full()])
 def test_a_line_that_cannot_be_written_is_lost_and_nothing_else(monkeypatch: pytest.MonkeyPatch, closed: Any) -> None:
     monkeypatch.setattr("sys.stderr", closed)
@@ -202,6 +251,9 @@ def test_lines_wait_while_something_is_printed(monkeypatch: pytest.MonkeyPatch) 
         ("a\nb\x1b[2J\x7f", "a\\nb\\x1b[2J\\x7f"),
         ("\u202e\u2028\u200b\ufeff", "\\u202e\\u2028\\u200b\\ufeff"),
         ("\ud800", "\\ud800"),
+        ("a\x7f", "a\\x7f"),
+        ('a"b\\c', 'a"b\\c'),
+        ("x" * 1024, "x" * 1024),
         ("x" * 5000, "x" * 1024 + "…"),
     ],
 )

@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from extproc.worker.server import OPTIONS
-from extproc.worker.streams import Method, Refused, Server
+from extproc.worker.streams import Later, Method, Refused, Server
 
 PATH = "/a.Service/Talk"
 
@@ -37,6 +37,20 @@ class Echo:
                 time.sleep(0.5)
             case b"long":
                 return lambda: (GO.wait(30) and b"<long>") or b"nobody let it go"
+            case b"later":
+                later = Later()
+                threading.Thread(target=lambda: later.tell(lambda: b"<later>")).start()
+                return later
+            case b"now":
+                now = Later()
+                now.tell(lambda: b"<now>")
+                return now
+            case b"long later":
+                return lambda: self.answer(b"later")
+            case b"later raise":
+                failed = Later()
+                failed.tell(lambda: self.answer(b"raise"))
+                return failed
             case b"long raise" | b"long refuse":
                 return lambda: self.answer(message[5:])
         return b"<" + message + b">"
@@ -309,6 +323,22 @@ async def test_other_streams_go_on_while_an_answer_takes_long() -> None:
 
         await told(talk)
     assert ENDED == [1] * 21
+
+
+async def test_an_answer_may_wait_for_somebody_elses_word() -> None:
+    async with serving() as (_, channel):
+
+        def talk() -> None:
+            said = [b"later", b"m", b"now", b"long later", b"m"]
+            answers = [b"<later>", b"<m>", b"<now>", b"<later>", b"<m>"]
+            assert list(channel.stream_stream(PATH)(iter(said))) == answers
+            call = channel.stream_stream(PATH)(iter([b"later raise"]))
+            with pytest.raises(grpc.RpcError) as raised:
+                list(call)
+            assert raised.value.code() == grpc.StatusCode.INTERNAL
+
+        await told(talk)
+    assert ENDED == [1, 1]
 
 
 async def test_it_is_seen_that_all_long_answers_are_held_up() -> None:

@@ -13,6 +13,7 @@ from envoy_data_plane.envoy.service.ext_proc import v3 as official
 from envoy_data_plane.envoy.type.v3 import HttpStatus
 from envoy_data_plane.google.protobuf import Struct, Value
 from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import DecodeError
 import pytest
 
 from extproc._pb import extproc_pb2 as pb
@@ -103,6 +104,82 @@ def test_trailers_are_read_and_answered(kind: str) -> None:
     assert set_kind(answer) == kind
 
 
+LENGTHS = [*range(300), *range(16_370, 16_400), wire._LONGEST_PIECE - 1, wire._LONGEST_PIECE, 1 << 21]
+"""Around those at which a length takes a byte more."""
+
+
+def test_a_piece_is_known_by_its_first_bytes() -> None:
+    for length in LENGTHS:
+        body = b"\x2a\x02" * (length // 2) + b"x" * (length % 2)
+        piece = bytes(official.ProcessingRequest(response_body=official.HttpBody(body=body)))
+        known = wire.piece_of(piece)
+        assert known == (ResponseBody(body, False) if length > 0 and len(piece) <= wire._LONGEST_PIECE else None)
+
+
+@pytest.mark.parametrize("length", [0, 1, 120, 125, 126, 127, 128, 16_380])
+def test_what_is_like_a_piece_is_none(length: int) -> None:
+    def written(**fields: Any) -> bytes:
+        return bytes(official.ProcessingRequest(**fields))
+
+    body = b"x" * length
+    chunk = official.HttpBody(body=body)
+    piece = written(response_body=chunk)
+    others = [
+        written(request_body=chunk),
+        written(response_body=official.HttpBody(body=body, end_of_stream=True)),
+        written(response_body=official.HttpBody(end_of_stream=True)),
+        written(response_body=chunk, attributes=attributes(x="y")),
+        written(response_body=chunk, observability_mode=True),
+        written(response_headers=head((":status", body))),
+        piece[:-1],
+        piece + b"x",
+        b"",
+    ]
+    assert [wire.piece_of(other) for other in others] == [None] * len(others)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("user-agent", True),
+        ("x-stainless-lang", True),
+        ("authorization", False),
+        ("x-api-key", False),
+        ("x-my-token", False),
+        ("cookie", False),
+        ("x-request-id", False),
+    ],
+)
+def test_headers_are_remembered_but_for_keys(name: str, kept: bool) -> None:
+    for value in ("one", "one", "two"):
+        message = official.ProcessingRequest(request_headers=head((name, value.encode())))
+        assert read(message) == RequestHeaders({name: value}, False)
+    assert any(pair == (name, "two") for pair in wire._headers_known.values()) == kept
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    for number in range(3 * wire._MOST_KNOWN):
+        pairs = (("x-n", b"%d" % number), ("x-long", b"%d" % number * 100))
+        assert read(official.ProcessingRequest(request_headers=head(*pairs))) == RequestHeaders(
+            {name: value.decode() for name, value in pairs}, False
+        )
+        assert len(wire._headers_known) <= wire._MOST_KNOWN
+    assert max(map(len, wire._headers_known)) <= wire._LONGEST_KNOWN
+
+
+@pytest.mark.parametrize("entry", [b"\x0a\xff", b"\x0a\x01\xff\x1a\x01v", b"\x0a\x01\xff", b"\x0a\x05a\x1a\x01v"])
+def test_a_header_that_is_none_is_refused(entry: bytes) -> None:
+    with pytest.raises(DecodeError):
+        wire.decode(pb.ProcessingRequest(request_headers={"headers": {"headers": [entry]}}), "request_headers")
+
+
+@pytest.mark.parametrize("name", ["", "n", "n" * 126, "n" * 127, "n" * 128, "n" * 300])
+@pytest.mark.parametrize("value", [b"", b"v", b"\x1a\x01v", b"v" * 127, b"v" * 128, b"v" * 300])
+def test_headers_of_every_length_are_read(name: str, value: bytes) -> None:
+    message = official.ProcessingRequest(response_headers=head((name, value)))
+    assert read(message) == ResponseHeaders({name: value.decode()}, False)
+
+
 def test_an_unknown_message_is_refused() -> None:
     with pytest.raises(wire.UnknownMessage):
         wire.phase_of(pb.ProcessingRequest.FromString(bytes(official.ProcessingRequest(observability_mode=True))))
@@ -190,6 +267,20 @@ def test_everything_a_reply_says_arrives(phase: str) -> None:
     assert space.fields["share"].number_value == 0.5
 
 
+@pytest.mark.parametrize("length", [0, 1, 2, 37, 100, 127, 128, 255, 300, 20_000])
+@pytest.mark.parametrize("body", [None, b"", b"x", b"x" * 127, b"x" * 70_000])
+@pytest.mark.parametrize("phase", ["request_body", "response_body"])
+def test_values_of_every_length_arrive(phase: str, body: bytes | None, length: int) -> None:
+    for value in ("\0" * length, "%b%s"[:length], "ü" * length):
+        given = {"x-first": value, "x-%b": "", "x-last": value}
+        inner = common(write(Forward(given, ("te", "x-%"), body), phase), phase)
+        assert sets(inner.header_mutation) == {name: value.encode("latin-1") for name, value in given.items()}
+        assert inner.header_mutation is not None
+        assert inner.header_mutation.remove_headers == ["te", "x-%"]
+        assert (inner.body_mutation is None) == (body is None)
+        assert inner.body_mutation is None or inner.body_mutation.body == body
+
+
 @pytest.mark.parametrize("phase", ["request_body", "response_body"])
 def test_an_empty_body_is_a_mutation_all_the_same(phase: str) -> None:
     mutation = common(write(Forward(body=b""), phase), phase).body_mutation
@@ -218,7 +309,7 @@ def test_every_headers_answer_carries_a_complete_mode_override(
 
 @pytest.mark.parametrize("ends", [False, True])
 @pytest.mark.parametrize("metadata", [{}, {"tokens": 7}])
-@pytest.mark.parametrize("body", [b"", b"x"])
+@pytest.mark.parametrize("body", [b"", b"x", b"x" * 120, b"x" * 127, b"x" * 16_380])
 def test_a_piece_of_a_duplex_body_says_whether_it_is_the_last(
     ends: bool, metadata: dict[str, int], body: bytes
 ) -> None:
@@ -248,8 +339,12 @@ def test_an_answer_of_ours_is_json(phase: str) -> None:
 @pytest.mark.parametrize("body", [b"x", None])
 def test_no_key_is_kept_with_what_is_made_once(body: bytes | None, monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[Any] = []
-    make = wire._made
-    monkeypatch.setattr(wire, "_made", lambda *asked: (kept.append((asked, made := make(*asked))), made)[1])
+
+    def watched(make: Any) -> Any:
+        return lambda *asked: (kept.append((asked, made := make(*asked))), made)[1]
+
+    for name in ("_kept", "_outline", "_beside", "_opened", "_around_body", "_around_piece"):
+        monkeypatch.setattr(wire, name, watched(getattr(wire, name)))
     exchange = exchange_of(config_of({"providers": [{"id": "p", "type": "openai", "apiTokens": ["PLANTED"]}]}))
     head = {":method": "POST" if body else "GET", ":path": "/v1/files", "content-type": "application/octet-stream"}
     reply = exchange.handle(RequestHeaders(head, end_of_stream=body is None))
@@ -280,13 +375,17 @@ OFFICIAL: dict[str, type[betterproto2.Message]] = {
 }
 SPLIT = {"PhaseResponse": (official.HeadersResponse, official.BodyResponse)}
 """One message of ours that stands for several official ones of the same shape."""
+OPENED = {"Attributes", "Attribute"}
+"""Of a `Struct` the map's entries, which official code has no messages for: read above, as the witness writes them."""
+UNOPENED = {("HeaderMap", "headers")}
+"""Messages that are read as they stand at first."""
 
 PAIRED = list(OFFICIAL.items()) + [(n, o) for n, os in SPLIT.items() for o in os]
 TYPES = {getattr(FieldDescriptor, name): name[5:].lower() for name in dir(FieldDescriptor) if name.startswith("TYPE_")}
 
 
 def test_every_message_has_a_witness() -> None:
-    assert set(pb.DESCRIPTOR.message_types_by_name) == OFFICIAL.keys() | SPLIT.keys()
+    assert set(pb.DESCRIPTOR.message_types_by_name) == OFFICIAL.keys() | SPLIT.keys() | OPENED
 
 
 @pytest.mark.parametrize(("name", "witness"), PAIRED, ids=[f"{n}-{o.__name__}" for n, o in PAIRED])
@@ -300,7 +399,7 @@ def test_field_numbers_and_types_are_the_official_ones(name: str, witness: type[
         if is_map:
             continue
         kind = "enum" if (name, ours.name) == ("HttpStatus", "code") else TYPES[ours.type]  # an int32 on the wire
-        assert kind == field.proto_type, ours.name
+        assert kind == ("bytes" if (name, ours.name) in UNOPENED else field.proto_type), ours.name
         assert ours.is_repeated == field.repeated, ours.name
         if ours.containing_oneof is not None:
             assert field.group == ours.containing_oneof.name, ours.name

@@ -10,7 +10,9 @@ from extproc.keys.choice import Keys
 from extproc.worker import channel, server
 from extproc.worker import process as worker
 from extproc.worker.ends import Ends
+from extproc.worker.feed import Feed
 from extproc.worker.process import Current
+from extproc.worker.quotas import Quotas
 
 
 class Reports:
@@ -114,6 +116,7 @@ async def test_a_ping_is_answered_only_while_streams_are(reports: Reports, turns
     channel.send(orders, channel.Ping())
     channel.send(orders, channel.Leave(0, 0))
     current, served = Current(reports, order(1)), server.Served(0, lambda: turns)
-    await worker._obey(orders.reader, reports, current, Keys(), served, Ends(), server.Farewell())
+    quotas = Quotas(reports, lambda: "local")
+    await worker._obey(orders.reader, reports, current, Keys(), quotas, served, Ends(), server.Farewell(), Feed())
     reports.reader.feed_eof()
     assert await channel.report(reports.reader) == (channel.Pong() if turns else None)

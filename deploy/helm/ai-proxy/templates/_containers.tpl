@@ -31,6 +31,9 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
     - --tls-client-ca=/etc/ai-proxy/tls/ca.crt
     {{- end }}
     - --admin=0.0.0.0:8081
+    {{- if not .Values.console }}
+    - --no-console
+    {{- end }}
     - --workers={{ .Values.workers }}
     - --drain-seconds={{ .Values.drainSeconds }}
     - --log-format=json

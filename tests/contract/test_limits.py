@@ -1,0 +1,167 @@
+"""Limits of use through a real Envoy with several workers: what is let through, what it costs, what a kill leaves."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+import contextlib
+import json
+import os
+from pathlib import Path
+import signal
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from . import processes, stores
+from .processes import Gateway, until
+
+CONFIG = """
+providers:
+  - {{id: main, type: qwen, apiTokens: [sk-sim-1], endpoint: "{url}"}}
+  - {{id: spare, type: moonshot, apiTokens: [sk-sim-2], endpoint: "{url}", modelMapping: {{"*": kimi-k2.5}}}}
+routes:
+  - name: all
+    provider: [{{provider: main}}, {{provider: spare}}]
+    retry: {{"on": [429, 5xx]}}
+clients:
+  - {{name: few, key: key-of-few-0001, limits: [{{requests: 7, per: day}}]}}
+  - {{name: tokens, key: key-of-tokens-0001, limits: [{{tokens: 2000, per: day}}]}}
+  - {{name: slots, key: key-of-slots-0001, limits: [{{concurrent: 3}}]}}
+  - {{name: sums, key: key-of-sums-0001, limits: [{{tokens: 100000000, per: month}}, {{requests: 100000, per: hour}}]}}
+usage: {{store: usage.db}}
+"""
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    directory = tmp_path_factory.mktemp("limits")
+    with processes.simulator(directory / "simulator") as url:
+        path = directory / "c.yaml"
+        path.write_text(CONFIG.format(url=url))
+        with processes.gateway(directory, "--config", str(path), "--workers", "3") as running:
+            yield running
+
+
+@pytest.fixture(scope="module")
+def http(gateway: Gateway) -> Iterator[httpx.Client]:
+    limits = httpx.Limits(max_connections=64)
+    with httpx.Client(base_url=gateway.base, trust_env=False, timeout=30, limits=limits) as client:
+        yield client
+
+
+def ask(http: httpx.Client, who: str, text: str = "hi", **more: Any) -> httpx.Response:
+    body = {"model": "qwen-plus", "messages": [{"role": "user", "content": text}], **more}
+    return http.post("/v1/chat/completions", json=body, headers={"authorization": f"Bearer key-of-{who}-0001"})
+
+
+def many(http: httpx.Client, count: int, who: str, **more: Any) -> list[httpx.Response]:
+    with ThreadPoolExecutor(32) as pool:
+        return list(pool.map(lambda n: ask(http, who, **more), range(count)))
+
+
+def admin(gateway: Gateway, path: str) -> Any:
+    return httpx.get(f"{gateway.admin}{path}", trust_env=False).json()
+
+
+def used(gateway: Gateway, limit: str) -> int:
+    found = [one["used"] for one in admin(gateway, "/limits")["limits"] if limit in one["limit"]]
+    return int(found[0]) if found else 0
+
+
+def test_so_many_requests_over_all_workers_and_no_more(gateway: Gateway, http: httpx.Client) -> None:
+    answers = many(http, 30, "few")
+    assert sorted(answer.status_code for answer in answers) == [200] * 7 + [429] * 23
+    refused = next(answer for answer in answers if answer.status_code == 429)
+    error = refused.json()["error"]
+    assert (error["code"], error["type"]) == ("quota_exceeded", "rate_limit_error")
+    assert "7 requests per day for client few" in error["message"]
+    assert 0 < int(refused.headers["retry-after"]) <= 86_400
+    good = next(answer for answer in answers if answer.status_code == 200)
+    assert good.headers["x-ratelimit-limit-requests"] == "7"
+    messages = http.post(
+        "/v1/messages",
+        json={"model": "qwen-plus", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]},
+        headers={"x-api-key": "key-of-few-0001"},
+    )
+    assert messages.status_code == 429
+    assert messages.json()["error"]["type"] == "rate_limit_error"
+
+
+def test_never_more_tokens_than_the_limit_and_one_reservation(gateway: Gateway, http: httpx.Client) -> None:
+    reserved = 300
+    answers = many(http, 60, "tokens", text="[[sim:tokens=90]]", max_tokens=reserved)
+    spent = sum(answer.json()["usage"]["total_tokens"] for answer in answers if answer.status_code == 200)
+    assert {answer.status_code for answer in answers} == {200, 429}
+    assert spent <= 2000 + reserved + 20
+    while (answer := ask(http, "tokens", "[[sim:tokens=90]]", max_tokens=reserved)).status_code == 200:
+        spent += answer.json()["usage"]["total_tokens"]
+    assert 2000 <= spent <= 2000 + reserved + 20
+    assert used(gateway, "for client tokens") == spent
+
+
+def test_so_many_at_a_time_and_a_place_is_free_at_once(gateway: Gateway, http: httpx.Client) -> None:
+    answers = many(http, 12, "slots", text="[[sim:delay=1]]")
+    assert sorted(answer.status_code for answer in answers) == [200] * 3 + [429] * 9
+    assert [ask(http, "slots").status_code for _ in range(6)] == [200] * 6
+
+
+def test_fallbacks_are_one_request_and_sums_are_the_vendors(gateway: Gateway, http: httpx.Client) -> None:
+    told = 0
+    asked = [("hi", False), ("你好 [[sim:status=503@qwen]]", False), ("hi", True), ("x [[sim:tokens=40]]", True)]
+    for text, stream in asked:
+        more = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
+        answer = ask(http, "sums", text, **more)
+        assert answer.status_code == 200, answer.text
+        if stream:
+            events = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: {")]
+            told += next(event["usage"]["total_tokens"] for event in events if event.get("usage"))
+        else:
+            told += answer.json()["usage"]["total_tokens"]
+    assert ask(http, "sums", "[[sim:status=400]]").status_code == 400
+    until(lambda: used(gateway, "tokens per month for client sums") == told, "all is settled")
+    until(lambda: used(gateway, "requests per hour for client sums") == 5, "so are requests, which leases let through")
+
+
+def test_killed_workers_leave_no_reservation_and_the_counts_survive_all(gateway: Gateway, http: httpx.Client) -> None:
+    before = used(gateway, "tokens per month for client sums")
+    with ThreadPoolExecutor(8) as pool:
+        stream = {"stream": True, "max_tokens": 50_000}
+        for _ in range(6):
+            pool.submit(ask, http, "sums", "[[sim:delay=8]]", **stream)
+        until(lambda: used(gateway, "tokens per month for client sums") > before + 100_000, "they are reserved")
+        for pid in gateway.process.workers():
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: used(gateway, "tokens per month for client sums") < before + 1000, "nothing is reserved any more")
+    until(lambda: ask(http, "sums").status_code == 200, "there are workers again")
+    known = until(lambda: (n := used(gateway, "tokens per month for client sums")) > before and n, "it is settled")
+    time.sleep(1)  # what may be lost
+    gateway.process.popen.kill()
+    gateway.process.popen.wait()
+    path = gateway.process.stdout.parent / "c.yaml"
+    with processes.gateway(path.parent / "again", "--config", str(path), "--workers", "1") as again:
+        assert used(again, "tokens per month for client sums") == known
+
+
+def test_two_gateways_on_one_redis_let_through_as_much_as_one(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(processes.simulator(tmp_path / "simulator"))
+        server = stack.enter_context(stores.store(tmp_path))
+        path = tmp_path / "c.yaml"
+        path.write_text(
+            CONFIG.format(url=url).replace("store: usage.db", "onFailure: refuse") + f"redis: {{url: {server.url}}}\n"
+        )
+        places = [tmp_path / name for name in ("one", "two")]
+        options = ("--config", str(path), "--workers", "1")
+        both = [stack.enter_context(processes.gateway(place, *options)) for place in places]
+        https = [stack.enter_context(httpx.Client(base_url=one.base, trust_env=False, timeout=30)) for one in both]
+        with ThreadPoolExecutor(16) as pool:
+            answers = list(pool.map(lambda n: ask(https[n % 2], "few"), range(24)))
+        assert sorted(answer.status_code for answer in answers) == [200] * 7 + [429] * 17
+        assert ask(https[1], "slots").status_code == 200
+        server.stop()
+        until(lambda: ask(https[0], "sums").status_code == 503, "nobody knows what is left")
+        assert ask(https[0], "sums").json()["error"]["code"] == "limits_unknown"
+        server.start()
+        until(lambda: ask(https[0], "sums").status_code == 200, "it is known again")
+        assert len(both[0].events("limits are not shared: Redis is away, requests go by onFailure")) == 1

@@ -1,0 +1,182 @@
+"""Limits on a real Redis: what several processes let through together, and what becomes of it when it is away."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+import random
+from typing import Any
+
+import pytest
+import redis
+
+from extproc.limits import script
+from extproc.limits.authority import Need
+from extproc.limits.buckets import Bucket, Spend
+from extproc.providers.blocks import Redis
+from extproc.worker.shared_quotas import FAULTS, SharedQuotas, sharing
+from tests.contract.stores import BINARY, Store, store
+
+pytestmark = pytest.mark.skipif(BINARY is None, reason="there is no redis-server here")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with store(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@asynccontextmanager
+async def gateways(server: Store, count: int = 1, patience: float = 20.0) -> AsyncIterator[list[SharedQuotas]]:
+    block = Redis.model_validate({"url": server.url, "keyPrefix": f"t{random.random()}:", "timeout": patience})
+    async with asyncio.timeout(60):
+        contexts = [sharing(block) for _ in range(count)]
+        found = [await context.__aenter__() for context in contexts]
+        try:
+            yield found
+        finally:
+            for context in contexts:
+                await context.__aexit__(None, None, None)
+
+
+def bucket(per: str | None = "minute", limit: int = 1000, whose: str = "client a", kind: str = "tokens") -> Bucket:
+    return Bucket(f"{whose} {kind} {per}", whose, kind, limit, per, "UTC", False, 0.8)
+
+
+def nothing() -> Spend | None:
+    return None
+
+
+async def used(shared: SharedQuotas, one: Bucket) -> int:
+    """By a request that needs nothing."""
+    verdict, held = await shared.reserve([Need(one, 0, 0, True)], nothing)
+    assert held is not None
+    shared.settle(held, Spend())
+    return verdict.granted[0].used
+
+
+async def told(shared: SharedQuotas) -> None:
+    while shared._untold:  # noqa: ASYNC110
+        await asyncio.sleep(0.005)
+
+
+async def test_never_more_than_limit_and_one_reservation_and_the_sums_are_exact(server: Store) -> None:
+    chance = random.Random(5)
+    async with gateways(server, 4) as many:
+        one, all_ = bucket(limit=2000), bucket("day", 3000, "everything")
+        spent = refused = 0
+
+        async def ask() -> None:
+            nonlocal spent, refused
+            shared = chance.choice(many)
+            verdict, held = await shared.reserve([Need(all_, 100, 3), Need(one, 100, 3)], nothing)
+            await asyncio.sleep(chance.random() * 0.01)
+            if held is None:
+                refused += 1
+                assert verdict.by is not None
+                assert 0 < verdict.wait <= 64
+                return
+            amount = chance.randrange(1, 100)
+            shared.settle(held, Spend(amount))
+            shared.settle(held, Spend(10**6))
+            spent += amount
+
+        await asyncio.gather(*(ask() for _ in range(120)))
+        for shared in many:
+            await told(shared)
+        assert refused
+        assert spent < 2100
+        assert [await used(many[0], each) for each in (one, all_)] == [spent, spent]
+
+
+async def test_money_is_exact_beyond_what_a_double_holds(server: Store) -> None:
+    async with gateways(server) as (shared,):
+        one = bucket("month", 10**16, kind="usd")
+        for _ in range(3):
+            _, held = await shared.reserve([Need(one, 3_000_000_000_000_001, 1)], nothing)
+            assert held is not None
+            shared.settle(held, Spend(money={"usd": 3_000_000_000_000_001}))
+        await told(shared)
+        with redis.Redis.from_url(server.url) as client:
+            (key,) = [key for key in client.keys(f"{shared._block.key_prefix}*:b:*") if client.hlen(key)]
+            assert sum(int(n) for field, n in client.hgetall(key).items() if field != b"told") == 9_000_000_000_000_003
+
+
+async def test_a_dead_workers_reservation_expires_and_a_late_end_still_counts(
+    server: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(script, "HELD_MS", 50)
+    async with gateways(server) as (shared,):
+        one, slots = bucket("hour", 500), bucket(None, 1, kind="concurrent")
+        _, held = await shared.reserve([Need(one, 400, 10), Need(slots, 1)], nothing)
+        assert held is not None
+        verdict, _ = await shared.reserve([Need(slots, 1)], nothing)
+        assert verdict.by is not None
+        assert verdict.wait == 1.0
+        await asyncio.sleep(0.1)
+        _, again = await shared.reserve([Need(slots, 1)], nothing)
+        assert again is not None
+        assert await used(shared, one) == 10
+        shared.settle(held, Spend(33))
+        await told(shared)
+        assert await used(shared, one) == 33
+
+
+async def test_what_goes_on_is_renewed_with_what_is_used_until_now(server: Store) -> None:
+    async with gateways(server) as (shared,):
+        one = bucket("hour", 500)
+        _, held = await shared.reserve([Need(one, 400, 10)], lambda: Spend(70))
+        assert held is not None
+        (part,) = held.parts
+        await shared._run(script.RENEW, part.keys[:2], ["1", *part.renew(Spend(70))])
+        await asyncio.sleep(0.02)
+        assert await used(shared, one) == 70
+
+
+async def test_a_server_that_is_away_is_not_waited_for_and_what_was_over_is_told_later(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with store(tmp_path) as server:
+        async with gateways(server, patience=0.3) as (shared,):
+            one = bucket("hour", 500)
+            _, held = await shared.reserve([Need(one, 400, 10)], nothing)
+            assert held is not None
+            server.freeze()
+            with pytest.raises(FAULTS):
+                await shared.reserve([Need(one, 50, 1)], nothing)
+            assert shared.away is not None
+            shared.settle(held, Spend(20))
+            server.thaw()
+            while shared.away is not None or shared._untold:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+            assert await used(shared, one) == 20  # and not the 50 of which nobody knew
+    assert capsys.readouterr().out.count("limits are not shared") == 1
+
+
+async def test_a_wrong_password_is_a_server_that_is_away(server: Store) -> None:
+    block = Redis.model_validate({"url": server.url.replace("redis://", "redis://:wrong@")})
+    away: list[Any] = []
+    async with sharing(block, away.append) as shared:
+        with pytest.raises(FAULTS):
+            await shared.reserve([Need(bucket(), 1)], nothing)
+    assert len(away) == 1
+    assert "wrong" not in str(away)
+
+
+async def test_steps_are_told_once_for_all(server: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    async with gateways(server, 2) as many:
+        one = bucket("day", 10)
+        for number in range(12):
+            await many[number % 2].reserve([Need(one, 1, 1)], nothing)
+    said = capsys.readouterr().out
+    assert said.count("little is left of a limit") == 2
+    assert said.count("a limit is reached") == 1
+
+
+def test_all_keys_of_a_client_have_one_tag() -> None:
+    own = [bucket(whose="client a"), bucket("day", whose="client a"), bucket(whose="models x, client a")]
+    assert len({script.tag(one) for one in own}) == 1
+    assert script.tag(bucket(whose="client b")) != script.tag(own[0])
+    assert script.tag(bucket(whose="models x")) == script.tag(bucket(whose="everything, provider p")) == "all"
+    for part in script.parts("p:", "1", [Need(one, 1) for one in own]):
+        assert {key.partition("{")[2].partition("}")[0] for key in part.keys} == {script.tag(own[0])}
