@@ -50,6 +50,7 @@ def cli() -> None:
 @click.option("--tls-key", type=FILE, help="Its key.")
 @click.option("--tls-client-ca", type=FILE, help="Who signs Envoy's certificate; without one Envoy is refused.")
 @options.admin
+@options.metrics
 @options.no_console
 @options.workers
 @options.stand_in
@@ -63,6 +64,7 @@ def serve(
     tls_key: Path | None,
     tls_client_ca: Path | None,
     admin: Address,
+    metrics: Address | None,
     no_console: bool,
     workers: int | None,
     stand_in: StandIn | None,
@@ -79,7 +81,7 @@ def serve(
         raise click.UsageError("--tls-cert, --tls-key and --tls-client-ca belong together")
     door = run.Door(listen, tls, socket_mode)
     logging = run.Logging(log_format, log_level, verbose)
-    chosen = run.ServeOptions(door, admin, grace, workers, logging, xds_dir, not no_console)
+    chosen = run.ServeOptions(door, admin, grace, workers, logging, xds_dir, not no_console, metrics)
     on_loop(lambda: run.serve(run.Source(path, os.environ, stand_in), chosen))
 
 
@@ -87,6 +89,7 @@ def serve(
 @options.config_file
 @options.address("--listen", "127.0.0.1:8080", "Where Envoy takes requests.")
 @options.admin
+@options.metrics
 @options.no_console
 @options.workers
 @click.option("--simulate", is_flag=True, help="Simulated vendors stand in for every service without a key.")
@@ -99,6 +102,7 @@ def run_command(
     path: Path | None,
     listen: Address,
     admin: Address,
+    metrics: Address | None,
     no_console: bool,
     workers: int | None,
     simulate: bool,
@@ -116,7 +120,7 @@ def run_command(
     logging = run.Logging(log_format, log_level, verbose)
     log_file = access_log or None
     chosen = run.RunOptions(
-        listen, admin, grace, workers, logging, demo, log_file, concurrency, placement, not no_console
+        listen, admin, grace, workers, logging, demo, log_file, concurrency, placement, not no_console, metrics
     )
     on_loop(lambda: run.run(run.Source(path, os.environ), chosen, simulate=simulate))
 

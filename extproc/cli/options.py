@@ -111,7 +111,10 @@ config_file = click.option(
     "--config", "path", type=click.Path(path_type=Path),
     help="Configuration file: this project's YAML or Higress WasmPlugin documents. Without it the environment counts.",
 )  # fmt: skip
-admin = address("--admin", "127.0.0.1:8081", "/healthz, /readyz, /version, /config, /console.")
+admin = address("--admin", "127.0.0.1:8081", "/healthz, /readyz, /version, /config, /metrics, /console.")
+metrics = click.option(
+    "--metrics", type=AddressType(listens=True), help="/metrics alone, for whoever may not reach the admin port."
+)
 admin_at = shown(
     "--admin", type=AddressType(listens=False), default="127.0.0.1:8081", help="The running gateway's --admin."
 )

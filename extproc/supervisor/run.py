@@ -6,7 +6,7 @@ the message says which. Workers are no such part: they are started again.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 import os
@@ -122,7 +122,7 @@ async def _living() -> AsyncIterator[_Life]:
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
     """`xds`: the directory through which an Envoy follows, see `extproc envoy --xds-dir`. `console`: False for none,
-    whatever the configuration says."""
+    whatever the configuration says. `metrics`: where `/metrics` is beside the admin port."""
 
     door: Door
     admin: Address
@@ -131,6 +131,7 @@ class ServeOptions:
     logging: Logging
     xds: Path | None
     console: bool = True
+    metrics: Address | None = None
 
 
 async def serve(source: Source, options: ServeOptions) -> None:
@@ -146,6 +147,7 @@ async def serve(source: Source, options: ServeOptions) -> None:
         life = await stack.enter_async_context(_living())
         house, books = House(live, options.admin, options.door, life.reason), Books()
         admin_port, window = await _admin(stack, options.admin, life, house, books)
+        await stack.enter_async_context(_metrics(options.metrics, books))
         given = SidecarOptions(options.door, options.workers, options.logging, LAME_SECONDS, options.grace, window)
         running = house.sidecar = await stack.enter_async_context(sidecar(live, given, books))
         await stack.enter_async_context(running.following(envoy))
@@ -169,7 +171,7 @@ def _kept_fresh(path: Path, loaded: Loaded) -> EnvoySide:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """`listen`: where Envoy takes requests. `demo`: show one streamed chat once it routes. `console`: as in
+    """`listen`: where Envoy takes requests. `demo`: show one streamed chat once it routes. `console`, `metrics`: as in
     `ServeOptions`."""
 
     listen: Address
@@ -182,6 +184,7 @@ class RunOptions:
     concurrency: int
     placement: Placement
     console: bool = True
+    metrics: Address | None = None
 
 
 async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
@@ -204,6 +207,7 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
         options = replace(options, listen=stack.enter_context(reserved_address(options.listen)))
         house, books = House(live, options.admin, door, life.reason), Books()
         admin_port, window = await _admin(stack, options.admin, life, house, books)
+        await stack.enter_async_context(_metrics(options.metrics, books))
         parts: dict[str, Awaitable[int]] = {}
         url = None
         if simulate:
@@ -214,7 +218,7 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
         given = SidecarOptions(door, options.workers, options.logging, 0.0, options.grace, window, hears_ends=True)
         running = house.sidecar = await stack.enter_async_context(sidecar(live, given, books))
         log.info("starting Envoy")
-        envoy, side = await _envoy(stack, live.loaded, running, options)
+        envoy, side = await _envoy(stack, live.loaded, running, books, options)
         parts["Envoy"], house.process = envoy.exited, envoy
         house.tries = lambda: [p for p in live.loaded.config.providers if url is None or p.endpoint != url]
         house.ca_file = _system_ca_file()
@@ -263,6 +267,10 @@ def check_console(admin_address: Address, loaded: Loaded) -> None:
         raise ConfigError([Problem(loaded.source, 0, "console", problem)])
 
 
+def _metrics(address: Address | None, books: Books) -> AbstractAsyncContextManager[int | None]:
+    return nullcontext() if address is None else admin.metrics_alone(address.host, address.port, books.families)
+
+
 def check_placement(placement: Placement, envoy: tuple[int, ...], loaded: Loaded) -> None:
     """Raises `ConfigError` where the configuration cannot be served with the filter in this place of this Envoy."""
     if (problem := objection(placement, envoy, loaded.config)) is not None:
@@ -298,7 +306,7 @@ async def _simulator(stack: AsyncExitStack) -> tuple[str, Awaitable[int]]:
 
 
 async def _envoy(
-    stack: AsyncExitStack, loaded: Loaded, running: Sidecar, options: RunOptions
+    stack: AsyncExitStack, loaded: Loaded, running: Sidecar, books: Books, options: RunOptions
 ) -> tuple[EnvoyProcess, EnvoySide]:
     """Start Envoy with a bootstrap and files that it follows; it is drained and stopped with the stack."""
     from extproc.envoy import bootstrap  # half a second that only who runs Envoy pays
@@ -320,7 +328,9 @@ async def _envoy(
     await asyncio.to_thread(side.write_all, loaded)
     path = directory / "envoy.json"
     path.write_text(bootstrap.bootstrap(loaded.config, given))
-    envoy = EnvoyProcess(path, concurrency=options.concurrency, on_line=_log_envoy, on_told=partial(_hear, running))
+    envoy = EnvoyProcess(
+        path, concurrency=options.concurrency, on_line=_log_envoy, on_told=partial(_hear, running, books)
+    )
     await envoy.start()
     stack.push_async_callback(envoy.drain_and_stop, options.grace)
     side.confirm = envoy.works_with
@@ -348,9 +358,10 @@ def _log_envoy(line: str) -> None:
     write("envoy", line=line)
 
 
-def _hear(running: Sidecar, told: Told) -> None:
+def _hear(running: Sidecar, books: Books, told: Told) -> None:
     """An attempt that Envoy could not bring to an answer, an answer of Envoy's own, or the end of an exchange, of which
     whose it was has a line."""
+    books.told(told)
     if told.error is not None:
         running.told_end(told.request_id, told.attempt, told.error)
     if told.kind == "answer":

@@ -67,6 +67,9 @@ DOOR_ATTRIBUTE: Final = "xds.virtual_host_name"
 SIDECAR_CLUSTER: Final = "ai_proxy_extproc"
 """The cluster that is the sidecar itself; no provider may have this id."""
 
+TRACES_CLUSTER: Final = "ai_proxy_traces"
+"""The cluster that takes Envoy's spans; no provider may have this id either."""
+
 NAMESPACE: Final = "ai_proxy"
 """Of the dynamic metadata that the sidecar reports for the access log."""
 
