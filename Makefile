@@ -1,6 +1,6 @@
 # One obvious command each; `make help` lists them. Everything is installed into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help install native run test test-unit containers fuzz chaos bench bench-quick micro instructions check format stubs bootstrap helm manifests vendors capacity lock clean
+.PHONY: help install native run test test-unit containers fuzz chaos bench bench-quick micro instructions check format stubs bootstrap dashboard helm manifests vendors capacity lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -70,6 +70,7 @@ check: install ## format, lint, types, fresh stubs and bootstrap
 	@$(BIN)/python tools/bootstrap.py --check
 	@$(BIN)/python tools/attachments.py --check
 	@$(BIN)/python -m tools.vendors --check
+	@$(BIN)/python tools/dashboard.py --check
 
 format: install ## format and fix what can be fixed
 	@$(BIN)/ruff format
@@ -81,6 +82,9 @@ stubs: install ## generate extproc/_pb from protos/
 bootstrap: install ## render envoy/envoy.yaml and deploy/
 	@$(BIN)/python tools/bootstrap.py
 	@$(BIN)/python tools/attachments.py
+
+dashboard: install ## write Grafana's dashboard again, after its table was changed
+	@$(BIN)/python tools/dashboard.py
 
 helm: install ## put helm into .venv, for the chart's tests (Linux, x86-64)
 	@$(BIN)/python tools/helm.py

@@ -111,7 +111,10 @@ config_file = click.option(
     "--config", "path", type=click.Path(path_type=Path),
     help="Configuration file: this project's YAML or Higress WasmPlugin documents. Without it the environment counts.",
 )  # fmt: skip
-admin = address("--admin", "127.0.0.1:8081", "/healthz, /readyz, /version, /config, /console.")
+admin = address("--admin", "127.0.0.1:8081", "/healthz, /readyz, /version, /config, /metrics, /console.")
+metrics = click.option(
+    "--metrics", type=AddressType(listens=True), help="/metrics alone, for whoever may not reach the admin port."
+)
 admin_at = shown(
     "--admin", type=AddressType(listens=False), default="127.0.0.1:8081", help="The running gateway's --admin."
 )
@@ -129,6 +132,9 @@ placement = shown(
 )  # fmt: skip
 _log_format = shown("--log-format", type=click.Choice(["console", "json"]), default="console")
 _log_level = shown("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
+_verbose = click.option(
+    "-v", "--verbose", is_flag=True, help="Lines for people have the ids of every exchange, not only of failed ones."
+)
 _grace = shown(
     "--drain-seconds", "grace", type=click.FloatRange(min=0), default=run.DRAIN_SECONDS,
     help="How long open exchanges may finish after a stop was asked for.",
@@ -137,4 +143,4 @@ _grace = shown(
 
 def serving(command: F) -> F:
     """The options of a command that stays: how it logs, and how it stops."""
-    return _log_format(_log_level(_grace(command)))
+    return _log_format(_log_level(_verbose(_grace(command))))

@@ -16,9 +16,10 @@ from extproc.config.clients import Book, Client, book
 from extproc.config.console import Console, MaybeConsole
 from extproc.config.masking import mask, mask_path
 from extproc.config.quotas import SharedLimit, UsageBlock
+from extproc.config.telemetry import Telemetry
 from extproc.providers import AnyProvider, Provider
 from extproc.providers.blocks import Block, Headers, HostPattern, PathPrefix, Patterns, Recycle, Redis, Seconds
-from extproc.terms.agreed import MOST_BODY_BYTES, SIDECAR_CLUSTER
+from extproc.terms.agreed import MOST_BODY_BYTES, SIDECAR_CLUSTER, TRACES_CLUSTER
 from extproc.text import sse
 
 
@@ -144,17 +145,16 @@ def _orders(group: Group) -> Iterator[tuple[int, Chain]]:
 
 
 class Config(Block):
-    """One configuration file. `maxBodyBytes`: the longest JSON body read. `maxBodyValues`: how many values it may have,
-    at all depths; token ids of embeddings do not count. `maxEventBytes`: the longest event of a stream that is
-    read. `corsOrigins`: origins that browsers may
-    call from; Envoy answers their preflights. `streamIdleTimeout`: how long an exchange may be silent.
-    `answerHeaders`: whether answers say in `x-ai-provider` and `x-ai-attempts` who gave them, in `x-ai-dropped` what
-    of the request that vendor has no word for. `clients`: who may come in; without any, everybody.
-    `limits`: who may use how much, beside what `clients` say. `usage`: where it is kept what was used. `redis`: where
-    key state, and what is left of limits, is shared with other processes. `workers`: processes that serve; as many as
-    the machine has cores if absent. `recycle`: when they are replaced. `maxConcurrentRequests`: how many requests a
-    worker has at a time; more are refused at once. `console`: who may look at the page on the admin port, None where
-    there is none."""
+    """One configuration file. `maxBodyBytes`: the longest JSON body read. `maxBodyValues`: how many values it may
+    have, at all depths; token ids of embeddings do not count. `maxEventBytes`: the longest event of a stream that
+    is read. `corsOrigins`: origins that browsers may call from; Envoy answers their preflights.
+    `streamIdleTimeout`: how long an exchange may be silent. `answerHeaders`: whether answers say in `x-ai-provider`
+    and `x-ai-attempts` who gave them, in `x-ai-dropped` what of the request that vendor has no word for. `clients`:
+    who may come in; without any, everybody. `limits`: who may use how much, beside what `clients` say. `usage`:
+    where it is kept what was used. `redis`: where key state, and what is left of limits, is shared with other
+    processes. `workers`: processes that serve; as many as the machine has cores if absent. `recycle`: when they are
+    replaced. `telemetry`: metrics and traces. `maxConcurrentRequests`: how many requests a worker has at a time;
+    more are refused at once. `console`: who may look at the page on the admin port, None where there is none."""
 
     providers: tuple[AnyProvider, ...] = Field(min_length=1)
     routes: tuple[Route, ...] = ()
@@ -171,13 +171,14 @@ class Config(Block):
     max_concurrent_requests: int = Field(default=5000, ge=1)
     workers: int | None = Field(default=None, ge=1, le=256)
     recycle: Recycle | None = None
+    telemetry: Telemetry = Telemetry()
     console: MaybeConsole = Console()
 
     @model_validator(mode="after")
     def _references(self) -> Self:
         ids = [p.id for p in self.providers]
-        if SIDECAR_CLUSTER in ids:
-            raise ValueError(f"the id {SIDECAR_CLUSTER!r} is the sidecar's own")
+        if own := {SIDECAR_CLUSTER, TRACES_CLUSTER}.intersection(ids):
+            raise ValueError(f"the id {min(own)!r} is the sidecar's own")
         if twice := sorted({i for i in ids if ids.count(i) > 1}):
             raise ValueError(f"two providers have the id {twice[0]!r}: give each an id of its own")
         names = [r.name for r in self.routes]

@@ -54,6 +54,8 @@ def describe(loaded: Loaded) -> str:
         lines.append(f"  browsers may call from {', '.join(config.cors_origins)}")
     if config.redis is not None:
         lines += ["", "Shared", f"  which keys rest, through {config.redis.place} under {config.redis.key_prefix}"]
+    if (traces := config.telemetry.traces) is not None:
+        lines += ["", "Traces", f"  {traces.sample:.0%} of the requests, to {traces.endpoint} ({traces.protocol})"]
     if loaded.notes:
         lines += ["", "Notes", *(f"  {note}" for note in loaded.notes)]
     return "".join(f"{one_line(mask(line))}\n" for line in lines)
@@ -419,6 +421,15 @@ _DESCRIPTIONS = {
     "Clamp.min": "The least.",
     "Clamp.max": "The most.",
     "Clamp.value": "The only value.",
+    "telemetry": "Under which names metrics are shown, and where they and traces are sent.",
+    "semconv": "Whose names the gen_ai metrics have: OpenTelemetry's core conventions, or their new repository's.",
+    "Telemetry.models": "Models that metrics show by name, beside those that the rest of the file mentions.",
+    "otlp": "Whether metrics are sent by OTLP, where the variables OTEL_EXPORTER_OTLP_… say.",
+    "traces": "Where Envoy sends its spans by OTLP.",
+    "Traces.endpoint": "The receiver's address: scheme, host and port.",
+    "Traces.protocol": "Whether the receiver is spoken to in gRPC or HTTP.",
+    "sample": "The share of requests that begin a trace; one that a client began is gone on with.",
+    "service": "What this gateway is called in traces.",
     "console": "The page on the admin port that shows what the gateway does, and who may look; false: there is none.",
     "users": "User name to password, or several: the password itself, sha256: and the 64 hexadecimal digits of its "
     "hash, ${NAME} from the environment or file:PATH of a secret file.",

@@ -248,6 +248,9 @@ class Loading:
                 self.fault(native, place, message)
             if config.redis is not None and not self.keyless and find_spec("redis") is None:
                 self.fault(native, ("redis",), "needs a package that is missing: pip install 'ai-proxy-envoy[redis]'")
+            if config.telemetry.otlp and not self.keyless and not _has_otlp():
+                message = "needs packages that are missing: pip install 'ai-proxy-envoy[otel]'"
+                self.fault(native, ("telemetry", "otlp"), message)
             for index, provider in enumerate(config.providers):
                 if (needs := provider.needs_package) is not None and not self.keyless and find_spec(needs[0]) is None:
                     message = f"type {provider.type} needs a package that is missing: pip install {needs[1]!r}"
@@ -401,4 +404,12 @@ class Loading:
                 other = message.rpartition("; ")[2].removeprefix("wanted ")
                 self.problems[index] = replace(said, message=f"{said.message}, or {other}")
                 return True
+        return False
+
+
+def _has_otlp() -> bool:
+    """Whether OpenTelemetry's exporters are installed; a parent that is not there is an error of `find_spec`'s."""
+    try:
+        return all(find_spec(f"opentelemetry.exporter.otlp.proto.{kind}") is not None for kind in ("http", "grpc"))
+    except ModuleNotFoundError:
         return False

@@ -23,5 +23,6 @@ def _mentioned(config: Config) -> Iterator[str]:
         yield from route.match.models.exact if route.match.models is not None else ()
         for step in route.steps:
             yield step.model or ""
+    yield from config.telemetry.models
     for client in config.clients:
         yield from client.models.exact

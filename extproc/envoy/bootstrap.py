@@ -26,6 +26,7 @@ from extproc.envoy.options import Options
 from extproc.envoy.parts import as_json, packed, socket_address
 from extproc.envoy.sidecar_tls import SidecarTls, secrets
 from extproc.envoy.stats import admin_cluster, stats_listener
+from extproc.envoy.tracing import trace_clusters
 from extproc.terms.agreed import envoy_buffer
 
 __all__ = [
@@ -66,7 +67,7 @@ def bootstrap(config: Config, options: Options) -> str:
             clusters=[
                 sidecar,
                 *([admin_cluster(options)] if stats else ()),
-                *(provider_clusters(config, options, limit) if static else ()),
+                *((*provider_clusters(config, options, limit), *trace_clusters(config, options)) if static else ()),
             ],
         ),
         dynamic_resources=None if options.xds_directory is None else xds.dynamic_resources(options.xds_directory),

@@ -32,7 +32,7 @@ from extproc.terms.agreed import NAMESPACE, SIDECAR_CLUSTER
 
 _UNLIMITED = 1_000_000
 _NO_LIMITS = CircuitBreakers()
-_CONNECT_TIMEOUT = timedelta(seconds=10)
+CONNECT_TIMEOUT = timedelta(seconds=10)
 _PIPE = "unix:"
 
 
@@ -48,12 +48,12 @@ def sidecar_cluster(options: Options) -> cluster_v3.Cluster:
         outlier_detection=outlier_detection(),
         # By default Envoy trusts no health check any more once half of the endpoints fail; here, once all do.
         common_lb_config=cluster_v3.ClusterCommonLbConfig(healthy_panic_threshold=envoy_type.Percent(value=1)),
-        type=_discovery(hosts, cluster_v3.ClusterDiscoveryType.STRICT_DNS),
+        type=discovery(hosts, cluster_v3.ClusterDiscoveryType.STRICT_DNS),
         dns_lookup_family=cluster_v3.ClusterDnsLookupFamily.V4_PREFERRED,
         connect_timeout=timedelta(seconds=5),
         circuit_breakers=_breakers(),
         load_assignment=endpoints(SIDECAR_CLUSTER, map(_address, options.sidecars)),
-        typed_extension_protocol_options=_http(
+        typed_extension_protocol_options=http_options(
             explicit_http_config=upstream_http.HttpProtocolOptionsExplicitHttpConfig(http2_protocol_options=http2)
         ),
         transport_socket=transport_socket(options.sidecar_tls) if options.sidecar_tls else None,
@@ -88,13 +88,13 @@ def _aggregate(name: str, chain: Chain, limit: int, filters: list[hcm.HttpFilter
     http1 = upstream_http.HttpProtocolOptionsExplicitHttpConfig(http_protocol_options=core.Http1ProtocolOptions())
     return cluster_v3.Cluster(
         name=name,
-        connect_timeout=_CONNECT_TIMEOUT,
+        connect_timeout=CONNECT_TIMEOUT,
         lb_policy=cluster_v3.ClusterLbPolicy.CLUSTER_PROVIDED,
         metadata=_known({"provider": ", ".join(dict.fromkeys(step.provider for step in chain))}),
         cluster_type=cluster_v3.ClusterCustomClusterType(name="envoy.clusters.aggregate", typed_config=packed(members)),
         per_connection_buffer_limit_bytes=limit,
         circuit_breakers=_breakers(),
-        typed_extension_protocol_options=_http(explicit_http_config=http1, http_filters=filters),
+        typed_extension_protocol_options=http_options(explicit_http_config=http1, http_filters=filters),
     )
 
 
@@ -107,13 +107,13 @@ def _member(
     # HTTP/1.1 also where the vendor has HTTP/2: Envoy hides the end of an HTTP/2 answer that has trailers from the
     # sidecar, so that a truncated stream would look complete; and it sends `:scheme: http` there.
     http1 = upstream_http.HttpProtocolOptionsExplicitHttpConfig(http_protocol_options=core.Http1ProtocolOptions())
-    protocol = _http(common_http_protocol_options=common, explicit_http_config=http1, http_filters=filters)
+    protocol = http_options(common_http_protocol_options=common, explicit_http_config=http1, http_filters=filters)
     return cluster_v3.Cluster(
         name=name,
         metadata=_known({"provider": provider.id}),
-        type=_discovery([upstream.address], cluster_v3.ClusterDiscoveryType.LOGICAL_DNS),
+        type=discovery([upstream.address], cluster_v3.ClusterDiscoveryType.LOGICAL_DNS),
         dns_lookup_family=cluster_v3.ClusterDnsLookupFamily.V4_PREFERRED,
-        connect_timeout=_CONNECT_TIMEOUT,
+        connect_timeout=CONNECT_TIMEOUT,
         per_connection_buffer_limit_bytes=limit,
         circuit_breakers=_breakers(provider.circuit_breakers),
         outlier_detection=_outliers(provider.outlier_detection) if filters else None,
@@ -122,16 +122,16 @@ def _member(
             tcp_keepalive=core.TcpKeepalive(keepalive_time=30, keepalive_interval=10, keepalive_probes=3)
         ),
         typed_extension_protocol_options=protocol,
-        transport_socket=_tls(upstream.sni, provider.tls.ca_file or options.ca_file) if upstream.tls else None,
+        transport_socket=tls_socket(upstream.sni, provider.tls.ca_file or options.ca_file) if upstream.tls else None,
     )
 
 
-def _tls(name: str, ca_file: str) -> core.TransportSocket:
+def tls_socket(name: str, ca_file: str, protocol: str = "http/1.1") -> core.TransportSocket:
     san = tls.SubjectAltNameMatcherSanType.IP_ADDRESS if is_ip(name) else tls.SubjectAltNameMatcherSanType.DNS
     context = tls.UpstreamTlsContext(
         sni="" if is_ip(name) else name,  # SNI carries names only (RFC 6066, section 3)
         common_tls_context=tls.CommonTlsContext(
-            alpn_protocols=["http/1.1"],
+            alpn_protocols=[protocol],
             validation_context=tls.CertificateValidationContext(
                 trusted_ca=core.DataSource(filename=ca_file),
                 match_typed_subject_alt_names=[
@@ -176,7 +176,7 @@ def _or_unlimited(limit: int | None) -> int:
     return _UNLIMITED if limit is None else limit
 
 
-def _discovery(hosts: Iterable[str], by_name: cluster_v3.ClusterDiscoveryType) -> cluster_v3.ClusterDiscoveryType:
+def discovery(hosts: Iterable[str], by_name: cluster_v3.ClusterDiscoveryType) -> cluster_v3.ClusterDiscoveryType:
     return cluster_v3.ClusterDiscoveryType.STATIC if all(map(is_ip, hosts)) else by_name
 
 
@@ -202,7 +202,7 @@ def _known(values: dict[str, str]) -> core.Metadata:
     return core.Metadata(filter_metadata={NAMESPACE: protobuf.Struct.from_dict(values)})
 
 
-def _http(
+def http_options(
     *,
     common_http_protocol_options: core.HttpProtocolOptions | None = None,
     explicit_http_config: upstream_http.HttpProtocolOptionsExplicitHttpConfig,

@@ -32,6 +32,7 @@ from extproc.envoy.processor import (
 )
 from extproc.envoy.replies import ANTHROPIC_STATE, ANTHROPICS, access_logs, attempt_logs, local_replies
 from extproc.envoy.routes import BODY_FILTER, BUFFER_FILTER, route_configuration
+from extproc.envoy.tracing import hcm_tracing
 from extproc.terms.agreed import BODY, CLIENT_HEADERS, CLIENT_STATE, NAMESPACE, STRIPPED, envoy_buffer
 
 STAT_PREFIX: Final = "ai_proxy"
@@ -62,6 +63,7 @@ def _connection_manager(config: Config, options: Options) -> hcm.HttpConnectionM
         rds=_watched_routes(options.xds_directory) if options.xds_directory is not None else None,
         http_filters=filters,
         access_log=access_logs(options.access_log, options.placement),
+        tracing=hcm_tracing(config),
         local_reply_config=local_replies(answer_headers=config.answer_headers),
         server_header_transformation=hcm.HttpConnectionManagerServerHeaderTransformation.PASS_THROUGH,
         # The peer is the client. Vendors learn no addresses.

@@ -21,6 +21,7 @@ from extproc.envoy.listener import gateway_listener
 from extproc.envoy.options import Options
 from extproc.envoy.parts import LISTENERS_FILE, ROUTES_FILE, as_json, packed, watched_file
 from extproc.envoy.routes import route_configuration
+from extproc.envoy.tracing import trace_clusters
 from extproc.terms.agreed import NAMESPACE, envoy_buffer
 
 CLUSTERS_FILE: Final = "clusters.json"
@@ -46,7 +47,8 @@ def clusters(config: Config, former: Sequence[Config], options: Options, files: 
     found: dict[str, cluster_v3.Cluster] = {}
     for each in (config, *former):
         ca_files = {provider.id: provider.tls.ca_file or "" for provider in each.providers}
-        for cluster in provider_clusters(each, options, envoy_buffer(each.max_body_bytes)):
+        providers = provider_clusters(each, options, envoy_buffer(each.max_body_bytes))
+        for cluster in (*providers, *trace_clusters(each, options)):
             if cluster.name not in found:
                 if (content := files.get(ca_files.get(provider_of(cluster.name), ""))) is not None:
                     assert cluster.metadata is not None

@@ -65,6 +65,7 @@ class OfOpenAI(Provider):
 
     knows_developer: ClassVar[bool] = True
     known_families: ClassVar[Families] = OPENAI
+    example_model: ClassVar[str] = "gpt-6-luna"
 
     chat_api: Literal["pass", "responses"] | None = None
 

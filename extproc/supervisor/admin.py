@@ -63,12 +63,6 @@ async def serving(
         document = config()
         return web.json_response(document or {"reason": "starting"}, status=200 if document else 503)
 
-    async def metrics(request: web.Request) -> web.Response:
-        openmetrics = exposition.wants_openmetrics(request.headers.get("accept", ""))
-        body = exposition.written(families(), openmetrics=openmetrics)
-        kind = exposition.OPENMETRICS if openmetrics else exposition.TEXT
-        return web.Response(body=body, headers={"content-type": kind, "vary": "accept"})
-
     app = web.Application()
 
     async def index(request: web.Request) -> web.Response:
@@ -79,8 +73,34 @@ async def serving(
     handlers = {"/": index, "/healthz": healthz, "/readyz": readyz, "/version": version, "/config": active}
     app.add_routes([web.get(path, handler) for path, handler in handlers.items()])
     app.add_routes(usage_api.routes(quotas))
-    app.add_routes([web.get("/metrics", metrics)])
+    app.add_routes([_metrics(families)])
     also(app)
+    async with _listening(app, host, port, "--admin") as got:
+        yield got
+
+
+@asynccontextmanager
+async def metrics_alone(host: str, port: int, families: Callable[[], Iterable[Family]]) -> AsyncIterator[int]:
+    """Serve `/metrics` and nothing else, for whoever may not reach the admin port; yields the port it got. Raises
+    `OSError` when the address is taken."""
+    app = web.Application()
+    app.add_routes([_metrics(families)])
+    async with _listening(app, host, port, "--metrics") as got:
+        yield got
+
+
+def _metrics(families: Callable[[], Iterable[Family]]) -> web.RouteDef:
+    async def metrics(request: web.Request) -> web.Response:
+        openmetrics = exposition.wants_openmetrics(request.headers.get("accept", ""))
+        body = exposition.written(families(), openmetrics=openmetrics)
+        kind = exposition.OPENMETRICS if openmetrics else exposition.TEXT
+        return web.Response(body=body, headers={"content-type": kind, "vary": "accept"})
+
+    return web.get("/metrics", metrics)
+
+
+@asynccontextmanager
+async def _listening(app: web.Application, host: str, port: int, option: str) -> AsyncIterator[int]:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)  # pages that follow do not keep us
     await runner.setup()
     try:
@@ -89,7 +109,7 @@ async def serving(
             await site.start()
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
-            raise OSError(f"cannot listen on {host}:{port} (--admin): {reason}") from None
+            raise OSError(f"cannot listen on {host}:{port} ({option}): {reason}") from None
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()

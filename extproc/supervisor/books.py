@@ -10,6 +10,8 @@ from typing import Final
 
 import msgspec
 
+from extproc.envoy.lines import Told
+from extproc.supervisor import semconv
 from extproc.supervisor.families import Family, counter, gauge, seconds
 from extproc.terms.tallies import FIRST_SECONDS, OTHER, OWN_SECONDS, PACE_SECONDS, SECONDS, TOKENS, Key, Tally
 from extproc.worker import channel
@@ -21,17 +23,33 @@ _WHO: Final = ("client", "route", "provider", "model")
 _GEN_AI: Final = ("gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "ai_proxy.route")
 _KINDS: Final = ("input", "cached", "written", "output", "thinking")
 
+_REASONS: Final = {
+    "no_healthy_upstream": "no_healthy_vendor",
+    "upstream_reset_before_response_started{overflow": "overflow",
+    "upstream_reset_before_response_started{connection_timeout": "connect_timeout",
+    "upstream_reset_before_response_started": "connection",
+    "upstream_response_timeout": "timeout",
+    "upstream_per_try_timeout": "timeout",
+    "stream_idle_timeout": "idle_timeout",
+    "response_payload_too_large": "too_large",
+    "request_payload_too_large": "too_large",
+    "ext_proc": "sidecar",
+    "overload": "overload",
+}
+"""How Envoy's `response.code_details` begin, and what they are called here."""
+
 Deltas = Sequence[tuple[Key, Tally]]
 
 
 class Books:
     """`models`: the names of models that the configuration mentions. `vendors`: OpenTelemetry's names of vendors by
-    provider id. `feeds`: hear of everything that is added. `gauges`: families of what is so now, asked when somebody
-    looks."""
+    provider id. `semconv`: whose names the tokens' metrics have. `feeds`: hear of everything that is added. `gauges`:
+    families of what is so now, asked when somebody looks."""
 
     def __init__(self) -> None:
         self.models: frozenset[str] = frozenset()
         self.vendors: dict[str, str] = {}
+        self.semconv = semconv.CORE
         self.feeds: list[Callable[[Deltas], None]] = []
         self.gauges: list[Callable[[], Iterable[Family]]] = []
         self._names: set[str] = set()
@@ -56,6 +74,14 @@ class Books:
         self._cut = counter("ai_proxy.cut", "Exchanges that were cut before their answer's end.", "route", "provider")
         self._estimated = counter("ai_proxy.estimated", "Exchanges whose tokens are an estimate.", "provider", "model")
         self._rests = counter("ai_proxy.key.rests", "How often a key was put to rest.", "provider", "reason")
+        self._envoys = counter(
+            "ai_proxy.envoy.answers",
+            "Requests that Envoy answered itself: no vendor could be reached, or the request is none.",
+            *("route", "provider", "status", "reason"),
+        )
+        self._failures = counter(
+            "ai_proxy.envoy.failures", "Attempts that Envoy brought to no answer.", "provider", "reason"
+        )
         self._own = seconds(
             "ai_proxy.own.duration",
             "What the sidecar took until the first chunk of the answer was out.",
@@ -79,10 +105,17 @@ class Books:
             unit="{token}",
             bounds=TOKENS,
         )
+        self._spent = {kind: counter(name, about, *_GEN_AI, semconv.MODALITY) for kind, name, about in semconv.SPENT}
+        self._spreads = {
+            kind: Family(name, "histogram", about, _GEN_AI, "{token}", TOKENS) for kind, name, about in semconv.SPREADS
+        }
 
     def families(self) -> list[Family]:
         """All that is known, summed over workers."""
         sums = [family for family in vars(self).values() if isinstance(family, Family)]
+        if self.semconv != semconv.CORE:
+            sums = [family for family in sums if family is not self._usage]
+            sums += [*self._spent.values(), *self._spreads.values()]
         opened = gauge("ai_proxy.open", "Exchanges that are open.")
         opened.show((), sum(counted.open for counted in self._workers.values()))
         return [*sums, opened, *(family for families in self.gauges for family in families())]
@@ -94,6 +127,17 @@ class Books:
     def rested(self, provider: str, *, aside: bool) -> None:
         """A key was put to rest: its vendor asked for it, or it failed too often."""
         self._rests.add((provider, "failed" if aside else "asked"), 1)
+
+    def told(self, told: Told) -> None:
+        """What Envoy says of requests that reach no vendor, and so perhaps no worker."""
+        known = {name: str(value) for name, value in told.known.items()}
+        route, provider = known.get("route", ""), known.get("provider", "")
+        if told.kind == "answer":
+            details = known.get("details", "")
+            reason = next((reason for begin, reason in _REASONS.items() if details.startswith(begin)), OTHER)
+            self._envoys.add((route, provider, known.get("status", ""), reason), 1)
+        elif told.kind == "attempt":
+            self._failures.add((provider, told.error or OTHER), 1)
 
     def forget(self, worker: int) -> None:
         """A worker ended: what it said of now is so no longer."""
@@ -136,6 +180,10 @@ class Books:
             self._pace.spread(about, tally.pace)
             self._usage.spread((*about, "input"), tally.asked)
             self._usage.spread((*about, "output"), tally.told)
+            self._spreads["input"].spread(about, tally.asked)
+            self._spreads["output"].spread(about, tally.told)
+            for kind, count in zip(_KINDS, counts, strict=True):
+                self._spent[kind].add((*about, semconv.UNKNOWN), count)
 
     def _mentioned(self, model: str) -> str:
         return model if not model or model in self.models else OTHER

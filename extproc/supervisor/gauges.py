@@ -9,6 +9,7 @@ import time
 
 from extproc import __version__
 from extproc.config.names import mentioned_models
+from extproc.supervisor import semconv
 from extproc.supervisor.books import Books
 from extproc.supervisor.certificates import expiry
 from extproc.supervisor.families import Family, counter, gauge
@@ -30,15 +31,18 @@ class Gauges:
     def __init__(self, live: Live, workers: Workers, books: Books, tls: Tls | None) -> None:
         self._live = live
         self._workers = workers
-        self._books = books
+        self.books = books
         self._tls = tls
         self._ends: dict[str, float | None] = {}
         self._looked = -LOOK_SECONDS
         self.follow()
 
     def follow(self) -> None:
-        """The configuration may be another one: which names it mentions."""
-        self._books.models = mentioned_models(self._live.loaded.config)
+        """The configuration may be another one: which names it mentions, whose words it wants."""
+        config = self._live.loaded.config
+        self.books.models = mentioned_models(config)
+        self.books.semconv = config.telemetry.semconv
+        self.books.vendors = {p.id: semconv.VENDORS.get(p.type, p.type) for p in config.providers}
 
     def families(self) -> Iterator[Family]:
         """All of them, as they are now."""
@@ -76,7 +80,7 @@ class Gauges:
     def _keys(self) -> Family:
         keys = gauge("ai_proxy.keys", "A provider's keys.", "provider", "state")
         for provider in self._live.loaded.config.providers:
-            resting = self._books.resting(provider.id)
+            resting = self.books.resting(provider.id)
             keys.show((provider.id, "in_service"), max(len(provider.tokens) - resting, 0))
             keys.show((provider.id, "resting"), resting)
         return keys

@@ -6,7 +6,7 @@ the message says which. Workers are no such part: they are started again.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 import os
@@ -27,10 +27,12 @@ from extproc.envoy.placement import Placement, objection
 from extproc.envoy.process import EnvoyError, EnvoyProcess, die_with_parent, keyless_environment
 from extproc.providers import Provider
 from extproc.supervisor import admin, demo, reach
+from extproc.supervisor.addresses import Addresses
+from extproc.supervisor.aside import aside
 from extproc.supervisor.books import Books
 from extproc.supervisor.care import Care
 from extproc.supervisor.house import House
-from extproc.supervisor.live import EnvoySide, Live, NoEnvoy, Source
+from extproc.supervisor.live import LOAD_SECONDS, EnvoySide, Live, NoEnvoy, Source
 from extproc.supervisor.quotas import Quotas
 from extproc.supervisor.sidecar import Options as SidecarOptions
 from extproc.supervisor.sidecar import Sidecar, sidecar
@@ -120,7 +122,7 @@ async def _living() -> AsyncIterator[_Life]:
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
     """`xds`: the directory through which an Envoy follows, see `extproc envoy --xds-dir`. `console`: False for none,
-    whatever the configuration says."""
+    whatever the configuration says. `metrics`: where `/metrics` is beside the admin port."""
 
     door: Door
     admin: Address
@@ -129,19 +131,23 @@ class ServeOptions:
     logging: Logging
     xds: Path | None
     console: bool = True
+    metrics: Address | None = None
 
 
 async def serve(source: Source, options: ServeOptions) -> None:
     """The sidecar alone, until SIGTERM or SIGINT. Raises what loading raises, `OSError`, `WorkerFailed`."""
     source = replace(source, console=options.console)
-    live = Live(source, partial(check_console, options.admin))
+    live = await Live.opened(source, partial(check_console, options.admin))
     if isinstance(options.door.first, Address):
         check_free(options.door.first, options.admin)
-    envoy = NoEnvoy(live.loaded) if options.xds is None else _kept_fresh(options.xds, live.loaded)
+    envoy = (
+        NoEnvoy(live.loaded) if options.xds is None else await asyncio.to_thread(_kept_fresh, options.xds, live.loaded)
+    )
     async with AsyncExitStack() as stack:
         life = await stack.enter_async_context(_living())
         house, books = House(live, options.admin, options.door, life.reason), Books()
         admin_port, window = await _admin(stack, options.admin, life, house, books)
+        await stack.enter_async_context(_metrics(options.metrics, books))
         given = SidecarOptions(options.door, options.workers, options.logging, LAME_SECONDS, options.grace, window)
         running = house.sidecar = await stack.enter_async_context(sidecar(live, given, books))
         await stack.enter_async_context(running.following(envoy))
@@ -165,7 +171,7 @@ def _kept_fresh(path: Path, loaded: Loaded) -> EnvoySide:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """`listen`: where Envoy takes requests. `demo`: show one streamed chat once it routes. `console`: as in
+    """`listen`: where Envoy takes requests. `demo`: show one streamed chat once it routes. `console`, `metrics`: as in
     `ServeOptions`."""
 
     listen: Address
@@ -178,6 +184,7 @@ class RunOptions:
     concurrency: int
     placement: Placement
     console: bool = True
+    metrics: Address | None = None
 
 
 async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
@@ -190,11 +197,9 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
     if proxies := sorted({name.upper() for name in os.environ if name.upper() in _PROXIES}):
         log.warning("not used: Envoy connects to vendors directly", variables=proxies)
     source = replace(source, console=options.console)
-    checks = (
-        partial(check_placement, options.placement, envoy_process.version()),
-        partial(check_console, options.admin),
-    )
-    live = Live(source, lambda loaded: [check(loaded) for check in checks])
+    version = await aside(envoy_process.version, LOAD_SECONDS)
+    checks = (partial(check_placement, options.placement, version), partial(check_console, options.admin))
+    live = await Live.opened(source, lambda loaded: [check(loaded) for check in checks])
     check_free(options.listen, options.admin)
     door = Door(Address("127.0.0.1", 0))
     async with _living() as life, AsyncExitStack() as stack:
@@ -202,21 +207,22 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
         options = replace(options, listen=stack.enter_context(reserved_address(options.listen)))
         house, books = House(live, options.admin, door, life.reason), Books()
         admin_port, window = await _admin(stack, options.admin, life, house, books)
+        await stack.enter_async_context(_metrics(options.metrics, books))
         parts: dict[str, Awaitable[int]] = {}
         url = None
         if simulate:
             log.info("starting the simulated vendors")
             url, parts["the simulated vendors"] = await _simulator(stack)
-            live = house.live = live.with_stand_in(StandIn(url, SIMULATED_KEY))
+            live = house.live = await live.with_stand_in(StandIn(url, SIMULATED_KEY))
         log.info("starting the workers")
         given = SidecarOptions(door, options.workers, options.logging, 0.0, options.grace, window, hears_ends=True)
         running = house.sidecar = await stack.enter_async_context(sidecar(live, given, books))
         log.info("starting Envoy")
-        envoy, side = await _envoy(stack, live.loaded, running, options)
+        envoy, side = await _envoy(stack, live.loaded, running, books, options)
         parts["Envoy"], house.process = envoy.exited, envoy
         house.tries = lambda: [p for p in live.loaded.config.providers if url is None or p.endpoint != url]
         house.ca_file = _system_ca_file()
-        _try_vendors(stack, house.tries())
+        _watch_vendors(stack, house.tries(), envoy, lambda: live.loaded.config.providers)
         base = house.listener = _url(Address(_reachable(options.listen.host), envoy.listener_port))
         await _until_routing(base)
         await stack.enter_async_context(running.following(side))
@@ -261,6 +267,10 @@ def check_console(admin_address: Address, loaded: Loaded) -> None:
         raise ConfigError([Problem(loaded.source, 0, "console", problem)])
 
 
+def _metrics(address: Address | None, books: Books) -> AbstractAsyncContextManager[int | None]:
+    return nullcontext() if address is None else admin.metrics_alone(address.host, address.port, books.families)
+
+
 def check_placement(placement: Placement, envoy: tuple[int, ...], loaded: Loaded) -> None:
     """Raises `ConfigError` where the configuration cannot be served with the filter in this place of this Envoy."""
     if (problem := objection(placement, envoy, loaded.config)) is not None:
@@ -296,7 +306,7 @@ async def _simulator(stack: AsyncExitStack) -> tuple[str, Awaitable[int]]:
 
 
 async def _envoy(
-    stack: AsyncExitStack, loaded: Loaded, running: Sidecar, options: RunOptions
+    stack: AsyncExitStack, loaded: Loaded, running: Sidecar, books: Books, options: RunOptions
 ) -> tuple[EnvoyProcess, EnvoySide]:
     """Start Envoy with a bootstrap and files that it follows; it is drained and stopped with the stack."""
     from extproc.envoy import bootstrap  # half a second that only who runs Envoy pays
@@ -318,17 +328,22 @@ async def _envoy(
     await asyncio.to_thread(side.write_all, loaded)
     path = directory / "envoy.json"
     path.write_text(bootstrap.bootstrap(loaded.config, given))
-    envoy = EnvoyProcess(path, concurrency=options.concurrency, on_line=_log_envoy, on_told=partial(_hear, running))
+    envoy = EnvoyProcess(
+        path, concurrency=options.concurrency, on_line=_log_envoy, on_told=partial(_hear, running, books)
+    )
     await envoy.start()
     stack.push_async_callback(envoy.drain_and_stop, options.grace)
     side.confirm = envoy.works_with
     return envoy, side
 
 
-def _try_vendors(stack: AsyncExitStack, providers: Sequence[Provider]) -> None:
-    """Say in the background which vendors cannot be reached."""
+def _watch_vendors(
+    stack: AsyncExitStack, tried: Sequence[Provider], envoy: EnvoyProcess, now: Callable[[], Sequence[Provider]]
+) -> None:
+    """Say in the background which vendors cannot be reached, and which have no address any more."""
     care = Care()
-    care.keep("vendors are tried", partial(reach.warn, providers, _system_ca_file()))
+    care.keep("vendors are tried", partial(reach.warn, tried, _system_ca_file()))
+    care.keep("vendors without an address are said", Addresses(envoy.without_addresses, now).watch)
     stack.push_async_callback(care.end)
 
 
@@ -343,9 +358,10 @@ def _log_envoy(line: str) -> None:
     write("envoy", line=line)
 
 
-def _hear(running: Sidecar, told: Told) -> None:
+def _hear(running: Sidecar, books: Books, told: Told) -> None:
     """An attempt that Envoy could not bring to an answer, an answer of Envoy's own, or the end of an exchange, of which
     whose it was has a line."""
+    books.told(told)
     if told.error is not None:
         running.told_end(told.request_id, told.attempt, told.error)
     if told.kind == "answer":

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 import signal
 import sys
@@ -94,6 +95,10 @@ class Sidecar:
         """Follow changes of the files, and replace all workers at SIGHUP, until the end of the block."""
         self._care.keep("files are followed", lambda: self._follow(envoy))
         self._care.keep("former configurations are forgotten", lambda: self._tidy(envoy))
+        if self._live.loaded.config.telemetry.otlp:
+            from extproc.supervisor import otlp  # packages that only who sends has
+
+            self._care.keep("metrics are sent", partial(otlp.send, self._gauges.books.families))
 
         def roll() -> None:
             self._care.keep("workers are replaced", self.workers.roll)

@@ -5,6 +5,9 @@ from typing import Final
 CLUSTER_HEADER: Final = "x-ai-proxy-cluster"
 """Set by the sidecar to a provider's id: the cluster that the request goes to. Stripped before it leaves."""
 
+AGAIN_HEADER: Final = "x-ai-proxy-again"
+"""Of an answer by which the sidecar asks Envoy for another attempt, where one is left. Stripped before it leaves."""
+
 INTERNAL_PREFIX: Final = "x-ai-proxy-"
 """Headers of ours."""
 
@@ -63,6 +66,9 @@ DOOR_ATTRIBUTE: Final = "xds.virtual_host_name"
 
 SIDECAR_CLUSTER: Final = "ai_proxy_extproc"
 """The cluster that is the sidecar itself; no provider may have this id."""
+
+TRACES_CLUSTER: Final = "ai_proxy_traces"
+"""The cluster that takes Envoy's spans; no provider may have this id either."""
 
 NAMESPACE: Final = "ai_proxy"
 """Of the dynamic metadata that the sidecar reports for the access log."""

@@ -35,8 +35,9 @@ class Clock:
         """The answer to an event is made; it was begun then."""
         now = time.monotonic()
         self._own += now - began
-        if self._first_byte is None and isinstance(event, ResponseHeaders):
-            self._first_byte = now
+        if self._first_byte is None:
+            if isinstance(event, ResponseHeaders):
+                self._first_byte = now
         elif stream and isinstance(event, ResponseBody) and isinstance(reply, Forward) and reply.body:
             self._first_chunk = now
             self.over = True
@@ -47,8 +48,10 @@ class Clock:
 
     def times(self) -> Times:
         """What is known at the end."""
-        duration = self._ended - self.started
-        return Times(duration, self._until(self._first_byte), self._until(self._first_chunk), self._own)
+        started, head, chunk = self.started, self._first_byte, self._first_chunk
+        first_byte = None if head is None else head - started
+        first_chunk = None if chunk is None else chunk - started
+        return Times(self._ended - started, first_byte, first_chunk, self._own)
 
     def so_far(self, end: float) -> tuple[float, float | None, float | None]:
         """Seconds until `end`, until the answer's head and until its first chunk."""

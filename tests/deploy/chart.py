@@ -53,7 +53,10 @@ COMBINATIONS: dict[str, Values] = {
         "files": {"company.md": "We sell “tea”.\n", "ca.crt": "-----BEGIN CERTIFICATE-----\n"},
         "extraEnv": [{"name": "REDIS_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "redis", "key": "password"}}}],
         "autoscaling": {"enabled": True, "maxReplicas": 50},
-        "metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
+        "metrics": {
+            "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+            "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+        },
         "service": {"type": "LoadBalancer", "port": 8080, "annotations": {"example.com/internal": "true"}},
         "networkPolicy": {
             "from": GATEWAY,
@@ -84,6 +87,7 @@ COMBINATIONS: dict[str, Values] = {
         "workers": 4,
         "tls": {"existingSecret": "sidecar-tls"},
         "autoscaling": {"enabled": True},
+        "metrics": {"serviceMonitor": {"enabled": True}},
     },
 }
 

@@ -76,7 +76,7 @@ def test_without_a_file_the_environment_is_served(beside: Beside) -> None:
     assert done.returncode == 0, done.stderr
     run = beside.shared
     assert beside.calls() == [
-        f"envoy --workers 3 --sidecar unix:{run}/extproc.sock --xds-dir {run} --no-validate",
+        f"envoy --workers 3 --sidecar unix:{run}/extproc.sock --xds-dir {run} --envoy-stats 0.0.0.0:9902 --no-validate",
         f"serve --workers 3 --listen unix:{run}/extproc.sock --xds-dir {run} --log-format=json",
     ]
 

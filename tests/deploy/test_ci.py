@@ -68,7 +68,7 @@ def test_nothing_that_was_started_stays(ci: Path, fails: str, kills: str, backgr
     done = subprocess.run(
         [ci / ".ci/run"], env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=30
     )
-    steps = ["helm", "check", "test", "instructions", "containers"]
+    steps = ["helm", "check", "test", "test", "instructions", "containers"]
     assert (ci / "made").read_text().split() == steps[: 1 + steps.index(fails or kills or "containers")]
     assert done.returncode == code, done.stderr
     assert len(started(ci)) == background

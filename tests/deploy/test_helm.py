@@ -73,6 +73,11 @@ def test_the_prometheus_operator_takes_its_own(tmp_path: Path) -> None:
         jsonschema.validate(monitor, strict(schema))
 
 
+def test_the_chart_s_alerts_are_those_that_promtool_checks(tmp_path: Path) -> None:
+    (rule,) = of_kind(render(COMBINATIONS["sidecar with everything"], tmp_path), "PrometheusRule")
+    assert rule["spec"] == YAML(typ="safe").load(ROOT / "deploy" / "observability" / "alerts.yaml")
+
+
 def strict(schema: Any) -> Any:
     """A CRD's schema that refuses unknown fields, which an API server would drop without a word."""
     if isinstance(schema, list):
@@ -176,7 +181,8 @@ def test_selectors_find_the_pods(rendered: Manifests) -> None:
     for monitor in of_kind(rendered, "ServiceMonitor"):
         wanted = monitor["spec"]["selector"]["matchLabels"].items()
         scraped = [s for s in of_kind(rendered, "Service") if wanted <= s["metadata"]["labels"].items()]
-        assert [[p["name"] for p in s["spec"]["ports"]] for s in scraped] == [["stats"]]
+        ports_of = [[p["name"] for p in s["spec"]["ports"]] for s in scraped]
+        assert ports_of == [[endpoint["port"] for endpoint in monitor["spec"]["endpoints"]]]
 
 
 def test_the_autoscaler_looks_at_a_container_that_asks_for_cpu(rendered: Manifests) -> None:
@@ -262,10 +268,6 @@ def test_a_change_that_is_followed_restarts_no_pod(change: dict[str, Any], tmp_p
             "mode: separate needs to know who may come in",
         ),
         ({"tls": {"existingSecret": "t"}}, "Leave it away, or set mode: separate"),
-        (
-            {"mode": "separate", "tls": {"existingSecret": "t"}, "metrics": {"serviceMonitor": {"enabled": True}}},
-            "have your gateway's Envoy scraped",
-        ),
         (
             {"autoscaling": {"enabled": True, "minReplicas": 20}},
             "minReplicas (20) is more than autoscaling.maxReplicas",

@@ -7,6 +7,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as plain
 import pytest
 
+from extproc.envoy.lines import Told
 from extproc.supervisor import books, exposition, families
 from extproc.supervisor.books import Books, Deltas
 from extproc.supervisor.exposition import wants_openmetrics, written
@@ -162,6 +163,22 @@ def test_key_rests() -> None:
     said = read(kept)
     assert said["ai_proxy_key_rests_total{provider=p,reason=failed}"] == 1
     assert said["ai_proxy_key_rests_total{provider=p,reason=asked}"] == 2
+
+
+def test_what_never_reaches_a_worker_is_there_all_the_same() -> None:
+    kept = Books()
+    about = {"route": "r", "provider": "p", "status": 503, "details": "no_healthy_upstream"}
+    kept.told(Told("answer", about))
+    kept.told(Told("answer", {**about, "details": "upstream_reset_before_response_started{overflow}"}))
+    kept.told(Told("answer", {"status": 400, "details": "http1.codec_error"}))
+    kept.told(Told("attempt", {"provider": "p", "host": "h"}, "upstream_unavailable"))
+    kept.told(Told("end", {"request_id": "i"}, "client_left"))
+    said = read(kept)
+    assert said["ai_proxy_envoy_answers_total{route=r,provider=p,status=503,reason=no_healthy_vendor}"] == 1
+    assert said["ai_proxy_envoy_answers_total{route=r,provider=p,status=503,reason=overflow}"] == 1
+    assert said["ai_proxy_envoy_answers_total{route=,provider=,status=400,reason=other}"] == 1
+    assert said["ai_proxy_envoy_failures_total{provider=p,reason=upstream_unavailable}"] == 1
+    assert sum(name.startswith("ai_proxy_envoy") for name in said) == 4
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,6 @@
   {{- if not (or .Values.tls.existingSecret (and .Values.networkPolicy.enabled .Values.networkPolicy.from)) -}}
     {{- fail "\n\nmode: separate needs to know who may come in, for whoever reaches the gRPC port can make it show your vendors' keys.\nSay which pods are your gateway (networkPolicy.from), or set tls.existingSecret for mutual TLS.\n" -}}
   {{- end -}}
-  {{- if .Values.metrics.serviceMonitor.enabled -}}
-    {{- fail "\n\nmetrics.serviceMonitor is for mode: sidecar: what is measured is Envoy, and with mode: separate Envoy is yours.\nSet metrics.serviceMonitor.enabled=false and have your gateway's Envoy scraped.\n" -}}
-  {{- end -}}
 {{- else if .Values.tls.existingSecret -}}
   {{- fail "\n\ntls.existingSecret is for mode: separate: in one pod Envoy and the sidecar share a Unix socket, which needs no TLS.\nLeave it away, or set mode: separate.\n" -}}
 {{- end -}}

@@ -31,6 +31,9 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
     - --tls-client-ca=/etc/ai-proxy/tls/ca.crt
     {{- end }}
     - --admin=0.0.0.0:8081
+    {{- if .Values.metrics.serviceMonitor.enabled }}
+    - --metrics=0.0.0.0:9464
+    {{- end }}
     {{- if not .Values.console }}
     - --no-console
     {{- end }}
@@ -43,6 +46,9 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
   {{- end }}
   ports:
     - {name: admin, containerPort: 8081}
+    {{- if .Values.metrics.serviceMonitor.enabled }}
+    - {name: metrics, containerPort: 9464}
+    {{- end }}
     {{- if eq .Values.mode "separate" }}
     {{- range $i := until (int .Values.workers) }}
     - {name: grpc-{{ $i }}, containerPort: {{ add 9000 $i }}}
