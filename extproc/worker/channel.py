@@ -228,7 +228,8 @@ class Seen(Struct, tag=True, frozen=True):
 
 class Traced(Struct, tag=True, frozen=True):
     """What one attempt of a chat of the console's own was made of; keys are masked. `said_body` None: the vendor's
-    bytes stayed in Envoy, so they are what the client got. `sent_method` empty: nothing was sent."""
+    bytes stayed in Envoy, so they are what the client got. `sent_method` empty: nothing was sent. `row`: the
+    exchange."""
 
     trace: str
     attempt: int
@@ -240,6 +241,7 @@ class Traced(Struct, tag=True, frozen=True):
     said_headers: list[tuple[str, str]]
     said_body: bytes | None
     cut: bool
+    row: Row
 
 
 Report = (

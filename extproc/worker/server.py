@@ -182,7 +182,7 @@ class Talk:
         self._processor.ends.over(self.record, partial(account, self.record, self.clock, self._processor.books))
         self._processor.feed.over(self)
         if self._trace is not None:
-            self._processor.feed.traced(self._trace, self.record, self._exchange.key)
+            self._processor.feed.traced(self._trace, self, self._exchange.key)
 
 
 def _when_told(answer: bytes) -> bytes:
