@@ -31,13 +31,13 @@ run: install ## start sidecar and Envoy, show a streamed chat, serve on 127.0.0.
 	@exec env $(if $(findstring --config,$(ARGS)),,"DEFAULT_AI_SERVICE=$${DEFAULT_AI_SERVICE:-qwen}") $(BIN)/extproc run --simulate --demo $(ARGS)
 
 test: install ## run all tests but those in containers (ARGS="-k name")
-	@$(BIN)/pytest -n auto --dist loadfile --ignore tests/containers $(ARGS)
+	@$(BIN)/pytest -n auto --dist loadfile --ignore tests/containers --ignore tests/console $(ARGS)
 
 test-unit: install ## run the tests that need no Envoy
 	@$(BIN)/pytest tests/unit tests/fuzz tests/micro tests/simulate tests/docs $(ARGS)
 
 containers: install ## build the image, bring up the compose stack, test both (needs Docker with Compose, and Chromium)
-	@$(BIN)/pytest -rs tests/containers $(ARGS)
+	@$(BIN)/pytest -rs tests/containers tests/console $(ARGS)
 
 fuzz: install ## look for bodies, frames and messages that break something (FUZZ=5000 examples per test)
 	@FUZZ=$${FUZZ:-5000} $(BIN)/pytest -n auto --dist worksteal tests/fuzz $(ARGS)
@@ -103,4 +103,4 @@ lock: install ## write the versions installed now to constraints.txt
 	@touch $(INSTALLED)
 
 clean: ## remove .venv and caches
-	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/node/node_modules tests/clients/node_modules
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/node/node_modules tests/clients/node_modules tests/console/node_modules

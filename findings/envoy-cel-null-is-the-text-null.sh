@@ -53,7 +53,8 @@ for _ in range(200):
     except OSError:
         time.sleep(0.1)
 for _ in range(200):
-    if (directory / "access").exists() and (directory / "access").read_text() and (directory / "upstream").read_text():
+    logs = [directory / name for name in ("access", "upstream")]
+    if [path.exists() and len(path.read_text().splitlines()) for path in logs] == [1, 2]:
         break
     time.sleep(0.1)
 access = json.loads((directory / "access").read_text().splitlines()[0])

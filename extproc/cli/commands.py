@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 it failed while running, 2 wrong use or wrong configuratio
 """
 
 import asyncio
+from functools import partial
 import json
 import os
 from pathlib import Path
@@ -22,6 +23,7 @@ from extproc.envoy import process as envoy_process
 from extproc.envoy.placement import LEAST_ENVOY, ControlPlane, Placement, attached_objection, idle_keys
 from extproc.limits.authority import is_of
 from extproc.supervisor import run
+from extproc.supervisor.live import in_time
 from extproc.supervisor.run import Address
 from extproc.supervisor.supervisor import cores
 from extproc.worker import form, logs
@@ -69,15 +71,16 @@ def serve(
     xds_dir: Path | None,
     log_format: logs.Format,
     log_level: str,
+    verbose: bool,
     grace: float,
 ) -> None:
     """The sidecar alone, for an Envoy that runs elsewhere."""
-    logs.configure(log_format, log_level)
+    logs.configure(log_format, log_level, verbose=verbose)
     tls = Tls(tls_cert, tls_key, tls_client_ca) if tls_cert and tls_key and tls_client_ca else None
     if tls is None and (tls_cert or tls_key or tls_client_ca):
         raise click.UsageError("--tls-cert, --tls-key and --tls-client-ca belong together")
     door = run.Door(listen, tls, socket_mode)
-    logging = run.Logging(log_format, log_level)
+    logging = run.Logging(log_format, log_level, verbose)
     chosen = run.ServeOptions(door, admin, grace, workers, logging, xds_dir, not no_console, metrics)
     on_loop(lambda: run.serve(run.Source(path, os.environ, stand_in), chosen))
 
@@ -109,11 +112,12 @@ def run_command(
     concurrency: int,
     log_format: logs.Format,
     log_level: str,
+    verbose: bool,
     grace: float,
 ) -> None:
     """The sidecar and a real Envoy, supervised: when one dies, all stop."""
-    logs.configure(log_format, log_level)
-    logging = run.Logging(log_format, log_level)
+    logs.configure(log_format, log_level, verbose=verbose)
+    logging = run.Logging(log_format, log_level, verbose)
     log_file = access_log or None
     chosen = run.RunOptions(
         listen, admin, grace, workers, logging, demo, log_file, concurrency, placement, not no_console, metrics
@@ -175,7 +179,7 @@ def envoy(
     from extproc.envoy import bootstrap  # slow to import
     from extproc.envoy import directory as xds
 
-    loaded = load(path, os.environ, stand_in=stand_in, keyless=path is not None)
+    loaded = in_time(path, partial(load, path, os.environ, stand_in=stand_in, keyless=path is not None))
     run.check_placement(placement, LEAST_ENVOY, loaded)  # this machine's Envoy is not the one that will serve
     count = workers or loaded.config.workers or cores()
     tls = None
@@ -235,7 +239,7 @@ def attach(
     from extproc.envoy import attachments, objections  # slow to import
     from extproc.envoy.bootstrap import Options  # slow to import
 
-    loaded = load(path, os.environ, keyless=path is not None)
+    loaded = in_time(path, partial(load, path, os.environ, keyless=path is not None))
     if (problem := attached_objection(loaded.config)) is not None:
         raise ConfigError([Problem(loaded.source, 0, "", problem)])
     for provider, keys in idle_keys(loaded.config).items():
@@ -278,7 +282,7 @@ def check(file: Path | None, path: Path | None, connect: bool) -> None:
 
     if file and path:
         raise click.UsageError("FILE and --config are the same thing: give one of them")
-    loaded = load(file or path, os.environ)
+    loaded = in_time(file or path, partial(load, file or path, os.environ))
     click.echo(describe(loaded), nl=False)
     if connect:
         _connect(loaded.config)
@@ -318,7 +322,7 @@ def import_command(path: Path, keep_keys: bool) -> None:
     and makes the exit 1."""
     from extproc.imports import report as imports
 
-    taken = imports.take(path, os.environ, keep_keys=keep_keys)
+    taken = in_time(path, partial(imports.take, path, os.environ, keep_keys=keep_keys))
     if not taken.wrong:
         click.echo(imports.as_yaml(taken), nl=False)
     for line in imports.report(taken):

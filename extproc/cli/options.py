@@ -132,6 +132,9 @@ placement = shown(
 )  # fmt: skip
 _log_format = shown("--log-format", type=click.Choice(["console", "json"]), default="console")
 _log_level = shown("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
+_verbose = click.option(
+    "-v", "--verbose", is_flag=True, help="Lines for people have the ids of every exchange, not only of failed ones."
+)
 _grace = shown(
     "--drain-seconds", "grace", type=click.FloatRange(min=0), default=run.DRAIN_SECONDS,
     help="How long open exchanges may finish after a stop was asked for.",
@@ -140,4 +143,4 @@ _grace = shown(
 
 def serving(command: F) -> F:
     """The options of a command that stays: how it logs, and how it stops."""
-    return _log_format(_log_level(_grace(command)))
+    return _log_format(_log_level(_verbose(_grace(command))))

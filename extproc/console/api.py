@@ -4,17 +4,15 @@ Rule: reads and passes on; each page's facts are made in a file of its own.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Any
 
 from aiohttp import web
-import msgspec
 
 from extproc import __version__
-from extproc.console.guard import HEADERS
 from extproc.console.house import House
 from extproc.console.hub import Hub
+from extproc.console.sending import answer, stream
 from extproc.console.well import well
 
 _MOST_STREAMS = 32
@@ -67,23 +65,3 @@ class Api:
             return await stream(request, self._hub.follow())
         finally:
             self._streams -= 1
-
-
-def answer(value: object) -> web.Response:
-    return web.Response(body=msgspec.json.encode(value), content_type="application/json")
-
-
-async def stream(request: web.Request, events: AsyncIterator[Mapping[str, Any]]) -> web.StreamResponse:
-    """Server-sent events until they end or the page goes."""
-    response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream", "Cache-Control": "no-store"})
-    await response.prepare(request)
-    try:
-        async for event in events:
-            await response.write(b"data: " + msgspec.json.encode(event) + b"\n\n")
-        await response.write_eof()
-    except ConnectionError:
-        pass
-    finally:
-        if (close := getattr(events, "aclose", None)) is not None:
-            await close()
-    return response

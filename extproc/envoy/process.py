@@ -193,6 +193,12 @@ class EnvoyProcess:
                     await asyncio.sleep(_POLL)
         return False
 
+    async def without_addresses(self) -> frozenset[str]:
+        """The clusters that have nobody to send a request to; none while Envoy does not answer."""
+        found = await self._stats(r"^cluster\..*\.membership_total$")
+        ends = ("cluster.", ".membership_total")
+        return frozenset(n.removeprefix(ends[0]).removesuffix(ends[1]) for n, count in found.items() if count == 0)
+
     async def _stats(self, names: str) -> dict[str, object]:
         """Statistics by name, none while Envoy does not answer."""
         with suppress(aiohttp.ClientError, EnvoyError, TimeoutError):

@@ -27,7 +27,7 @@ from extproc.envoy.options import Options
 from extproc.envoy.parts import packed, regex, string_match
 from extproc.envoy.processor import FILTER, LOCAL_FILTER, processing_mode
 from extproc.exchange import routing
-from extproc.terms.agreed import BODY, CLUSTER_HEADER, LOCAL_ROUTE, UNREAD_ROUTE, envoy_buffer
+from extproc.terms.agreed import AGAIN_HEADER, BODY, CLUSTER_HEADER, LOCAL_ROUTE, UNREAD_ROUTE, envoy_buffer
 from extproc.terms.call import JSON_APIS
 from extproc.text.patterns import host_regex
 
@@ -202,9 +202,13 @@ def _retry_policy(config: Config, chain: Chain, retry: Retry, try_timeout: float
         statuses |= set(_EVERY_5XX)  # Envoy's own `5xx` would mean resets too
     if statuses:
         conditions.append("retriable-status-codes")
+    again = any(config.by_id[step.provider].has_paths for step in chain)
+    if again:
+        conditions.append("retriable-headers")
     policy = route_v3.RetryPolicy(
         retry_on=",".join(conditions),
         retriable_status_codes=sorted(statuses),
+        retriable_headers=[route_v3.HeaderMatcher(name=AGAIN_HEADER, present_match=True)] if again else [],
         num_retries=(retry.attempts or 1) - 1,
         per_try_timeout=timedelta(seconds=max(try_timeout, _LEAST)) if try_timeout else None,
         retry_back_off=_back_off(retry.backoff),
@@ -261,6 +265,7 @@ def _route(
         ],
         # What a vendor says of its own origin is not true of this one.
         response_headers_to_remove=[
+            AGAIN_HEADER,
             "alt-svc",
             "strict-transport-security",
             "access-control-allow-origin",

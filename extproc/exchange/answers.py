@@ -34,8 +34,8 @@ from extproc.fronts.registry import CHAT_FRONT
 from extproc.limits.asking import Ask
 from extproc.providers.base import Provider
 from extproc.terms import pauses
-from extproc.terms.agreed import GROWTH, envoy_buffer
-from extproc.terms.call import JSON_APIS
+from extproc.terms.agreed import AGAIN_HEADER, GROWTH, envoy_buffer
+from extproc.terms.call import JSON_APIS, Call
 from extproc.terms.errors import BadUpstreamResponse, ProxyError, UpstreamError, VendorAuth, lacks_model
 from extproc.terms.events import Answer, BodyMode, Event, Forward, Reply, RequestBody, ResponseBody, ResponseHeaders
 from extproc.terms.frozen import replace
@@ -54,7 +54,8 @@ _LONGEST_REFUSAL: Final = 1 << 20
 
 
 class AnswerSide:
-    """What both halves share, and the phases of the answer. `exchange.Exchange` is the whole."""
+    """What both halves share, and the phases of the answer. `exchange.Exchange` is the whole. `learnt`: something
+    that the next attempt or request has to know."""
 
     def __init__(self, snapshot: Snapshot, moment: Moment) -> None:
         self._config = snapshot.config
@@ -64,6 +65,7 @@ class AnswerSide:
         self._allowed: Mapping[str, str] = {}
         self._contexts = snapshot.contexts
         self._keys = snapshot.keys
+        self._paths = snapshot.paths
         self._moment = moment
         self._state: State = Start()
         self._front = CHAT_FRONT
@@ -72,6 +74,8 @@ class AnswerSide:
         self._chance = moment.nonce
         self._token: str | None = None
         self._sent_by: Provider | None = None
+        self._sent: Call | None = None
+        self._again = self.learnt = False
         self._client = ANYONE
         self._meter: Meter | None = None
         self._may_forward = True
@@ -108,6 +112,7 @@ class AnswerSide:
 
     def fail(self, error: ProxyError) -> Reply:
         """End the exchange with an error, in the form that still fits."""
+        error = self._judged(error)
         state, self._state = self._state, Done(mute=True)
         self._note(error)
         self.record.refused = isinstance(state, Start | Headed)
@@ -126,7 +131,8 @@ class AnswerSide:
         status = self.record.status = error.status if error.status < 600 else BadUpstreamResponse.status
         if self._placed_by_envoy and isinstance(state, Whole | Unreadable):
             # As if the vendor had said so: Envoy may try the next one. An answer of ours would be the last word.
-            return outgoing.whole(self._body_of(error), self._answer_headers, self._metadata(), status=status)
+            reply = outgoing.whole(self._body_of(error), self._answer_headers, self._metadata(), status=status)
+            return replace(reply, set_headers={**reply.set_headers, **self._tries_again()})
         if self._placed_by_envoy and self._bodiless:
             reply = outgoing.whole(self._body_of(error), self._answer_headers, self._metadata(), status=status)
             remove = (*outgoing.VENDOR_HEADERS, *reply.remove_headers)
@@ -135,6 +141,35 @@ class AnswerSide:
         kept = outgoing.error_headers(self._answer_headers, self._token)
         headers = self._request_id() | kept | self._pause(status) | self._about() | dict(error.headers)
         return Answer(status, self._body_of(error), headers, self._metadata())
+
+    def _judged(self, error: ProxyError) -> ProxyError:
+        """What a refusal says of our key, also one within an answer of status 200; whose key it is, the client hears.
+        A 401 that Envoy may try again stays one."""
+        if not isinstance(error, UpstreamError) or self._sent_by is None or not self._from_vendor():
+            return error
+        self._learn(self._sent_by, error)
+        if self._token is None:
+            return error
+        self.record.verdict = error.status
+        if error.status == 401 and not self._tried_again(401):
+            return VendorAuth(self._sent_by.id, error.message)
+        return error
+
+    def _learn(self, provider: Provider, error: UpstreamError) -> None:
+        """Where the vendor has the model on another path, that is remembered, and Envoy may try again."""
+        call = self._sent
+        if call is None or call.upstream_model is None or not provider.turns(call, error):
+            return
+        if self._paths.refused(provider, call.upstream_model, turned=call.turned):
+            self.learnt, self._again = True, self._placed_by_envoy and self._attempts_left()
+            error.message += " (the vendor has this model on another path, where it is asked from now on: try again)"
+
+    def _tries_again(self) -> dict[str, str]:
+        return {AGAIN_HEADER: "1"} if self._again else {}
+
+    def _attempts_left(self) -> bool:
+        route = self._config.by_name.get(self.record.route or "")
+        return route is not None and self.record.attempt < (self._config.retry_of(route).attempts or 1)
 
     def _request_id(self) -> dict[str, str]:
         """What a client can quote and the log can find; a vendor's own id wins."""
@@ -206,8 +241,9 @@ class AnswerSide:
     def _response_headers(self, event: ResponseHeaders) -> Forward:
         status = number(event.headers.get(":status", ""))
         self.record.status, self.record.details = status, event.attributes.get("response.code_details")
+        self.record.verdict = status
         self._answer_headers = event.headers
-        self.record.retry_after = event.headers.get("retry-after")
+        self.record.retry_after = pauses.asked(event.headers)
         self.record.upstream_request_id = event.headers.get("x-request-id")
         self._bodiless = event.end_of_stream
         sent = self._state if isinstance(self._state, Sent) else None
@@ -281,13 +317,14 @@ class AnswerSide:
         if not streams or translator.gathers or asked_whole:
             if number(event.headers.get("content-length", "")) > self._buffer:
                 raise BadUpstreamResponse("the vendor's answer is too long")  # Envoy would wait for ever
-            self._state = Whole(translator, event.headers, streams)
+            self._state, self.record.verdict = Whole(translator, event.headers, streams), None
             return Forward(remove_headers=outgoing.VENDOR_HEADERS, response_mode=BodyMode.BUFFERED)
         self._state = Streaming(
             translator,
             translator.decoder(self._config.max_event_bytes),
             decompressor,
         )
+        self.record.verdict = None  # a refusal may come as an event
         remove = (*outgoing.VENDOR_HEADERS, "content-length", "content-encoding")
         sets = {} if translator.stream_kind == sse.KIND else {"content-type": sse.KIND}
         mode = BodyMode.STREAMED if self._attached else BodyMode.DUPLEX
@@ -350,6 +387,10 @@ class AnswerSide:
                 translated = state.translator.body(body)
         except (Undecodable, EventTooLong) as error:
             raise BadUpstreamResponse(f"the vendor's answer cannot be read: {error}") from None
+        except UpstreamError:
+            self.record.pause = pauses.of_body(body)
+            raise
+        self.record.verdict = self.record.status
         self._count(state.translator, complete=True)
         if len(translated) > len(sent) + GROWTH:
             raise BadUpstreamResponse("the vendor's answer becomes too long")
@@ -403,7 +444,7 @@ class AnswerSide:
             return Forward(body=b"".join(out.made), ends=self._ends(False), counts=self._running(state.translator))
         self._count(state.translator, complete=True)
         self._state = Done(mute=True)
-        self.record.complete = True
+        self.record.complete, self.record.verdict = True, self.record.status
         return Forward(body=b"".join(out.made), ends=self._ends(True), metadata=self._metadata())
 
     def _passed(self, event: ResponseBody, body: bytes) -> Forward:
@@ -447,10 +488,13 @@ class AnswerSide:
         self.record.usage = NOT_COUNTED
         if state.sent is not None and state.sent.provider.protocol == "original" and self._from_vendor():
             return self._ended(self._original_refusal(state, body))
-        error = self._error(state, body)
+        document = _error_document(self._decoded(state, body))
+        if self._from_vendor():
+            self.record.pause = pauses.of_body(document)
+        error = self._judged(self._error(state, document))
         self._note(error)
         reply = outgoing.whole(self._body_of(error), state.headers, self._metadata())
-        sets = {**reply.set_headers, **self._pause(state.status, body)}
+        sets = {**reply.set_headers, **self._pause(state.status, document), **self._tries_again()}
         if isinstance(error, VendorAuth):
             self.record.status = error.status
             sets[":status"] = str(error.status)
@@ -468,16 +512,11 @@ class AnswerSide:
     def _from_vendor(self) -> bool:
         return self.record.details in (None, "via_upstream")
 
-    def _error(self, failed: Failed, body: bytes) -> ProxyError:
+    def _error(self, failed: Failed, document: bytes) -> UpstreamError:
         """A refusal in OpenAI form: the vendor's, or Envoy's own."""
-        body = _error_document(self._decoded(failed, body))
         if failed.sent is None:
-            return vendor_error(failed.status, body)
-        error = failed.sent.provider.refusal(failed.status, failed.headers, body)
-        ours = failed.sent.call.token is not None and self._from_vendor()
-        if error.status == 401 and ours and not self._tried_again(failed.status):
-            return VendorAuth(failed.sent.provider.id, error.message)
-        return error
+            return vendor_error(failed.status, document)
+        return failed.sent.provider.refusal(failed.status, failed.headers, document)
 
     def _decoded(self, failed: Failed, body: bytes) -> bytes:
         try:

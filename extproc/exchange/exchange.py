@@ -233,11 +233,15 @@ class Exchange(AnswerSide):
             settled=(body is not given and body != given) or self._client.limited,
             upstream_model=name,
             stream=body.get("stream") == jsontext.TRUE,
+            turned=self._paths.turned(provider, name),
             token=decision.token,
             now=int(self._moment.now),
             nonce=self._moment.nonce,
         )
-        return provider.sighted(call), notes
+        seeing = provider.sighted(call)
+        if seeing is not call:
+            seeing = replace(seeing, turned=self._paths.turned(provider, seeing.upstream_model))
+        return seeing, notes
 
     def _read(self, model: str | None, stream: bool) -> Forward:
         """Tell Envoy what it could not read, for it to choose again; the exchange begins anew where it then goes."""
@@ -295,7 +299,7 @@ class Exchange(AnswerSide):
         upstream = provider.request(replace(call, target=replace(call.target, query="")) if query else call)
         if len(upstream.body or b"") > len(call.text) + 6 * len(call.context or "") + GROWTH:
             raise TooLarge("the request becomes too long in the vendor's own form: send fewer and longer messages")
-        self._sent_by = provider
+        self._sent_by, self._sent = provider, call
         if provider.token_source is None:
             self.record.token = call.token
         self._token = call.token

@@ -10,6 +10,7 @@ from decimal import Decimal
 from extproc.config.config import Config, Route
 from extproc.exchange.bystander import Watch
 from extproc.keys.choice import Keys
+from extproc.keys.paths import Paths
 from extproc.limits.buckets import Rules
 from extproc.providers import Provider
 from extproc.providers.translator import Translator
@@ -26,7 +27,8 @@ from extproc.text.compression import Decompressor
 class Snapshot:
     """What an exchange may know, unchanged for its life. `contexts`: context texts by provider id. `keys`: which of
     the providers' keys may be used. `others`: further configurations, by which Envoy may still choose, or already.
-    `full`: as many exchanges are open as may be. `rules`: the limits of use, where there are any."""
+    `full`: as many exchanges are open as may be. `rules`: the limits of use, where there are any. `paths`: on which of
+    a vendor's paths models answer."""
 
     config: Config
     contexts: Mapping[str, str] = field(repr=False)
@@ -34,6 +36,7 @@ class Snapshot:
     others: tuple[Config, ...] = ()
     full: bool = False
     rules: Rules | None = None
+    paths: Paths = field(default_factory=Paths)
 
 
 class Moment(Frozen, frozen=True):
@@ -49,7 +52,9 @@ class Moment(Frozen, frozen=True):
 class Record:
     """What is known about an exchange, for one line in the log. `error`: the code of the error that ended it.
     `request_id`: Envoy's or the client's; `upstream_request_id`: the vendor's. `attempt`: which one of the request's.
-    `token`: the key that was used, never to be shown. `retry_after`: as the vendor said it.
+    `token`: the key that was used, never to be shown. `retry_after`: as the vendor said it. `verdict`: the status that
+    the answer comes to for that key, once it is known and until the shell has taken it; `pause`: seconds that a body
+    asks for, as well.
     `client`: the name of the client whose key was shown. `front`: the dialect that it speaks; `converted`: the vendor
     does not. `dropped`: what of its request could not be said to the vendor, as the answer's header tells it.
     `operation`: what its API does, in OpenTelemetry's words. `refused`: by us, before a vendor was asked.
@@ -77,6 +82,8 @@ class Record:
     attempt: int = 1
     token: str | None = field(default=None, repr=False)
     retry_after: str | None = None
+    verdict: int | None = None
+    pause: float = 0.0
     front: str = "chat"
     converted: bool = False
     dropped: str | None = None

@@ -90,6 +90,15 @@ class Keys:
             pause = min(pauses.seconds(retry_after, date), _LONGEST_REST) if status == 429 else 0.0
             self._report(provider, token, status, pause, now)
 
+    def pause(self, provider: Provider, token: str, seconds: float, now: float) -> None:
+        """A vendor's refusal asks for a pause in its body, which comes after its status was reported."""
+        known = (provider.id, fingerprint(token))
+        until = now + min(seconds, _LONGEST_REST)
+        with self._lock:
+            if until > self._until(provider, token):
+                self._states.setdefault(known, _State()).until = until
+                self._on_rest(Rest(*known, until))
+
     def _report(self, provider: Provider, token: str, status: int, pause: float, now: float) -> None:
         policy = provider.failover
         known = (provider.id, fingerprint(token))

@@ -354,6 +354,15 @@ class Provider(Block):
         """A vendor's refusal (`status` ≥ 400, `body` decoded from any compression) as an OpenAI error."""
         return vendor_error(status, body)
 
+    def turns(self, call: Call, error: UpstreamError) -> bool:
+        """Whether a refusal says that the model answers on another path, which is worth a try: `Call.turned`."""
+        return False
+
+    @property
+    def has_paths(self) -> bool:
+        """Whether there ever is such a refusal."""
+        return False
+
     def refusal(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         """As `error`, for vendors whose `headers` say more."""
         return self.error(status, body)

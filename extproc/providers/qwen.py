@@ -120,8 +120,21 @@ class Qwen(Provider):
         return frozenset() if known is None and self._native(call) and not self._multimodal(call) else known
 
     def _multimodal(self, call: Call) -> bool:
-        """Whether the table says that a model answers on the multimodal path."""
-        return self.family(call.upstream_model).path == "multimodal"
+        """Whether a model answers on the multimodal path, by the table or by what the vendor said since."""
+        return (self.family(call.upstream_model).path == "multimodal") != call.turned
+
+    @property
+    def has_paths(self) -> bool:
+        return self._speaks_native
+
+    def turns(self, call: Call, error: UpstreamError) -> bool:
+        """`url error, please check url`: what either path says of a model of the other (users' reports, 2024 to 2026).
+        What the configuration says of a path is not doubted."""
+        if not self._native(call) or call.api != CHAT or self.multimodal_models is not None:
+            return False
+        name = call.upstream_model or ""
+        said = any("path" in block.changes and name in NamePatterns([key]) for key, block in self.families.items())
+        return error.status == 400 and "url error" in error.message.lower() and not said
 
     def path(self, call: Call) -> str:
         if call.api == MESSAGES:

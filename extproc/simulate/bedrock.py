@@ -123,6 +123,7 @@ def _asked(call: Call, body: Json, turns: list[Json], model: str) -> Asked:
         chunks=call.faults.tokens,
         big=call.faults.big,
         scripted=scripted(turns),
+        said=call.character("Bedrock", text),
     )
 
 

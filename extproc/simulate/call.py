@@ -9,6 +9,7 @@ import json
 from typing import Any, NoReturn
 import uuid
 
+from extproc.simulate import characters
 from extproc.simulate.faults import Faults, parse
 from extproc.simulate.options import Options
 from extproc.simulate.refusal import Refusal
@@ -65,6 +66,10 @@ class Call:
     def heed(self, text: str) -> None:
         """Take the faults that `text` (str) asks for. ValueError: a marker or a vendor that does not exist."""
         self.faults = parse(text, type_of(self.vendor), self.types)
+
+    def character(self, name: str, text: str) -> str | None:
+        """What the character of the model called `name` (str) says to `text` (str), where it plays one: str or None."""
+        return characters.speaks(name, text, self.body) if characters.keeps_secret(self.body) else None
 
     @property
     def request_id(self) -> str:

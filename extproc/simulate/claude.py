@@ -159,6 +159,7 @@ def _asked(call: Call, body: Json, turns: list[Json]) -> Asked:
         chunks=call.faults.tokens,
         big=call.faults.big,
         scripted=scripted(turns),
+        said=call.character("Claude", text),
     )
 
 

@@ -215,6 +215,7 @@ def _generation(call: Call, model: str, given: dict[str, Any], parameters: dict[
         chunks=call.faults.tokens,
         big=call.faults.big,
         scripted=scripted(messages),
+        said=call.character("通义千问", without_markers(text)),
     )
     form = Form(
         multimodal=multimodal,

@@ -156,6 +156,7 @@ def _generate(call: Call, body: Json, model: str, *, stream: bool) -> Answer:
             chunks=call.faults.tokens,
             big=call.faults.big,
             scripted=scripted(turns),
+            said=call.character("Gemini", without_markers(text)),
         )
     )  # fmt: skip
     if not stream:

@@ -116,6 +116,7 @@ def ask(call: Call, body: dict[str, Any], messages: list[dict[str, Any]], dialec
         chunks=call.faults.tokens,
         big=call.faults.big,
         scripted=scripted(messages),
+        said=call.character(dialect.name, without_markers(text)),
     )
 
 

@@ -12,6 +12,7 @@ from extproc.simulate.conversation import matches
 MULTIMODAL = (
     "qwen4-*", "qwen3.8-*", "qwen3.7-plus*", "qwen3.7-flash*", "qwen3.7-max-2026-06-08", "qwen3.6-*", "qwen3.5-*",
     "qwen-vl*", "*-vl-*", "*omni*", "qvq*", "qwen3-asr*", "qwen3-tts*",
+    "qwenx-*",  # of tomorrow: nobody's table has it
 )  # fmt: skip
 TEXT_AFTER_ALL = ("qwen3.8-2.4t*", "qwen3.6-max*")
 STREAM_ONLY = ("qwq*", "qvq*", "qwen-omni*", "qwen2.5-omni*", "qwen3-omni*", "qwen3-*-thinking*")

@@ -38,6 +38,8 @@ class Asked:
     chunks: int | None = None
     big: int | None = None
     scripted: Scripted | None = None
+    said: str | None = None
+    """What is said whatever else there is: a character's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,8 @@ def _calls(asked: Asked) -> tuple[ToolCall, ...]:
 def _text(asked: Asked, choice: int) -> str:
     if asked.schema is not None:
         return json.dumps(sample(asked.schema, asked.text) or {"reply": asked.text}, ensure_ascii=False)
+    if asked.said is not None and asked.scripted is None and asked.tool_result is None:
+        return asked.said
     said = f"你好！我是{asked.name}（模拟） 🎉 "
     if asked.images:
         said += f"我看到了 {asked.images} 张图片。"

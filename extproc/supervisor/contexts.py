@@ -6,6 +6,7 @@ Rule: an exchange never waits for one. What could not be fetched is absent, and 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 import math
 from pathlib import Path
 import ssl
@@ -17,6 +18,7 @@ import structlog
 
 from extproc.providers.base import ContextSource, TokenSource
 from extproc.supervisor import tokens
+from extproc.supervisor.aside import aside
 from extproc.text import jsontext
 
 log = structlog.get_logger("extproc.contexts")
@@ -39,7 +41,7 @@ async def fetch(source: ContextSource, session: aiohttp.ClientSession) -> str:
     try:
         async with asyncio.timeout(source.timeout):
             path = file_of(source)
-            body = await (_get(source, session) if path is None else _read_file(path, source.max_bytes))
+            body = await (_get(source, session) if path is None else _read_file(path, source))
         text = body.decode("utf-8-sig")
         if source.field is None:
             return text
@@ -64,8 +66,8 @@ async def fetch(source: ContextSource, session: aiohttp.ClientSession) -> str:
     return value
 
 
-async def _read_file(path: Path, limit: int) -> bytes:
-    return await asyncio.to_thread(_bounded, path, limit)
+async def _read_file(path: Path, source: ContextSource) -> bytes:
+    return await aside(partial(_bounded, path, source.max_bytes), source.timeout)  # it may be a pipe that nobody fills
 
 
 def _bounded(path: Path, limit: int) -> bytes:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 import time
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -28,6 +28,8 @@ from extproc.supervisor.supervisor import Workers
 from extproc.worker import channel
 
 log = structlog.get_logger("extproc.live")
+
+T = TypeVar("T")
 
 TEXT_SECONDS = 1.0
 """How long a change waits for new context texts; slower ones come later."""
@@ -87,6 +89,19 @@ class NoEnvoy:
         return {(p.id, (p.upstream, p.tls.ca_file)) for p in config.providers}
 
 
+async def _in_time(path: Path | None, work: Callable[[], T]) -> T:
+    """A load's result. Raises `ConfigError`, also where it takes too long."""
+    try:
+        return await aside(work, LOAD_SECONDS)
+    except TimeoutError:
+        raise ConfigError([Problem(str(path or "environment"), 0, "", f"not read within {LOAD_SECONDS:g} s")]) from None
+
+
+def in_time(path: Path | None, work: Callable[[], T]) -> T:
+    """The same for a program without a loop."""
+    return asyncio.run(_in_time(path, work))
+
+
 def sources(config: Config) -> dict[str, Kept]:
     """What a configuration wants kept beside the exchanges: context texts by provider id, tokens by their names."""
     found: dict[str, Kept | None] = {p.id: p.context_source for p in config.providers}
@@ -120,14 +135,19 @@ class Live:
         self._former: dict[int, Loaded] = {}
         self._changing = asyncio.Lock()
 
+    @classmethod
+    async def opened(cls, source: Source, check: Callable[[Loaded], object] = lambda loaded: None) -> "Live":
+        """The same off the loop and within a bounded time. Raises `ConfigError`, also where that is over."""
+        return await _in_time(source.path, partial(cls, source, check))
+
     @property
     def unfinished(self) -> bool:
         """Whether there is something to do of a good change: `change` goes on with it."""
         return self._late or self._finished is not self.loaded
 
-    def with_stand_in(self, stand_in: StandIn) -> "Live":
+    async def with_stand_in(self, stand_in: StandIn) -> "Live":
         """The same, loaded anew, with simulated vendors in the place of those without a key."""
-        return Live(replace(self._source, stand_in=stand_in), self._check)
+        return await Live.opened(replace(self._source, stand_in=stand_in), self._check)
 
     def order(self, texts: Mapping[str, str]) -> channel.Load:
         """For workers: serve under this configuration."""
@@ -212,14 +232,11 @@ class Live:
         for last in (False, True):
             files = Files()
             try:
-                loaded = await aside(partial(self._read, files), LOAD_SECONDS)
+                loaded = await _in_time(self._source.path, partial(self._read, files))
             except ConfigError:
                 self._asked = files.asked
                 if last:
                     raise
-            except TimeoutError:
-                where = str(self._source.path or "environment")
-                raise ConfigError([Problem(where, 0, "", f"not read within {LOAD_SECONDS:g} s")]) from None
             else:
                 self._asked = files.asked
                 return loaded

@@ -27,10 +27,12 @@ from extproc.envoy.placement import Placement, objection
 from extproc.envoy.process import EnvoyError, EnvoyProcess, die_with_parent, keyless_environment
 from extproc.providers import Provider
 from extproc.supervisor import admin, demo, reach
+from extproc.supervisor.addresses import Addresses
+from extproc.supervisor.aside import aside
 from extproc.supervisor.books import Books
 from extproc.supervisor.care import Care
 from extproc.supervisor.house import House
-from extproc.supervisor.live import EnvoySide, Live, NoEnvoy, Source
+from extproc.supervisor.live import LOAD_SECONDS, EnvoySide, Live, NoEnvoy, Source
 from extproc.supervisor.quotas import Quotas
 from extproc.supervisor.sidecar import Options as SidecarOptions
 from extproc.supervisor.sidecar import Sidecar, sidecar
@@ -135,10 +137,12 @@ class ServeOptions:
 async def serve(source: Source, options: ServeOptions) -> None:
     """The sidecar alone, until SIGTERM or SIGINT. Raises what loading raises, `OSError`, `WorkerFailed`."""
     source = replace(source, console=options.console)
-    live = Live(source, partial(check_console, options.admin))
+    live = await Live.opened(source, partial(check_console, options.admin))
     if isinstance(options.door.first, Address):
         check_free(options.door.first, options.admin)
-    envoy = NoEnvoy(live.loaded) if options.xds is None else _kept_fresh(options.xds, live.loaded)
+    envoy = (
+        NoEnvoy(live.loaded) if options.xds is None else await asyncio.to_thread(_kept_fresh, options.xds, live.loaded)
+    )
     async with AsyncExitStack() as stack:
         life = await stack.enter_async_context(_living())
         house, books = House(live, options.admin, options.door, life.reason), Books()
@@ -193,11 +197,9 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
     if proxies := sorted({name.upper() for name in os.environ if name.upper() in _PROXIES}):
         log.warning("not used: Envoy connects to vendors directly", variables=proxies)
     source = replace(source, console=options.console)
-    checks = (
-        partial(check_placement, options.placement, envoy_process.version()),
-        partial(check_console, options.admin),
-    )
-    live = Live(source, lambda loaded: [check(loaded) for check in checks])
+    version = await aside(envoy_process.version, LOAD_SECONDS)
+    checks = (partial(check_placement, options.placement, version), partial(check_console, options.admin))
+    live = await Live.opened(source, lambda loaded: [check(loaded) for check in checks])
     check_free(options.listen, options.admin)
     door = Door(Address("127.0.0.1", 0))
     async with _living() as life, AsyncExitStack() as stack:
@@ -211,7 +213,7 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
         if simulate:
             log.info("starting the simulated vendors")
             url, parts["the simulated vendors"] = await _simulator(stack)
-            live = house.live = live.with_stand_in(StandIn(url, SIMULATED_KEY))
+            live = house.live = await live.with_stand_in(StandIn(url, SIMULATED_KEY))
         log.info("starting the workers")
         given = SidecarOptions(door, options.workers, options.logging, 0.0, options.grace, window, hears_ends=True)
         running = house.sidecar = await stack.enter_async_context(sidecar(live, given, books))
@@ -220,7 +222,7 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
         parts["Envoy"], house.process = envoy.exited, envoy
         house.tries = lambda: [p for p in live.loaded.config.providers if url is None or p.endpoint != url]
         house.ca_file = _system_ca_file()
-        _try_vendors(stack, house.tries())
+        _watch_vendors(stack, house.tries(), envoy, lambda: live.loaded.config.providers)
         base = house.listener = _url(Address(_reachable(options.listen.host), envoy.listener_port))
         await _until_routing(base)
         await stack.enter_async_context(running.following(side))
@@ -335,10 +337,13 @@ async def _envoy(
     return envoy, side
 
 
-def _try_vendors(stack: AsyncExitStack, providers: Sequence[Provider]) -> None:
-    """Say in the background which vendors cannot be reached."""
+def _watch_vendors(
+    stack: AsyncExitStack, tried: Sequence[Provider], envoy: EnvoyProcess, now: Callable[[], Sequence[Provider]]
+) -> None:
+    """Say in the background which vendors cannot be reached, and which have no address any more."""
     care = Care()
-    care.keep("vendors are tried", partial(reach.warn, providers, _system_ca_file()))
+    care.keep("vendors are tried", partial(reach.warn, tried, _system_ca_file()))
+    care.keep("vendors without an address are said", Addresses(envoy.without_addresses, now).watch)
     stack.push_async_callback(care.end)
 
 

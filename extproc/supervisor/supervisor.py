@@ -23,6 +23,7 @@ import structlog
 from extproc.providers.blocks import Recycle
 from extproc.supervisor.books import Books
 from extproc.supervisor.care import Care
+from extproc.supervisor.learnt import Learnt, Word
 from extproc.supervisor.quotas import Quotas
 from extproc.supervisor.spawning import WorkerFailed, started, why_ended
 from extproc.terms.agreed import LAME_SECONDS
@@ -81,8 +82,11 @@ def memory_of(pid: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Logging:
+    """`verbose`: lines for people have every id."""
+
     format: Literal["console", "json"]
     level: str
+    verbose: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,13 +252,13 @@ class Workers:
         self._absent: dict[int, str] = {}
         self._places: list[asyncio.Lock] = []
         self._one_at_a_time = asyncio.Lock()
-        self._rests: dict[tuple[str, str], channel.Rested] = {}
+        self._learnt = Learnt()
         self.recycle: Recycle | None = None
 
     def _reported(self, origin: _Worker, report: channel.Report) -> None:
         match report:
-            case channel.Rested():
-                self._rested(origin, report)
+            case channel.Rested() | channel.Turned():
+                self._pass_on(origin, report)
             case channel.Counted():
                 self._books.count(origin.number, report)
             case channel.Traced():
@@ -277,25 +281,19 @@ class Workers:
             if worker.number in numbers:
                 worker.order(channel.Recall(names))
 
-    def _rested(self, origin: _Worker, rest: channel.Rested) -> None:
-        """What one worker learns about a key is told to the others, and to those that come later."""
-        if rest.until:
-            self._books.rested(rest.provider, aside=rest.aside)
-        now = time.monotonic()
-        self._rests = {known: old for known, old in self._rests.items() if old.until > now}
-        if rest.until:
-            self._rests[rest.provider, rest.fingerprint] = rest
-        else:
-            self._rests.pop((rest.provider, rest.fingerprint), None)
+    def _pass_on(self, origin: _Worker, word: Word) -> None:
+        """What one worker learns is told to the others, and to those that come later."""
+        if isinstance(word, channel.Rested) and word.until:
+            self._books.rested(word.provider, aside=word.aside)
+        self._learnt.add(word)
         for worker in (*self._slots.values(), *self._lingering):
             if worker is not origin:
-                worker.order(rest)
+                worker.order(word)
 
     @property
     def rests(self) -> tuple[channel.Rested, ...]:
         """What is known of keys that are not used now."""
-        now = time.monotonic()
-        return tuple(rest for rest in self._rests.values() if rest.until > now)
+        return self._learnt.rests
 
     @property
     def processes(self) -> tuple[dict[str, object], ...]:
@@ -428,11 +426,11 @@ class Workers:
         tls = self._door.tls
         files = None if tls is None else (str(tls.certificate), str(tls.key), str(tls.client_ca))
         said, place = self._logging, str(self._reserved[index])
-        begin = channel.Begin(index, place, files, self._door.socket_mode, said.format, said.level)
+        begin = channel.Begin(index, place, files, self._door.socket_mode, said.format, said.level, said.verbose)
         worker.order(msgspec.structs.replace(begin, console=self._window.token, hears_ends=self._hear_ends))
         worker.order(load)
-        for rest in self._rests.values():
-            worker.order(rest)
+        for word in self._learnt.words:
+            worker.order(word)
         try:
             await worker.until(lambda: worker.active >= 0 or worker.failure is not None, START_SECONDS)
             if worker.active < 0 or process.returncode is not None:

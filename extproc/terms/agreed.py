@@ -5,6 +5,9 @@ from typing import Final
 CLUSTER_HEADER: Final = "x-ai-proxy-cluster"
 """Set by the sidecar to a provider's id: the cluster that the request goes to. Stripped before it leaves."""
 
+AGAIN_HEADER: Final = "x-ai-proxy-again"
+"""Of an answer by which the sidecar asks Envoy for another attempt, where one is left. Stripped before it leaves."""
+
 INTERNAL_PREFIX: Final = "x-ai-proxy-"
 """Headers of ours."""
 

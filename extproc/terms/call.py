@@ -139,8 +139,9 @@ class Call(Frozen, frozen=True):
     `body`: the client's JSON object, opened one level, after `customSettings`; None when there was no JSON body.
     `settled`: these changed something. `text`: the client's own bytes.
     `model`: the name the client asked for; `upstream_model`: the vendor's; both None where the API has none.
-    `stream`: the client wants server-sent events. `token`: the vendor key chosen for this call, None without one.
-    `context`: the system text to insert. `now`: seconds since 1970. `nonce`: 96 random bits for minted ids.
+    `stream`: the client wants server-sent events. `turned`: the vendor answers for this model on another path than is
+    known. `token`: the vendor key chosen for this call, None without one. `context`: the system text to insert. `now`:
+    seconds since 1970. `nonce`: 96 random bits for minted ids.
     Headers, bodies and keys are not in its `repr`.
     """
 
@@ -155,6 +156,7 @@ class Call(Frozen, frozen=True):
     upstream_model: str | None = None
     settled: bool = False
     stream: bool = False
+    turned: bool = False
     token: str | None = None
     context: str | None = None
     now: int = 0

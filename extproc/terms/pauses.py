@@ -19,6 +19,12 @@ MOST_TOLD: Final = 60
 (`retry-after` above 60 s Node, above 120 s Python; tried 2026-11)."""
 
 _NUMBER = re.compile(r"\s*\+?(\d{1,18}(?:\.\d{0,18})?|\.\d{1,18})\s*", re.ASCII)
+_WORDS = re.compile(
+    rb"(?:try again|retry) (?:in|after) (?=\d)(?:(\d{1,4})h)?(?:(\d{1,4})m(?!s|i))?"
+    rb"(?:(\d{1,9}(?:\.\d{1,9})?) ?(milliseconds?|ms|minutes?|min|seconds?|sec|s)\b)?",
+    re.IGNORECASE,
+)
+_UNITS: Final = {b"ms": 0.001, b"mil": 0.001, b"min": 60.0}
 _DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)s", re.ASCII)
 
 
@@ -37,17 +43,27 @@ def seconds(retry_after: str | None, now: float) -> float:
     return max(wait, 0.0)
 
 
-def of_headers(headers: Mapping[str, str], now: float) -> float:
-    """Seconds, by the headers of a refusal; 0: they do not say. `retry-after-ms` is what Azure and OpenAI say it in
+def asked(headers: Mapping[str, str]) -> str | None:
+    """What a refusal's headers ask for, as `seconds` reads it. `retry-after-ms` is what Azure and OpenAI say it in
     exactly, and their SDKs believe it first."""
     if number := _NUMBER.fullmatch(headers.get("retry-after-ms", "")):
-        return float(number[1]) / 1000
-    return seconds(headers.get("retry-after"), now)
+        return f"{float(number[1]) / 1000:f}"
+    return headers.get("retry-after")
+
+
+def of_headers(headers: Mapping[str, str], now: float) -> float:
+    """Seconds, by the headers of a refusal; 0: they do not say."""
+    return seconds(asked(headers), now)
 
 
 def of_body(body: bytes) -> float:
     """Seconds, by a refusal's body; 0: it does not say. Google: `error.details[].retryDelay`, `"34.07s"`
-    (google.rpc.RetryInfo, 2026), the error by itself or in a list."""
+    (google.rpc.RetryInfo, 2026), the error by itself or in a list. Others in words: OpenAI and Groq `Please try again
+    in 6m0s` (or `1.2s`, `350ms`), Azure `Please retry after 26 seconds` (their refusals of status 429, 2026)."""
+    if found := _WORDS.search(body):
+        hours, minutes, number, unit = found.groups(b"0")
+        value = float(number) * _UNITS.get(unit[:3].lower(), 1.0)
+        return int(hours) * 3600 + int(minutes) * 60 + value
     if b"retryDelay" not in body:
         return 0.0
     try:
@@ -60,8 +76,8 @@ def of_body(body: bytes) -> float:
     details = error.get("details") if isinstance(error, dict) else None
     for detail in details if isinstance(details, list) else ():
         said = detail.get("retryDelay") if isinstance(detail, dict) else None
-        if isinstance(said, str) and (found := _DURATION.fullmatch(said)):
-            return float(found[1])
+        if isinstance(said, str) and (duration := _DURATION.fullmatch(said)):
+            return float(duration[1])
     return 0.0
 
 

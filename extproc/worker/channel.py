@@ -27,6 +27,7 @@ class Begin(Struct, tag=True, frozen=True):
     socket_mode: int
     log_format: Literal["console", "json"]
     log_level: str
+    verbose: bool = False
     hears_ends: bool = False
     console: str = ""
 
@@ -70,6 +71,15 @@ class Ended(Struct, tag=True, frozen=True):
     how: str
 
 
+class Turned(Struct, tag=True, frozen=True):
+    """As a report: which of a vendor's paths answers for a model was learnt; as an order: another worker reported it.
+    See `paths.Turn`."""
+
+    place: str
+    model: str
+    turned: bool
+
+
 class Hold(Struct, tag=True, frozen=True):
     """Let log lines wait, or write those that waited: somebody prints a line piece by piece."""
 
@@ -107,7 +117,7 @@ class Look(Struct, tag=True, frozen=True):
     most: int
 
 
-Order = Begin | Load | Expect | Texts | Rested | Ended | Hold | Leave | Ping | Look | Judged | Recall
+Order = Begin | Load | Expect | Texts | Rested | Turned | Ended | Hold | Leave | Ping | Look | Judged | Recall
 
 
 class Serving(Struct, tag=True, frozen=True):
@@ -218,7 +228,8 @@ class Seen(Struct, tag=True, frozen=True):
 
 class Traced(Struct, tag=True, frozen=True):
     """What one attempt of a chat of the console's own was made of; keys are masked. `said_body` None: the vendor's
-    bytes stayed in Envoy, so they are what the client got. `sent_method` empty: nothing was sent."""
+    bytes stayed in Envoy, so they are what the client got. `sent_method` empty: nothing was sent. `row`: the
+    exchange."""
 
     trace: str
     attempt: int
@@ -230,6 +241,7 @@ class Traced(Struct, tag=True, frozen=True):
     said_headers: list[tuple[str, str]]
     said_body: bytes | None
     cut: bool
+    row: Row
 
 
 Report = (
@@ -239,6 +251,7 @@ Report = (
     | Oldest
     | Failed
     | Rested
+    | Turned
     | Pong
     | Counted
     | Seen

@@ -61,10 +61,11 @@ class Feed:
         token, _, name = mark_of(event).partition(".")
         return Trace(name[:64]) if token and hmac.compare_digest(token.encode(), self._token.encode()) else None
 
-    def traced(self, trace: Trace, record: Record, key: str | None) -> None:
+    def traced(self, trace: Trace, talk: Exchanging, key: str | None) -> None:
         """An exchange of the console's own is over."""
-        if record.path:
-            self._tell(trace.told(record.attempt, key))
+        if talk.record.path:
+            now = time.monotonic()
+            self._tell(trace.told(_row(0, talk.record, talk.clock, now, time.time() - now), key))
 
     def seen(self, since: int, most: int) -> channel.Seen:
         """What ended after the `since`-th exchange, the newest `most` of it, and what is under way."""

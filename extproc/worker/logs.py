@@ -128,8 +128,9 @@ class _Stamp:
         return f"{self._said}.{part:06}Z"
 
 
-def configure(format: Format, level: str = "info", worker: int | None = None) -> None:
-    """Set up structlog. `level`: debug, info, warning or error. `worker`: the process, on every line."""
+def configure(format: Format, level: str = "info", worker: int | None = None, *, verbose: bool = False) -> None:
+    """Set up structlog. `level`: debug, info, warning or error. `worker`: the process, on every line. `verbose`: people
+    see every id."""
 
     def named(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
         if worker is not None:
@@ -151,6 +152,7 @@ def configure(format: Format, level: str = "info", worker: int | None = None) ->
                     colors=sys.stderr.isatty(), pad_event_to=0, sort_keys=False, exception_formatter=_write_trace
                 ),
                 colors=sys.stderr.isatty(),
+                verbose=verbose,
             )
         ]
     )

@@ -3,7 +3,7 @@
 Rule: words out of values; every value is in the line of `--log-format json`, and what is here is there under its name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import structlog
@@ -29,10 +29,12 @@ def level(values: Mapping[str, Any]) -> str:
 
 
 class Line:
-    """structlog's last step: exchanges here, everything else by `rest`. `colors`: for a terminal."""
+    """structlog's last step: exchanges here, everything else by `rest`. `colors`: for a terminal. `verbose`: with ids
+    also where nothing failed."""
 
-    def __init__(self, rest: structlog.typing.Processor, *, colors: bool) -> None:
+    def __init__(self, rest: structlog.typing.Processor, *, colors: bool, verbose: bool = False) -> None:
         self._rest = rest
+        self._verbose = verbose
         self._colors = colors
 
     def __call__(self, logger: Any, name: str, event: structlog.typing.EventDict) -> Any:
@@ -49,9 +51,17 @@ class Line:
             _time(values.get("duration_ms")),
             f"for {values['client']}" if "client" in values else "",
             f"({values['details']})" if "details" in values else "",
-            self._shown(str(values.get("request_id", "")), _DIM),
+            self._shown(" ".join(self._ids(values)), _DIM),
         ]
         return " ".join(filter(None, words)).encode("utf-8", "backslashreplace").decode()  # half a surrogate pair
+
+    def _ids(self, values: Mapping[str, Any]) -> Iterator[str]:
+        if self._verbose or level(values) != "info" or (values.get("status") or 0) >= 400:
+            yield str(values.get("request_id", ""))
+        if self._verbose and "upstream_request_id" in values:
+            yield f"vendor's {values['upstream_request_id']}"
+        if self._verbose and "worker" in values:
+            yield f"worker {values['worker']}"
 
     def _shown(self, text: str, color: str) -> str:
         return f"{color}{text}{_ENDS}" if self._colors and text else text

@@ -26,6 +26,7 @@ from extproc.config.load import StandIn, load
 from extproc.exchange.exchange import Snapshot
 from extproc.keys.choice import Keys, Rest
 from extproc.keys.kept import keys_kept
+from extproc.keys.paths import Paths, Turn
 from extproc.limits.buckets import Rules
 from extproc.terms.agreed import LAME_SECONDS
 from extproc.worker import channel, logs, loop, server
@@ -56,7 +57,8 @@ class Current:
         self._former: tuple[Config, ...] = ()
         self._coming: tuple[Config, ...] = ()
         config = self._loaded(first)
-        self.snapshot = Snapshot(config, first.texts, rules=Rules(config) if config.has_limits else None)
+        rules = Rules(config) if config.has_limits else None
+        self.snapshot = Snapshot(config, first.texts, rules=rules, paths=Paths(self._learnt))
         """What an exchange that begins now works under. Replaced as a whole: exchanges begin in another thread."""
 
     @property
@@ -65,6 +67,17 @@ class Current:
 
     def keep(self, keys: Keys) -> None:
         self.snapshot = replace(self.snapshot, keys=keys)
+
+    def _learnt(self, provider: str, turn: Turn) -> None:
+        """Called by the exchanges' threads."""
+        self._loop.call_soon_threadsafe(self._tell_turn, provider, turn)
+
+    def _tell_turn(self, provider: str, turn: Turn) -> None:
+        channel.send(self._report, channel.Turned(turn.place, turn.model, turn.turned))
+        if turn.turned:
+            log.info("a model is asked on the vendor's other path from now on", provider=provider, model=turn.model)
+        else:
+            log.warning("a model answers on neither of the vendor's paths", provider=provider, model=turn.model)
 
     def expect(self, order: channel.Load) -> None:
         """Envoy may choose by this configuration before it is ours."""
@@ -95,7 +108,8 @@ class Current:
         rules = self.snapshot.rules
         if config is not self.config:
             rules = Rules(config) if config.has_limits else None
-        self.snapshot = Snapshot(config, texts, self.snapshot.keys, self._coming + self._former, rules=rules)
+        others = self._coming + self._former
+        self.snapshot = replace(self.snapshot, config=config, contexts=texts, others=others, rules=rules)
 
     def _tried(self, order: channel.Load) -> Config | None:
         try:
@@ -133,7 +147,7 @@ async def work(orders: asyncio.StreamReader, report: channel.Writer) -> None:
     begin, first = await channel.order(orders), await channel.order(orders)
     if not isinstance(begin, channel.Begin) or not isinstance(first, channel.Load):
         return  # the supervisor changed its mind
-    logs.configure(begin.log_format, begin.log_level, begin.worker)
+    logs.configure(begin.log_format, begin.log_level, begin.worker, verbose=begin.verbose)
     farewell, ends, books = server.Farewell(pause=LAME_SECONDS), _ends(begin), Books()
     try:
         current = Current(report, first)
@@ -248,6 +262,8 @@ async def _obey(
                 current.expect(load)
             case channel.Texts(texts):
                 current.texts(texts)
+            case channel.Turned(place, model, turned):
+                current.snapshot.paths.keep(Turn(place, model, turned))
             case channel.Ended(request_id, attempt, how):
                 ends.tell(request_id, attempt, how)
             case channel.Hold(on):

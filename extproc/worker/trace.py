@@ -75,12 +75,12 @@ class Trace:
         self._cut = self._cut or len(body) > MOST
         return body[:MOST]
 
-    def told(self, attempt: int, key: str | None) -> channel.Traced:
+    def told(self, row: channel.Row, key: str | None) -> channel.Traced:
         """All of it, without `key`."""
         said = None if self._said is None else _without(self._said, key)
         return channel.Traced(
             self._name,
-            attempt,
+            row.attempt,
             self._head.get(":method", "") if self._goes else "",
             _masked(f"{self._head.get(':authority', '')}{self._head.get(':path', '')}", key),
             _headers(self._head, key) if self._goes else [],
@@ -89,6 +89,7 @@ class Trace:
             _headers(self._answer, key),
             said,
             self._cut,
+            row,
         )
 
 

@@ -320,6 +320,32 @@ def test_unknown_fields_survive_a_new_model_name(gateway: Gateway, simulator: Si
     assert seen["model"] == "gpt-4o"
 
 
+# A model that answers on another path than its name says
+
+
+def test_the_other_path_is_tried_once_and_remembered(
+    gateway: Gateway, simulator: Simulator, placement: tuple[str, ...]
+) -> None:
+    first = ask(gateway.port, body=chat("other-path-1", "qwenx-1"))
+    if "upstream" in placement:  # by another attempt
+        assert (first.status, first.headers["x-ai-attempts"]) == (200, "2")
+        assert len(simulator.requests("other-path-1")) == 2
+    else:
+        assert (first.status, first.error["code"]) == (400, "InvalidParameter")
+        assert "another path, where it is asked from now on: try again" in first.error["message"]
+    said = "a model is asked on the vendor's other path from now on"
+    [entry] = until(lambda: gateway.events(said), "what was learnt is logged")
+    assert (entry["provider"], entry["model"]) == ("qwen", "qwenx-1")
+    later = chat("other-path-2", "qwenx-1", stream=True)
+    until(lambda: ask(gateway.port, body=later).text.endswith("other-path-2"), "every worker knows of it")
+    assert simulator.requests("other-path-2")[-1]["path"].endswith("multimodal-generation/generation")
+    streamed = ask(gateway.port, body=chat("other-path-3", "qwenx-2", stream=True))
+    assert "try again" in streamed.events[0]["error"]["message"]
+    again = chat("other-path-4", "qwenx-2", stream=True)
+    until(lambda: ask(gateway.port, body=again).text.endswith("other-path-4"), "every worker knows of it")
+    assert not [name for name in first.headers if name.startswith("x-ai-proxy")]
+
+
 # Clients that leave
 
 

@@ -31,6 +31,7 @@ routes:
 """
 FALLBACK = """\
   - {name: to-two, match: {hosts: [two.test]}, provider: [{provider: untrusted}, {provider: resets}]}
+  - {name: past, match: {hosts: [past.test]}, provider: [{provider: nowhere}, {provider: resets}]}
 """
 REASONS = {
     "refused": "Connection refused",
@@ -128,6 +129,19 @@ def test_why_the_first_attempt_of_a_fallback_failed(
     assert not logged(running, "Envoy answered itself", "fell-back")
     line = accessed(running, "fell-back")
     assert (line["route"], line["provider"], line["attempts"]) == ("to-two", "resets", 2)
+
+
+def test_a_vendor_without_an_address_is_said_where_a_fallback_passes_it_over(
+    running: Gateway, closing: Vendor, placement: tuple[str, ...]
+) -> None:
+    if "upstream" in placement:
+        closing.reply = Reply(200, (json.dumps(OPENAI).encode(),))
+        answer = ask(running.port, body=chat("x"), host="past", headers={"x-request-id": "passed-over"})
+        assert (answer.status, answer.headers["x-ai-provider"]) == (200, "resets")
+        assert not logged(running, "attempt failed", "passed-over")
+    said = "a vendor has no address: requests pass it over"
+    [entry] = until(lambda: running.events(said), "a line about the vendor")
+    assert (entry["provider"], entry["host"], entry["reason"]) == ("nowhere", "vendor.invalid", "DNS")
 
 
 def test_who_speaks_anthropic_s_api_gets_its_errors(running: Gateway) -> None:

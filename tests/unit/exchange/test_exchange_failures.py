@@ -94,7 +94,8 @@ def test_an_error_frame_that_quotes_our_key_does_not_reveal_it(body: dict[str, A
     error = {"code": "InvalidApiKey", "message": "Incorrect API key sk-q", "request_id": "r"}
     play = sent("qwen", body)
     play.response(SSE, [frames([{"error": error, "status": 401}])], attributes=VIA)
-    assert b"InvalidApiKey" in play.seen.client_body
+    assert b"vendor_auth" in play.seen.client_body
+    assert b"Incorrect API key" in play.seen.client_body
     assert b"sk-q" not in play.seen.client_body
 
 

@@ -1,5 +1,6 @@
 """A vendor's refusal on its way to the client: its headers, its pause, and whose key it was."""
 
+import gzip
 import json
 from typing import Any
 
@@ -55,6 +56,64 @@ def test_a_429_and_a_503_say_when_to_come_back(
     status: str, body: bytes | None, headers: dict[str, str], told: str
 ) -> None:
     assert refused({":status": status, **headers}, body).seen.client["retry-after"] == told
+
+
+WORDS = [
+    ("Rate limit reached for m in organization o on tokens per min. Please try again in 20s. Visit x", "20"),
+    ("Please try again in 1m26.4s.", "60"),
+    ("please try again in 350ms", "1"),
+    ("Please retry after 26 seconds.", "26"),
+    ("Please try again in 6m0s", "60"),
+    ("Please retry after 2 minutes", "60"),
+    ("retry after 3 attempts", "1"),
+    ("try again in a while", "1"),
+]
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize(("message", "told"), WORDS)
+def test_a_pause_in_words_is_understood(message: str, told: str, packed: bool) -> None:
+    body = dump({"error": {"message": message, "type": "t", "param": None, "code": "rate_limit_exceeded"}})
+    headers = {":status": "429", **({"content-encoding": "gzip"} if packed else {})}
+    assert refused(headers, gzip.compress(body) if packed else body).seen.client["retry-after"] == told
+
+
+IN_A_200 = {
+    "whole": (None, dump({"error": {"message": "no", "code": "invalid_api_key", "type": "t"}, "status": 401})),
+    "streamed": (
+        True,
+        b'data: {"error": {"message": "Invalid API key", "code": 401, "type": "authentication_error"}}\n\n',
+    ),
+}
+
+
+@pytest.mark.parametrize("case", IN_A_200)
+@pytest.mark.parametrize("keys", [[KEY], None], ids=["ours", "the client's"])
+def test_a_refusal_of_the_key_inside_of_a_200(case: str, keys: list[str] | None) -> None:
+    stream, body = IN_A_200[case]
+    given = {"id": "p", "type": "vllm", "endpoint": "http://v.example", "modelMapping": {"*": "m"}, "apiTokens": keys}
+    play = Play(config_of({"providers": [{k: v for k, v in given.items() if v is not None}]}))
+    play.request(HEAD, dump({**CHAT, **({"stream": True} if stream else {})}), {})
+    kind = "text/event-stream" if stream else "application/json"
+    assert play.exchange.record.verdict is None
+    play.response({":status": "200", "content-type": kind}, [body], attributes=VIA)
+    error = json.loads(play.seen.client_body.removeprefix(b"data:").strip())["error"]
+    if keys is None:
+        assert error.get("code") != "vendor_auth"
+        return
+    assert (error["code"], play.exchange.record.error) == ("vendor_auth", "vendor_auth")
+    assert "(not yours)" in error["message"]
+    assert play.exchange.record.verdict == 401, "it is the key's failure, too"
+    assert stream or play.seen.status == 502
+
+
+def test_what_an_answer_says_of_the_key_is_known_when_it_is_read() -> None:
+    play = refused({":status": "200"}, dump({"object": "list", "data": []}))
+    assert (play.exchange.record.verdict, play.exchange.record.pause) == (200, 0)
+    play = refused({":status": "429", "retry-after-ms": "1500"})
+    assert (play.exchange.record.verdict, play.exchange.record.retry_after) == (429, "1.500000")
+    body = dump({"error": {"message": "Please try again in 7s."}})
+    assert refused({":status": "429"}, body).exchange.record.pause == 7
 
 
 def test_googles_pause_is_understood() -> None:

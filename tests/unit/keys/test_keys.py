@@ -48,6 +48,18 @@ def test_a_throttled_key_rests_for_its_retry_after(retry_after: str | None, seco
     assert {keys.choose(both, chance, 1, NOW + seconds) for chance in range(4)} == {"k0", "k1"}
 
 
+def test_a_pause_that_comes_with_the_body_rests_too() -> None:
+    rests: list[Rest] = []
+    keys, both = Keys(rests.append), provider(2)
+    keys.report(both, "k0", 429, None, NOW, NOW)
+    keys.pause(both, "k0", 30, NOW)
+    keys.pause(both, "k0", 10, NOW)  # no shorter
+    assert {keys.choose(both, chance, 1, NOW + 29) for chance in range(4)} == {"k1"}
+    assert {keys.choose(both, chance, 1, NOW + 30) for chance in range(4)} == {"k0", "k1"}
+    keys.pause(both, "k1", 1e9, NOW)
+    assert [rest.until - NOW for rest in rests] == [30, 3600]
+
+
 def test_only_a_429_rests() -> None:
     keys, both = Keys(), provider(2)
     for status in (400, 401, 500, 503):

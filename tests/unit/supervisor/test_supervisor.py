@@ -271,7 +271,7 @@ async def test_workers_tell_each_other_which_keys_rest(workers: Workers, monkeyp
         for worker in (first, second):
             monkeypatch.setattr(worker, "order", lambda message, index=worker.index: heard.append((index, message)))
         rest = channel.Rested("p", "f", time.monotonic() + 60, False)
-        workers._rested(first, rest)
+        workers._pass_on(first, rest)
         assert heard == [(second.index, rest)]
         monkeypatch.undo()
         os.kill(first.process.pid, signal.SIGKILL)

@@ -90,7 +90,7 @@ def told(*steps: tuple[object, object]) -> Traced:
     trace.note(head("TOKEN.t1"), Forward())
     for event, reply in steps:
         trace.note(event, reply)  # type: ignore[arg-type]
-    feed.traced(trace, Talk().record, KEY)
+    feed.traced(trace, Talk(), KEY)
     [report] = reports
     return report
 

@@ -64,6 +64,17 @@ def test_an_exchange_in_one_line(values: dict[str, Any], expected: str, importan
     assert all(word in colored for word in expected.split())
 
 
+def test_ids_are_there_where_something_failed_or_all_with_verbose() -> None:
+    ids = {"request_id": "r-1", "upstream_request_id": "u-1", "worker": 0}
+
+    def line(values: dict[str, Any], verbose: bool) -> str:
+        return str(Line(lambda *_: "another", colors=False, verbose=verbose)(None, "", {**values, **ids}))
+
+    assert "r-1" not in line(CHAT, False)
+    assert line({**POST, "status": 404}, False).endswith(" 3 ms r-1")
+    assert line(CHAT, True).endswith(" 312 ms r-1 vendor's u-1 worker 0")
+
+
 def test_other_lines_are_as_they_were() -> None:
     assert Line(lambda *_: "another", colors=True)(None, "", {"event": "ready"}) == "another"
 

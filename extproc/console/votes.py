@@ -1,0 +1,70 @@
+"""What was voted and guessed: kept in a file where there is one, else for as long as the process lives.
+
+Rule: small and bounded; one row per game that was voted on. The newest ones count.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+import sqlite3
+import time
+from typing import Any, Final
+
+from extproc.console.elo import Vote, ratings
+
+MOST: Final = 10_000
+_SCORES: Final = {"left": 1.0, "right": 0.0, "both": 0.5, "neither": 0.5}
+_TABLE: Final = """
+CREATE TABLE IF NOT EXISTS game (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, played REAL NOT NULL, kind TEXT NOT NULL, first TEXT NOT NULL,
+  second TEXT NOT NULL, verdict TEXT, guessed INTEGER)
+"""
+
+
+class Votes:
+    """`path`: a SQLite file, None for memory. Raises `OSError` where it cannot be opened."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        try:
+            self._store = sqlite3.connect(":memory:" if path is None else path, timeout=2, isolation_level=None)
+            self._store.execute(_TABLE)
+        except sqlite3.Error as error:
+            raise OSError(f"{path}: {error}") from None
+
+    def close(self) -> None:
+        self._store.close()
+
+    def add(self, kind: str, names: tuple[str, str], verdict: str | None, guessed: bool | None) -> None:
+        """A game that is over; one with neither a vote nor a guess tells nothing."""
+        if verdict is None and guessed is None:
+            return
+        row = (time.time(), kind, *(name[:200] for name in names), verdict, guessed)
+        self._store.execute(
+            "INSERT INTO game (played, kind, first, second, verdict, guessed) VALUES (?, ?, ?, ?, ?, ?)", row
+        )
+        self._store.execute("DELETE FROM game WHERE number <= (SELECT max(number) FROM game) - ?", (MOST,))
+
+    def clear(self) -> None:
+        self._store.execute("DELETE FROM game")
+
+    def games(self) -> list[dict[str, Any]]:
+        """All, oldest first."""
+        fields = ("played", "kind", "first", "second", "verdict", "guessed")
+        rows: Sequence[tuple[Any, ...]] = self._store.execute(
+            f"SELECT {', '.join(fields)} FROM game ORDER BY number"
+        ).fetchall()
+        found = [dict(zip(fields, row, strict=True)) for row in rows]
+        return [{**game, "guessed": None if game["guessed"] is None else bool(game["guessed"])} for game in found]
+
+    def table(self) -> dict[str, Any]:
+        """Games, right guesses, and the ratings."""
+        games = self.games()
+        guesses = [game["guessed"] for game in games if game["guessed"] is not None]
+        votes = [Vote(g["first"], g["second"], _SCORES[g["verdict"]]) for g in games if g["verdict"] is not None]
+        return {
+            "games": len(games),
+            "guesses": len(guesses),
+            "right": sum(guesses),
+            "votes": len(votes),
+            "ratings": [asdict(rating) for rating in ratings(votes)],
+        }
