@@ -193,7 +193,7 @@ class Exchange(AnswerSide):
         model = routing.requested_model(given)
         self._client.check_model(state.target, given, model)
         if self._reads_for_envoy:
-            routing.choose(state.routes, model)
+            routing.first_step(routing.choose(state.routes, model), 0)  # one that refuses does so here
             return self._read(model, given.get("stream") == jsontext.TRUE)
         decision = deciding.decide(self._config, self._front, state, model, given, self._turn)
         self._note_decision(decision, model)
