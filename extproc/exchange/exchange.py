@@ -306,7 +306,7 @@ class Exchange(AnswerSide):
         read = translator is not None or provider.watches(call)
         forward = outgoing.request(provider, call, upstream, self._metadata(), read=read, request_mode=request_mode)
         if self._rules is not None:
-            self.ask = about_to_use(self._rules, self._client, self.record, provider, call)
+            self.ask = about_to_use(self._config, self._rules, self._client, self.record, provider, call)
         if self._attached:
             return outgoing.attached(forward, call)
         if not self._placed_by_envoy:
