@@ -6,6 +6,7 @@ Rule: pure, and in words; nothing here refuses anything.
 from collections.abc import Callable, Iterator
 
 from extproc.config.config import Config, Match
+from extproc.config.quota_faults import budgets
 from extproc.providers import OpenAI, Provider, Qwen
 from extproc.providers.lifecycle import retirement
 
@@ -49,6 +50,10 @@ def _retired(provider: Provider, config: Config) -> Iterator[str]:
 
 def advice(config: Config) -> Iterator[str]:
     """What to tell whoever wrote it."""
+    for _, limit, unpriced, priced in budgets(config):
+        if unpriced and priced:
+            names = ", ".join(f"{model} at {provider}" for provider, model in unpriced[:5])
+            yield f"{limit.said} does not count {names}: there is no price in {limit.currency} for it"
     for provider in config.providers:
         if isinstance(provider, Qwen) and (provider.qwen_enable_compatible or provider.protocol == "original"):
             mode = "protocol: original" if provider.protocol == "original" else "qwenEnableCompatible: true"

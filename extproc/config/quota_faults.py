@@ -6,7 +6,7 @@ Rule: pure; each fault has its place in the file. A limit that would silently no
 from collections.abc import Iterator
 
 from extproc.config.config import Config
-from extproc.config.quotas import SharedLimit, contradictions
+from extproc.config.quotas import Limit, LimitMatch, SharedLimit, contradictions
 from extproc.config.words import did_you_mean
 
 Place = tuple[str | int, ...]
@@ -26,6 +26,50 @@ def quota_faults(config: Config) -> Iterator[tuple[Place, str]]:
             yield ("limits", indexes[entry]), message
     if config.usage.store == "redis" and config.redis is None:
         yield ("usage", "store"), "redis needs the key redis beside usage: where the server is"
+    for place, limit, unpriced, priced in budgets(config):
+        named = isinstance(limit, SharedLimit) and limit.match.models is not None and limit.match.models.exact
+        if unpriced and (named or not priced):
+            names = ", ".join(f"{model} at {provider}" for provider, model in unpriced[:5])
+            yield (*place, limit.kind), f"would count nothing: there is no price in {limit.currency} for {names}"
+
+
+Named = list[tuple[str, str]]
+
+
+def budgets(config: Config) -> Iterator[tuple[Place, Limit, Named, Named]]:
+    """Every budget in money, and the models (provider, vendor's name) within it that the configuration names: those
+    without a price in its currency, and those with one."""
+    for index, client in enumerate(config.clients):
+        for entry, own in enumerate(client.limits):
+            if own.currency is not None:
+                place: Place = ("clients", index, "limits", entry)
+                yield (place, own, *_priced(config, own, client.routes, client.models.exact))
+    for index, limit in enumerate(config.limits):
+        if limit.currency is not None:
+            match = limit.match
+            routes = [r.name for r in config.effective_routes if match.routes is None or r.name in match.routes]
+            asked = match.models.exact if match.models is not None else ()
+            yield (("limits", index), limit, *_priced(config, limit, tuple(routes), asked))
+
+
+def _priced(config: Config, limit: Limit, routes: tuple[str, ...], asked: tuple[str, ...]) -> tuple[Named, Named]:
+    """`asked`: the names that the limit is about, where it says some."""
+    found: dict[tuple[str, str], bool] = {}
+    match = limit.match if isinstance(limit, SharedLimit) else LimitMatch()
+    for route in config.effective_routes:
+        for step in route.steps if not routes or route.name in routes else ():
+            if match.providers is not None and step.provider not in match.providers:
+                continue
+            provider = config.by_id[step.provider]
+            names = {step.model} if step.model else {provider.upstream_model(name) or name for name in asked}
+            if not step.model and not asked:
+                names = {provider.upstream_model(name) or name for name in provider.models or ()}
+                names |= set(provider.model_mapping.targets)
+            for name in names - {None}:
+                if match.models is None or not match.models.exact or asked or name in match.models:
+                    price = config.price(provider.id, str(name))
+                    found[provider.id, str(name)] = price is not None and price.currency == limit.currency
+    return [one for one, known in found.items() if not known], [one for one, known in found.items() if known]
 
 
 def _names(config: Config, index: int, limit: SharedLimit) -> Iterator[tuple[Place, str]]:

@@ -7,12 +7,15 @@ for as long as most are.
 from typing import Final
 
 from extproc.config.clients import Client
+from extproc.config.config import Config
 from extproc.exchange.states import Record
 from extproc.limits.asking import Ask
-from extproc.limits.buckets import Rules, Spend
+from extproc.limits.buckets import Rules, Spend, units
 from extproc.providers import Provider
+from extproc.providers.prices import Price
 from extproc.terms.call import CHAT, COMPLETIONS, MESSAGES, RESPONSES, Call
-from extproc.terms.usage import estimate
+from extproc.terms.frozen import replace
+from extproc.terms.usage import Usage, estimate
 from extproc.text import jsontext
 from extproc.text.jsontext import Fields
 
@@ -28,14 +31,25 @@ _NESTED: Final = (
 )
 
 
-def about_to_use(rules: Rules, client: Client, record: Record, provider: Provider, call: Call) -> Ask | None:
+def about_to_use(
+    config: Config, rules: Rules, client: Client, record: Record, provider: Provider, call: Call
+) -> Ask | None:
     """None: no limit applies."""
     buckets = rules.applying(client, record.route or "", provider.id, call.model, call.upstream_model)
     if not buckets:
         return None
     input = 0 if call.body is None else estimate(call.body)
     output = _output(provider, call)
-    return Ask(buckets, Spend(input), Spend(input, output), record.attempt)
+    known, most = Spend(input), Spend(input, output)
+    if any(bucket.is_money for bucket in buckets):
+        price = config.price(provider.id, call.upstream_model or call.model or "")
+        known, most = (replace(spend, money=_money(price, spend)) for spend in (known, most))
+    return Ask(buckets, known, most, record.attempt)
+
+
+def _money(price: Price | None, spend: Spend) -> dict[str, int]:
+    cost = None if price is None else price.cost(Usage(spend.input, spend.output))
+    return {} if price is None or cost is None else {price.currency.lower(): units(cost)}
 
 
 def _output(provider: Provider, call: Call) -> int:

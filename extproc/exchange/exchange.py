@@ -315,7 +315,7 @@ class Exchange(AnswerSide):
             self.record.usage = self._meter.begun()
         forward = outgoing.request(provider, call, upstream, self._metadata(), read=read, request_mode=request_mode)
         if self._rules is not None:
-            self.ask = about_to_use(self._rules, self._client, self.record, provider, call)
+            self.ask = about_to_use(self._config, self._rules, self._client, self.record, provider, call)
         if self._attached:
             return outgoing.attached(forward, call)
         if not self._placed_by_envoy:

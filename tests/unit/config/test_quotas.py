@@ -115,7 +115,7 @@ def test_what_may_stand_side_by_side(tmp_path: Path) -> None:
         "      - {tokens: 60, per: hour}\n"
         "      - {inputTokens: 9, per: hour}\n"
         "      - {usd: 0.5, per: day}\n"
-        "      - {cny: 70, per: day, zone: Asia/Shanghai}\n"
+        "      - {usd: 9, per: month, zone: Asia/Shanghai}\n"
         f"{ALL}{{tokens: 1, per: day, match: {{clients: [alice]}}}}\n"
         "  - {tokens: 1, per: day, match: {clients: ['a*']}}\n"
         "  - {tokens: 1, per: day, each: client}\n"
@@ -128,7 +128,7 @@ def test_what_may_stand_side_by_side(tmp_path: Path) -> None:
         "60 tokens per hour",
         "9 inputTokens per hour",
         "0.5 USD per day",
-        "70 CNY per day (Asia/Shanghai)",
+        "9 USD per month (Asia/Shanghai)",
     ]
 
 
