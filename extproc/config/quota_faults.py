@@ -26,11 +26,11 @@ def quota_faults(config: Config) -> Iterator[tuple[Place, str]]:
             yield ("limits", indexes[entry]), message
     if config.usage.store == "redis" and config.redis is None:
         yield ("usage", "store"), "redis needs the key redis beside usage: where the server is"
-    for place, limit, unpriced, priced in budgets(config):
-        named = isinstance(limit, SharedLimit) and limit.match.models is not None and limit.match.models.exact
+    for place, budget, unpriced, priced in budgets(config):
+        named = isinstance(budget, SharedLimit) and budget.match.models is not None and budget.match.models.exact
         if unpriced and (named or not priced):
             names = ", ".join(f"{model} at {provider}" for provider, model in unpriced[:5])
-            yield (*place, limit.kind), f"would count nothing: there is no price in {limit.currency} for {names}"
+            yield (*place, budget.kind), f"would count nothing: there is no price in {budget.currency} for {names}"
 
 
 Named = list[tuple[str, str]]
