@@ -14,6 +14,7 @@ from extproc.terms.events import (
     Answer,
     BodyMode,
     Event,
+    Forward,
     Reply,
     RequestBody,
     RequestHeaders,
@@ -62,7 +63,13 @@ def _write(reply: Reply | None, phase: str) -> bytes:
         and reply.body is not None
         and not (reply.metadata or reply.set_headers or reply.remove_headers)
     ):
-        return native.piece(reply.body, reply.ends)
+        written = native.piece(reply.body, reply.ends)
+    else:
+        written = _whole(reply, phase)
+    return written if reply.counts is None else written + wire.counted(reply.counts)
+
+
+def _whole(reply: Forward, phase: str) -> bytes:
     modes = None
     if not reply.final and phase.endswith("headers"):
         modes = _NUMBERS[reply.request_mode], _NUMBERS[reply.response_mode]

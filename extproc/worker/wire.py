@@ -181,9 +181,9 @@ def encode(reply: Reply | None, phase: str) -> bytes:
     if phase == "response_body" and body is not None and not (metadata or headers or reply.remove_headers):
         before, after = _around_piece(len(body), reply.ends)
         piece = before + body + after
-        return piece if reply.counts is None else piece + _counted(reply.counts)
+        return piece if reply.counts is None else piece + counted(reply.counts)
     if reply.counts is not None:
-        return encode(replace(reply, counts=None), phase) + _counted(reply.counts)
+        return encode(replace(reply, counts=None), phase) + counted(reply.counts)
     if body is None and not metadata:  # nothing for a vendor, so no key: all of it may be kept
         told = tuple(reply.told.items())
         modes = reply.request_mode, reply.response_mode
@@ -218,7 +218,7 @@ def _frame() -> bytes:
     return bytes(response.SerializeToString())
 
 
-def _counted(counts: tuple[int, int, int]) -> bytes:
+def counted(counts: tuple[int, int, int]) -> bytes:
     """Put behind an answer to a piece of a body, which has no other metadata: members of a message may come one after
     the other (protobuf, "Encoding", 2026). Made for each piece, so not by protobuf, which takes ten times as long."""
     frame = _FRAME

@@ -33,6 +33,8 @@ REPLIES: list[tuple[str, Reply | None, str]] = [
     ("heavy-answer", HEAVY, "response_body"),
     *((f"piece-{ends}-{len(body)}", Forward(body=body, ends=ends), "response_body")
       for ends in (None, False, True) for body in (b"", b"data: \xe4\xbd\xa0\n\n")),
+    ("counted-piece", Forward(body="你".encode(), ends=False, counts=(9, 2, 11)), "response_body"),
+    ("counted-watched-piece", Forward(ends=False, counts=(9, 2, 11)), "response_body"),
     ("changed-piece", Forward(body=b"", ends=False, metadata={"total_tokens": 7}), "response_body"),
     ("answer", Answer(429, b"{}", {"retry-after": "1"}, {"error": "quota_exceeded"}), "request_headers"),
 ]  # fmt: skip
