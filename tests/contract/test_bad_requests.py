@@ -181,7 +181,7 @@ PATHS: dict[str, tuple[str, str, str, int]] = {
     "a dot in files": ("GET", "/v1/files/../models", "openai-plain", 404),
     "encoded slash dots": ("GET", "/v1/files/..%2f..%2fadmin", "openai-plain", 404),
     "an API that the vendor lacks": ("POST", "/v1/audio/speech", "moonshot", 404),
-    "another": ("POST", "/v1/images/generations", "qwen", 404),
+    "another": ("POST", "/v1/images/edits", "qwen", 404),
     "no route": ("POST", CHAT, "nobody", 404),
     "our own probe": ("GET", "/ai-proxy/probe", "qwen", 404),
 }

@@ -12,6 +12,7 @@ import pytest
 
 from extproc.config import wording
 from extproc.exchange.exchange import Exchange
+from extproc.exchange.states import Streaming
 from extproc.providers import Vendor
 from extproc.terms.events import (
     Answer,
@@ -100,9 +101,12 @@ def test_any_answer_becomes_a_well_formed_one(data: st.DataObject, streams: bool
     status = data.draw(st.sampled_from(["200", "200", str((vector.answer or {}).get("status", 200)), "400", "503"]))
     headers = {"content-type": kind, **given_headers, ":status": status}
     exchange = asked(vector)
-    out = list(play_answer(exchange, headers, pieces))
+    out, watched = [], False
+    for piece in play_answer(exchange, headers, pieces):
+        out.append(piece)
+        watched |= isinstance(state := exchange._state, Streaming) and state.translator.only_watches
     assert sum(map(len, out)) <= GROWTH * len(answer) + 20_000
-    read = exchange.record.complete and "original" not in json.dumps(vector.config)
+    read = exchange.record.complete and "original" not in json.dumps(vector.config) and not watched
     if streams and status == "200" and read and len(out) > 1:
         stream_is_well_formed(b"".join(out), ours="frames" in (vector.answer or {}))
 

@@ -250,8 +250,8 @@ async def test_a_worker_whose_loop_stands_still_is_killed(workers: Workers, monk
         await start(workers, stack)
         (pid,) = children()
         os.kill(pid, signal.SIGSTOP)
-        await until(lambda: len(logs) == 2)
-        assert [entry["event"] for entry in logs] == [
+        await until(lambda: len(logs) >= 2)  # a busy machine's next worker may be as slow
+        assert [entry["event"] for entry in logs[:2]] == [
             "a worker does not answer: it is killed",
             "a worker ended: it is started again",
         ]

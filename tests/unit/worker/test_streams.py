@@ -33,6 +33,8 @@ class Echo:
                 raise Refused(grpc.StatusCode.NOT_FOUND, "not here")
             case b"break":
                 raise Refused(grpc.StatusCode.ABORTED, "broken", b"<last>")
+            case b"hold":
+                GO.wait(30)
             case b"sleep":
                 time.sleep(0.5)
             case b"long":
@@ -301,9 +303,10 @@ async def test_what_the_core_breaks_off_does_not_end_cleanly(
 async def test_it_is_seen_that_the_thread_is_held_up() -> None:
     async with serving() as (server, channel):
         assert server.turns()
-        call = channel.stream_stream(PATH)(iter([b"sleep"]))
+        call = channel.stream_stream(PATH)(iter([b"hold"]))
         await told(lambda: until(lambda: not server.turns()))
-        assert await told(lambda: next(call)) == b"<sleep>"
+        GO.set()
+        assert await told(lambda: next(call)) == b"<hold>"
         await told(lambda: until(server.turns))
         assert server.turns(), "nothing has happened since, for there is nothing to do"
 
