@@ -3,9 +3,9 @@
 Rule: shapes and cross-checks only. Reading files, the environment and other dialects is `load.py`'s.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 import itertools
 import math
 from typing import Annotated, Any, Final, Literal, Self
@@ -183,6 +183,7 @@ class Config(Block):
     prices_file: str | None = None
 
     _table: Table | None = PrivateAttr(None)
+    _priced: dict[tuple[str, str], Price | None] = PrivateAttr(default_factory=dict)
 
     def model_post_init(self, context: Any) -> None:
         self._table = (context or {}).get("table")
@@ -194,11 +195,13 @@ class Config(Block):
 
     def price(self, provider: str, model: str) -> Price | None:
         """What a provider takes for a model, by its vendor's name: the most exact of `prices`, else the table's."""
-        return self._priced(provider, model)
-
-    @cached_property
-    def _priced(self) -> Callable[[str, str], Price | None]:
-        return lru_cache(maxsize=_MODELS)(self._find_price)
+        known = self._priced
+        if (provider, model) in known:
+            return known[provider, model]
+        if len(known) >= _MODELS:
+            self._priced = known = {}
+        found = known[provider, model] = self._find_price(provider, model)
+        return found
 
     def _find_price(self, provider: str, model: str) -> Price | None:
         said = self.prices.get(provider, {})

@@ -6,7 +6,7 @@ until the answer has ended as it should. So there is a number at every moment, a
 
 from extproc.terms.call import Target
 from extproc.terms.frozen import replace
-from extproc.terms.usage import NOT_COUNTED, Counted, Usage
+from extproc.terms.usage import NOT_COUNTED, NOT_TOLD, Counted, Usage
 
 _ABOUT_TOKENS = ("count_tokens", "countTokens", "input_tokens", "tokenizer", "tokenize")
 
@@ -19,46 +19,45 @@ def is_used(target: Target) -> bool:
 class Meter:
     """`asked`: the estimated input tokens."""
 
-    __slots__ = ("_last", "_seen", "_since", "_told", "asked")
+    __slots__ = ("_last", "_since", "_told", "asked")
 
     def __init__(self, asked: int) -> None:
         self.asked = asked
-        self._told = NOT_COUNTED
-        self._seen = self._since = 0
-        self._last = (0, asked)
+        self._told = NOT_TOLD
+        self._since = 0
+        self._last = (asked, 0)
 
     def begun(self) -> Usage:
         """What is known when the request goes out."""
         return Usage(prompt_tokens=self.asked, total_tokens=self.asked, estimated=True) if self.asked else NOT_COUNTED
 
-    def _note(self, seen: Counted) -> Usage:
-        told = seen.usage
+    def _more(self, seen: Counted) -> int:
+        """What has been delivered since the vendor told its output last, about."""
+        told = seen.told
         if told is not self._told:
-            self._told, self._since = told, 0 if told.completion_tokens is None else seen.said
-        self._seen = seen.said
-        return told
+            self._told, self._since = told, 0 if told[1] is None else seen.said
+        return seen.said - self._since
 
     def running(self, seen: Counted) -> tuple[int, int, int] | None:
         """The tokens of input, of output and of both by now, if they have changed since this was last asked."""
-        told = self._note(seen)
-        output = (told.completion_tokens or 0) + self._seen - self._since
-        prompt = self.asked if told.prompt_tokens is None else told.prompt_tokens
-        now = output, prompt
+        more = self._more(seen)
+        prompt, output = self._told
+        now = self.asked if prompt is None else prompt, (output or 0) + more
         if now == self._last:
             return None
         self._last = now
-        return prompt, output, prompt + output
+        return *now, now[0] + now[1]
 
     def used(self, seen: Counted, *, complete: bool) -> Usage:
         """All of it. `complete`: the answer has ended as it should."""
-        told = self._note(seen)
-        if told is not NOT_COUNTED and told.total_tokens is None:  # a count of images, of seconds
-            return told
-        known = complete and told.completion_tokens is not None
-        more = 0 if known else self._seen - self._since
-        output = told.completion_tokens if not more else (told.completion_tokens or 0) + more
-        prompt = told.prompt_tokens if told.prompt_tokens is not None else self.asked or None
-        if prompt == told.prompt_tokens and not more:
-            return told
+        more, usage = self._more(seen), seen.usage
+        if usage is not NOT_COUNTED and usage.total_tokens is None:  # a count of images, of seconds
+            return usage
+        if complete and usage.completion_tokens is not None:
+            more = 0
+        output = usage.completion_tokens if not more else (usage.completion_tokens or 0) + more
+        prompt = usage.prompt_tokens if usage.prompt_tokens is not None else self.asked or None
+        if prompt == usage.prompt_tokens and not more:
+            return usage
         total = (prompt or 0) + (output or 0)
-        return replace(told, prompt_tokens=prompt, completion_tokens=output, total_tokens=total, estimated=True)
+        return replace(usage, prompt_tokens=prompt, completion_tokens=output, total_tokens=total, estimated=True)

@@ -15,7 +15,7 @@ from extproc.providers.reader import Reader
 from extproc.providers.translator import Translator
 from extproc.terms.deltas import Delta, Tool
 from extproc.terms.errors import BadUpstreamResponse, ProxyError, StreamTruncated
-from extproc.terms.usage import Usage, spoken
+from extproc.terms.usage import Told, Usage, spoken
 from extproc.text import sse
 
 
@@ -38,6 +38,10 @@ class Converted(Translator):
     @property
     def usage(self) -> Usage:
         return self._reader.usage
+
+    @property
+    def told(self) -> Told:
+        return self._reader.told
 
     def body(self, body: bytes) -> bytes:
         """Raises `BadUpstreamResponse` for an answer without choices, and whatever the reader does."""
@@ -91,7 +95,7 @@ class Converted(Translator):
                 continue
             if delta.finish is not None:
                 self._finished.add(delta.index)
-            self.said += spoken(delta.content) + spoken(delta.reasoning)
+            self.said += spoken(delta.content + delta.reasoning)
             if delta.tools:
                 self.said += sum([spoken(tool.arguments) for tool in delta.tools.values()])
             if self._thinking is not None:

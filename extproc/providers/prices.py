@@ -61,35 +61,44 @@ class Price(Rates):
         for tier in self.tiers:
             if (usage.prompt_tokens or 0) > tier.above:
                 rates = tier
-        parts = [
-            *_tokens(self, rates, usage),
-            (usage.images or 0, self.image, _ONE),
-            (usage.seconds or 0, self.second, _ONE),
-            (usage.characters or 0, self.characters, _MILLION),
-        ]
-        used = [(Decimal(str(count)), rate, unit) for count, rate, unit in parts if count]
-        if not used or any(rate is None for _, rate, _ in used):
-            return None
-        return sum((count * rate * unit for count, rate, unit in used if rate is not None), self.request or _ZERO)
+        spent = None
+        for count, names in _tokens(usage):
+            if count:
+                if (rate := _rate(rates, self, names)) is None:
+                    return None
+                spent = (spent or _ZERO) + rate * count
+        cost = None if spent is None else spent * _MILLION
+        for amount, rate, unit in (
+            (usage.images, self.image, _ONE),
+            (usage.seconds, self.second, _ONE),
+            (usage.characters, self.characters, _MILLION),
+        ):
+            if amount:
+                if rate is None:
+                    return None
+                cost = (cost or _ZERO) + Decimal(str(amount)) * rate * unit
+        return None if cost is None else cost + (self.request or _ZERO)
 
 
 _ZERO: Final = Decimal(0)
 _ONE: Final = Decimal(1)
 _MILLION: Final = Decimal("0.000001")
 
-_Part = tuple[float, Decimal | None, Decimal]
+_Names = tuple[str, ...]
 
 
-def _tokens(base: Rates, rates: Rates, usage: Usage) -> list[_Part]:
-    """Counts with their rates, none counted twice."""
+def _rate(rates: Rates, base: Rates, names: _Names) -> Decimal | None:
+    for name in names:
+        found: Decimal | None = getattr(rates, name)
+        if found is None and rates is not base:
+            found = getattr(base, name)
+        if found is not None:
+            return found
+    return None
 
-    def rate(*names: str) -> Decimal | None:
-        for name in names:
-            for said in (rates, base):
-                if (found := getattr(said, name)) is not None:
-                    return Decimal(found)
-        return None
 
+def _tokens(usage: Usage) -> tuple[tuple[int, _Names], ...]:
+    """Counts, none of them twice, with the names of their rates, the most exact first."""
     prompt, output = usage.prompt_tokens or 0, usage.completion_tokens or 0
     cached = min(usage.cached_tokens or 0, prompt)
     written = min(usage.cache_write_tokens or 0, prompt - cached)
@@ -97,14 +106,13 @@ def _tokens(base: Rates, rates: Rates, usage: Usage) -> list[_Part]:
     heard = min(usage.prompt_audio_tokens or 0, prompt - cached - written)
     thought = min(usage.reasoning_tokens or 0, output)
     spoken = min(usage.completion_audio_tokens or 0, output - thought)
-    counted = [
-        (prompt - cached - written - heard, rate("input")),
-        (cached, rate("cached_input", "input")),
-        (written - long, rate("cache_write", "input")),
-        (long, rate("cache_write_hour", "cache_write", "input")),
-        (heard, rate("input_audio", "input")),
-        (output - thought - spoken, rate("output")),
-        (thought, rate("thinking", "output")),
-        (spoken, rate("output_audio", "output")),
-    ]
-    return [(count, found, _MILLION) for count, found in counted]
+    return (
+        (prompt - cached - written - heard, ("input",)),
+        (output - thought - spoken, ("output",)),
+        (cached, ("cached_input", "input")),
+        (written - long, ("cache_write", "input")),
+        (long, ("cache_write_hour", "cache_write", "input")),
+        (heard, ("input_audio", "input")),
+        (thought, ("thinking", "output")),
+        (spoken, ("output_audio", "output")),
+    )

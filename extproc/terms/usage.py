@@ -152,6 +152,26 @@ def _details(usage: Mapping[str, Any], *kinds: str) -> Mapping[str, Any]:
     return {}
 
 
+Told = tuple[int | None, int | None]
+
+NOT_TOLD: Final[Told] = None, None
+
+_PAIRS: Final = ("prompt_tokens", "completion_tokens"), ("input_tokens", "output_tokens")
+_BESIDE: Final = frozenset({"cache_read_input_tokens", "cache_creation_input_tokens"})
+
+
+def told(usage: Any) -> Told:
+    """Input and output of a usage object as `read_usage` has them. Vendors send one with each event: mostly two
+    looks are enough."""
+    if isinstance(usage, dict) and _BESIDE.isdisjoint(usage):
+        for prompt, output in _PAIRS:
+            asked, said = usage.get(prompt), usage.get(output)
+            if type(asked) is int and type(said) is int and 0 <= asked < _MOST and 0 <= said < _MOST:
+                return asked, said
+    read = read_usage(usage)
+    return read.prompt_tokens, read.completion_tokens
+
+
 class Counted:
     """Somebody who sees the usage objects of an answer go by."""
 
@@ -162,6 +182,14 @@ class Counted:
     """The tokens that have been delivered, about."""
 
     _read: tuple[Any, Usage] = None, NOT_COUNTED
+    _pair: tuple[Any, Told] = None, NOT_TOLD
+
+    @property
+    def told(self) -> Told:
+        """Input and output of `usage`: another tuple as soon as the vendor has told anew."""
+        if self._pair[0] is not self.raw_usage:
+            self._pair = self.raw_usage, told(self.raw_usage)
+        return self._pair[1]
 
     @property
     def usage(self) -> Usage:

@@ -8,7 +8,7 @@ messages is read and written once, by protobuf's library, and then known by its 
 from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 import re
-from struct import pack
+from struct import Struct, pack
 from typing import Final
 
 from extproc._pb import extproc_pb2 as pb
@@ -221,10 +221,8 @@ def _frame() -> bytes:
 def counted(counts: tuple[int, int, int]) -> bytes:
     """Put behind an answer to a piece of a body, which has no other metadata: members of a message may come one after
     the other (protobuf, "Encoding", 2026). Made for each piece, so not by protobuf, which takes ten times as long."""
-    frame = _FRAME
-    for place, count in zip(_PLACES, counts, strict=True):
-        frame = frame[:place] + pack("<d", count) + frame[place + 8 :]
-    return frame
+    before, between, also, after = _AROUND
+    return _LAID_OUT(before, counts[0], between, counts[1], also, counts[2], after)
 
 
 @lru_cache(maxsize=512)
@@ -367,5 +365,5 @@ def _set_headers(mutation: pb.HeaderMutation, headers: Mapping[str, str]) -> Non
         header.raw_value = value.encode("latin-1")
 
 
-_FRAME = _frame()
-_PLACES = tuple(_FRAME.index(pack("<d", mark)) for mark in _MARKS)
+_AROUND = re.split(b"|".join(re.escape(pack("<d", mark)) for mark in _MARKS), _frame())
+_LAID_OUT = Struct("<{}sd{}sd{}sd{}s".format(*map(len, _AROUND))).pack

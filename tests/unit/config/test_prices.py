@@ -1,15 +1,17 @@
 """Money: what a configuration and LiteLLM's table say a model costs, and what is made of it."""
 
 from decimal import Decimal
+import gc
 import json
 from pathlib import Path
 from typing import Any
+import weakref
 
 from click.testing import CliRunner
 import pytest
 
 from extproc.cli.commands import cli
-from extproc.config.config import ConfigError
+from extproc.config.config import Config, ConfigError
 from extproc.config.load import Loaded, load
 from extproc.config.pricing import VENDORS, built_in
 from extproc.providers.prices import Price
@@ -191,3 +193,16 @@ def test_prices_are_shown(tmp_path: Path) -> None:
     assert "qwen3-max" not in run.output or "built-in table (litellm" in run.output
     run = CliRunner().invoke(cli, ["prices", "nobody", "--config", str(tmp_path / "config.yaml")])
     assert run.exit_code != 0
+
+
+def test_a_configuration_whose_prices_were_asked_for_goes_with_its_last_exchange() -> None:
+    """By this it is known that its exchanges are over; nothing looks for circles in a worker."""
+    config = Config.model_validate({"providers": [{"type": "openai", "apiTokens": ["k"]}]})
+    assert config.price("openai", "gpt-4o") is config.price("openai", "gpt-4o") is not None
+    seen = weakref.ref(config)
+    gc.disable()
+    try:
+        del config
+        assert seen() is None
+    finally:
+        gc.enable()
