@@ -20,6 +20,7 @@ from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from envoy_data_plane.google import protobuf
 
 from extproc.config.config import Config
+from extproc.envoy.known import KNOWN_FILTER, known_keys, unless_known
 from extproc.envoy.options import Options
 from extproc.envoy.parts import ROUTES_FILE, packed, socket_address, text_format, watched_file
 from extproc.envoy.processor import (
@@ -122,7 +123,9 @@ def _filters_listener(config: Config) -> list[hcm.HttpFilter]:
 def _filters_upstream(config: Config) -> list[hcm.HttpFilter]:
     """Envoy chooses, knowing model and stream from the body; the sidecar sees each attempt in the provider's cluster,
     and here only what no provider is to get."""
-    door = [_http_filter(DOOR_FILTER, door_processor())] if config.clients else []
+    door = []
+    if config.clients:
+        door = [_http_filter(KNOWN_FILTER, known_keys()), _http_filter(DOOR_FILTER, unless_known(door_processor()))]
     return [
         *door,
         _http_filter("envoy.filters.http.set_filter_state", _remember(_path(), _anthropic(), _client())),

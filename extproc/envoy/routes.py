@@ -23,6 +23,7 @@ from envoy_data_plane.google import protobuf
 
 from extproc.config.config import Backoff, Chain, Config, Match, Retry, Route
 from extproc.envoy.chains import chain_name
+from extproc.envoy.known import KNOWN_FILTER, keys_of
 from extproc.envoy.options import Options
 from extproc.envoy.parts import packed, regex, string_match
 from extproc.envoy.processor import FILTER, LOCAL_FILTER, processing_mode
@@ -47,16 +48,17 @@ _METHODS = "DELETE|GET|HEAD|PATCH|POST|PUT"
 
 
 def route_configuration(config: Config, options: Options) -> route_v3.RouteConfiguration:
-    table = _upstream(config) if options.placement == "upstream" else _listener(config)
+    upstream = options.placement == "upstream"
+    known = {KNOWN_FILTER: packed(keys_of(config))} if upstream and config.clients else {}
     return route_v3.RouteConfiguration(
         name="ai_proxy",
         virtual_hosts=[
             route_v3.VirtualHost(
                 name="ai_proxy",
                 domains=["*"],
-                routes=list(table),
-                include_request_attempt_count=options.placement == "upstream",
-                typed_per_filter_config=_cors_policy(config.cors_origins),
+                routes=list(_upstream(config) if upstream else _listener(config)),
+                include_request_attempt_count=upstream,
+                typed_per_filter_config={**_cors_policy(config.cors_origins), **known},
             )
         ],
     )

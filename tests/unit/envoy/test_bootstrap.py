@@ -1,5 +1,6 @@
 """The bootstrap as a document: what must be in it for which configuration."""
 
+import hashlib
 import json
 from pathlib import Path
 import subprocess
@@ -363,3 +364,25 @@ def test_envoy_looks_into_bodies_only_from_the_first_route_on_that_asks(
         if targets(route) and "envoy.filters.http.json_to_metadata" not in route["typed_per_filter_config"]
     ]
     assert list(dict.fromkeys(found)) == looked_into
+
+
+def test_clients_are_told_by_the_beginnings_of_their_hashes_and_not_in_the_listener() -> None:
+    def document(*keys: str) -> dict[str, Any]:
+        return built(options=UPSTREAM, clients=[{"name": key, "key": f"sk-{key}"} for key in keys])
+
+    def host(document: dict[str, Any]) -> dict[str, Any]:
+        """Taken out of what is left, the listener, whose change would end connections."""
+        return dict(manager(document)["route_config"].pop("virtual_hosts")[0])
+
+    one, two = document("a"), document("a", "b")
+    known = host(two)["typed_per_filter_config"]["ai_proxy.known"]["filter_context"]
+    sums = [hashlib.sha256(key.encode()).hexdigest() for key in ("sk-a", "sk-b")]
+    assert known == {digest[:16]: True for digest in sums}
+    host(one)
+    assert listener(one) == listener(two)
+    assert not any(word in json.dumps(document("a", "b")) for word in ("sk-a", "sk-b", *sums))
+
+
+def test_where_nobody_is_asked_at_the_door_envoy_knows_no_keys() -> None:
+    guarded = built(options=LISTENER, clients=[{"name": "a", "key": "sk-a"}])
+    assert "ai_proxy.known" not in json.dumps([guarded, built(options=UPSTREAM)])
