@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from extproc.config.config import Config
+from extproc.limits.authority import Fill
+from extproc.limits.history import By, Row
 from extproc.worker.channel import Rested, Seen
 
 
@@ -53,3 +55,10 @@ class House(Protocol):
 
     def certificates(self) -> Sequence[Mapping[str, object]]:
         """Our own certificates and when they end."""
+
+    async def used(self, since: float, by: Sequence[By], width: int) -> Sequence[Row]:
+        """What was used from `since` (seconds since 1970) on, summed up by what is named; by `time` in steps of
+        `width` seconds."""
+
+    def fills(self) -> Sequence[Fill]:
+        """Every limit of which something is used."""

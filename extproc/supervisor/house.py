@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from extproc.config.config import Config
 from extproc.config.masking import mask, one_line
 from extproc.envoy.process import EnvoyError, EnvoyProcess
+from extproc.limits.authority import Fill
+from extproc.limits.history import By, Row
 from extproc.providers import Provider
 from extproc.supervisor import reach
 from extproc.supervisor.certificates import expiry
@@ -98,6 +100,12 @@ class House:
 
     async def look(self, most: int) -> Sequence[Seen]:
         return () if self.sidecar is None else await self.sidecar.workers.look(most)
+
+    async def used(self, since: float, by: Sequence[By], width: int) -> Sequence[Row]:
+        return () if self.sidecar is None else await self.sidecar.quotas.history(since, by, None, width)
+
+    def fills(self) -> Sequence[Fill]:
+        return () if self.sidecar is None else self.sidecar.quotas.fills()
 
     async def envoy(self) -> Mapping[str, object] | None:
         return None if self.process is None else await self._clusters.get()
