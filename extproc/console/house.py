@@ -4,6 +4,7 @@ Rule: names and shapes; the supervisor fills them. Nothing here has a key: of on
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from extproc.config.config import Config
@@ -25,6 +26,10 @@ class House(Protocol):
     @property
     def base(self) -> str | None:
         """The gateway's own listener, `http://host:port`; None where it is not known."""
+
+    @property
+    def votes(self) -> Path | None:
+        """Where the game's votes are kept; None: nowhere."""
 
     def configuration(self) -> Mapping[str, object]:
         """Generation, source, since when (seconds since 1970), what was refused of the files as they are, notes."""

@@ -5,6 +5,7 @@ Rule: everything has a limit in time, and what was found a moment ago is not ask
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 import secrets
 import time
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
@@ -77,6 +78,12 @@ class House:
     def base(self) -> str | None:
         console = self.config.console
         return (console.gateway if console is not None else None) or self.listener
+
+    @property
+    def votes(self) -> Path | None:
+        """Beside the file of what was used."""
+        used = self.live.usage_file
+        return used and used.with_name(f"{used.stem}-votes.db")
 
     def configuration(self) -> Mapping[str, object]:
         live = self.live

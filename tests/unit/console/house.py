@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -38,6 +39,7 @@ class House:
     out: Mapping[str, float] = field(default_factory=dict)
     history: Sequence[Rows] = ()
     filled: Sequence[Fill] = ()
+    votes: Path | None = None
 
     def configuration(self) -> Mapping[str, object]:
         return {"generation": 1, "source": "f.yaml", "since": 1.0, "refused": list(self.refused), "notes": []}
