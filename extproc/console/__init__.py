@@ -5,7 +5,7 @@ else. `Console` is the one door.
 
     guard    who may look: hosts, origins, sessions, headers
     hub      the last exchanges, asked of the workers while somebody looks
-    well     is it well?
+    well     is it well?;  use  what was used, by whom, and what is left
     chats    chats through the gateway: the playground's (`playground`) and the game's (`game`), by `ways` of each route
     naming   names by which a model gives itself away, and guesses;  elo, votes  what people thought
     lobby    the forms of these pages;  snippets  how tools are connected

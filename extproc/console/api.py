@@ -6,6 +6,7 @@ Rule: reads and passes on; each page's facts are made in a file of its own.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+import time
 
 from aiohttp import web
 
@@ -13,6 +14,7 @@ from extproc import __version__
 from extproc.console.house import House
 from extproc.console.hub import Hub
 from extproc.console.sending import answer, stream
+from extproc.console.use import sheet, use, wanted
 from extproc.console.well import well
 
 _MOST_STREAMS = 32
@@ -37,6 +39,8 @@ class Api:
         return [
             web.get("/console/api/about", self._about),
             web.get("/console/api/well", self._well),
+            web.get("/console/api/use", self._use),
+            web.get("/console/api/use.csv", self._sheet),
             web.get("/console/api/now", self._now),
             web.get("/console/api/now/live", self._live),
             web.get("/console/api/now/request", self._request),
@@ -47,6 +51,15 @@ class Api:
 
     async def _well(self, _: web.Request) -> web.Response:
         return answer(await well(self._house, self._hub))
+
+    async def _use(self, request: web.Request) -> web.Response:
+        return answer(await use(self._house, wanted(request.query), time.time()))
+
+    async def _sheet(self, request: web.Request) -> web.Response:
+        asked = wanted(request.query)
+        disposition = f'attachment; filename="use-{asked.period}.csv"'
+        text = await sheet(self._house, asked, time.time())
+        return web.Response(text=text, content_type="text/csv", headers={"Content-Disposition": disposition})
 
     async def _now(self, _: web.Request) -> web.Response:
         await self._hub.fresh()

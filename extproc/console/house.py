@@ -4,9 +4,12 @@ Rule: names and shapes; the supervisor fills them. Nothing here has a key: of on
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from extproc.config.config import Config
+from extproc.limits.authority import Fill
+from extproc.limits.history import By, Row
 from extproc.worker.channel import Rested, Seen
 
 
@@ -23,6 +26,10 @@ class House(Protocol):
     @property
     def base(self) -> str | None:
         """The gateway's own listener, `http://host:port`; None where it is not known."""
+
+    @property
+    def votes(self) -> Path | None:
+        """Where the game's votes are kept; None: nowhere."""
 
     def configuration(self) -> Mapping[str, object]:
         """Generation, source, since when (seconds since 1970), what was refused of the files as they are, notes."""
@@ -53,3 +60,10 @@ class House(Protocol):
 
     def certificates(self) -> Sequence[Mapping[str, object]]:
         """Our own certificates and when they end."""
+
+    async def used(self, since: float, by: Sequence[By], width: int) -> Sequence[Row]:
+        """What was used from `since` (seconds since 1970) on, summed up by what is named; by `time` in steps of
+        `width` seconds."""
+
+    def fills(self) -> Sequence[Fill]:
+        """Every limit of which something is used."""

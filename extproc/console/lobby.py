@@ -54,7 +54,7 @@ class Lobby:
         self._house = house
         self._chats = Chats(house)
         self._games = Games(self._chats)
-        self._votes = Votes()
+        self._votes = Votes(house.votes)
 
     async def living(self, app: web.Application) -> AsyncIterator[None]:
         yield

@@ -10,7 +10,11 @@ import sqlite3
 import time
 from typing import Any, Final
 
+import structlog
+
 from extproc.console.elo import Vote, ratings
+
+log = structlog.get_logger("extproc.console")
 
 MOST: Final = 10_000
 _SCORES: Final = {"left": 1.0, "right": 0.0, "both": 0.5, "neither": 0.5}
@@ -22,14 +26,32 @@ CREATE TABLE IF NOT EXISTS game (
 
 
 class Votes:
-    """`path`: a SQLite file, None for memory. Raises `OSError` where it cannot be opened."""
+    """`path`: a SQLite file, made if it is not there; None for memory, which also takes the place of a file that
+    cannot be used. That is said in the log."""
 
     def __init__(self, path: Path | None = None) -> None:
         try:
-            self._store = sqlite3.connect(":memory:" if path is None else path, timeout=2, isolation_level=None)
-            self._store.execute(_TABLE)
+            self._open(path)
+        except (OSError, sqlite3.Error) as error:
+            self._give_up(error)
+
+    def _open(self, path: Path | None) -> None:
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.touch(mode=0o600)
+        self._store = sqlite3.connect(":memory:" if path is None else path, timeout=1, isolation_level=None)
+        self._store.execute(_TABLE)
+
+    def _give_up(self, error: Exception) -> None:
+        log.warning("votes of the blind game are kept in memory only", reason=str(error))
+        self._open(None)
+
+    def _run(self, command: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        try:
+            return self._store.execute(command, values).fetchall()
         except sqlite3.Error as error:
-            raise OSError(f"{path}: {error}") from None
+            self._give_up(error)
+            return self._store.execute(command, values).fetchall()
 
     def close(self) -> None:
         self._store.close()
@@ -39,20 +61,16 @@ class Votes:
         if verdict is None and guessed is None:
             return
         row = (time.time(), kind, *(name[:200] for name in names), verdict, guessed)
-        self._store.execute(
-            "INSERT INTO game (played, kind, first, second, verdict, guessed) VALUES (?, ?, ?, ?, ?, ?)", row
-        )
-        self._store.execute("DELETE FROM game WHERE number <= (SELECT max(number) FROM game) - ?", (MOST,))
+        self._run("INSERT INTO game (played, kind, first, second, verdict, guessed) VALUES (?, ?, ?, ?, ?, ?)", row)
+        self._run("DELETE FROM game WHERE number <= (SELECT max(number) FROM game) - ?", (MOST,))
 
     def clear(self) -> None:
-        self._store.execute("DELETE FROM game")
+        self._run("DELETE FROM game")
 
     def games(self) -> list[dict[str, Any]]:
         """All, oldest first."""
         fields = ("played", "kind", "first", "second", "verdict", "guessed")
-        rows: Sequence[tuple[Any, ...]] = self._store.execute(
-            f"SELECT {', '.join(fields)} FROM game ORDER BY number"
-        ).fetchall()
+        rows = self._run(f"SELECT {', '.join(fields)} FROM game ORDER BY number")
         found = [dict(zip(fields, row, strict=True)) for row in rows]
         return [{**game, "guessed": None if game["guessed"] is None else bool(game["guessed"])} for game in found]
 

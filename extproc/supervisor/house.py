@@ -5,6 +5,7 @@ Rule: everything has a limit in time, and what was found a moment ago is not ask
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 import secrets
 import time
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from extproc.config.config import Config
 from extproc.config.masking import mask, one_line
 from extproc.envoy.process import EnvoyError, EnvoyProcess
+from extproc.limits.authority import Fill
+from extproc.limits.history import By, Row
 from extproc.providers import Provider
 from extproc.supervisor import reach
 from extproc.supervisor.certificates import expiry
@@ -76,6 +79,12 @@ class House:
         console = self.config.console
         return (console.gateway if console is not None else None) or self.listener
 
+    @property
+    def votes(self) -> Path | None:
+        """Beside the file of what was used."""
+        used = self.live.usage_file
+        return used and used.with_name(f"{used.stem}-votes.db")
+
     def configuration(self) -> Mapping[str, object]:
         live = self.live
         notes = [one_line(mask(note)) for note in live.loaded.notes]
@@ -98,6 +107,12 @@ class House:
 
     async def look(self, most: int) -> Sequence[Seen]:
         return () if self.sidecar is None else await self.sidecar.workers.look(most)
+
+    async def used(self, since: float, by: Sequence[By], width: int) -> Sequence[Row]:
+        return () if self.sidecar is None else await self.sidecar.quotas.history(since, by, None, width)
+
+    def fills(self) -> Sequence[Fill]:
+        return () if self.sidecar is None else self.sidecar.quotas.fills()
 
     async def envoy(self) -> Mapping[str, object] | None:
         return None if self.process is None else await self._clusters.get()

@@ -3,17 +3,15 @@
 Rule: names and numbers, no key. What changes something is a POST with JSON, which no page of another origin can send.
 """
 
-from collections.abc import Callable, Iterable
-from decimal import Decimal
+from collections.abc import Callable
 import time
 from typing import Any, Final, cast, get_args
 
 from aiohttp import web
 from msgspec import json as fast
 
-from extproc.limits.authority import Fill
-from extproc.limits.buckets import UNIT, Bucket
-from extproc.limits.history import KEPT, By, Row
+from extproc.limits.history import KEPT, By
+from extproc.limits.shown import filled, shown
 from extproc.supervisor.quotas import Quotas
 
 PATHS: Final = {
@@ -66,48 +64,6 @@ def routes(quotas: Callable[[], Quotas | None]) -> list[web.RouteDef]:
         return _json({"reset": known.reset(client)})
 
     return [web.get("/usage", usage), web.get("/limits", limits), web.post("/limits/reset", reset)]
-
-
-def shown(row: Row, by: Iterable[str]) -> dict[str, Any]:
-    """A row in JSON's values; money as text, so that nobody rounds it."""
-    tally = row.tally
-    place = {name: getattr(row.place, name) for name in by if name != "time"}
-    return {
-        **({"at": row.at} if "time" in by else {}),
-        **place,
-        "requests": tally.exchanges,
-        "errors": row.errors,
-        "cut": tally.cut,
-        "retries": tally.retries,
-        "estimated": row.estimated,
-        "input": tally.input,
-        "cached": tally.cached,
-        "written": tally.written,
-        "output": tally.output,
-        "thinking": tally.thinking,
-        "cost": {currency: f"{cost:f}" for currency, cost in tally.costs.items()},
-        "duration": tally.duration.counts,
-        "first": tally.first.counts,
-    }
-
-
-def filled(fill: Fill) -> dict[str, Any]:
-    bucket = fill.bucket
-    return {
-        "limit": bucket.said,
-        "whose": bucket.whose,
-        "kind": bucket.kind,
-        "per": bucket.per,
-        "shadow": bucket.shadow,
-        "amount": _amount(bucket, bucket.limit),
-        "used": _amount(bucket, fill.used),
-        "left": _amount(bucket, max(bucket.limit - fill.used, 0)),
-        "reset": round(fill.reset, 3),
-    }
-
-
-def _amount(bucket: Bucket, amount: int) -> int | str:
-    return f"{Decimal(amount) / UNIT:f}" if bucket.is_money else amount
 
 
 def _json(document: Any) -> web.Response:

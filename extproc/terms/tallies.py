@@ -5,6 +5,7 @@ clients: whoever shows them sees to it that they are few (`supervisor/books.py`)
 """
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -44,6 +45,19 @@ class Spread(Struct, array_like=True):
         elif other.counts:
             self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
         self.sum += other.sum
+
+
+def quantile(counts: Sequence[int], bounds: Sequence[float], share: float) -> float | None:
+    """The value below which a share of all fell, as evenly spread between two bounds; beyond the last it is that one.
+    None where nothing was counted."""
+    left = share * sum(counts)
+    below = 0.0
+    for count, bound in zip(counts, bounds, strict=False):
+        if count and left <= count:
+            return below + (bound - below) * left / count
+        left -= count
+        below = bound
+    return below if any(counts) else None
 
 
 class Key(Struct, array_like=True, frozen=True):

@@ -19,6 +19,7 @@ from .conftest import AXE, PICTURES, Opening
 SAYS = {
     "well": ("All is well", "一切正常"),
     "now": ("The last ones", "最近的请求"),
+    "use": ("What is left of limits", "限额余量"),
     "setup": ("Claude Code", "Claude Code"),
     "play": ("Playground", "试验台"),
     "game": ("The blind game", "盲猜游戏"),
@@ -145,6 +146,37 @@ def test_what_the_vendor_was_sent_is_shown_with_its_key_masked(opened: Opening) 
     assert "[DONE]" in got
     assert "PLANTED" not in driver.page_source
     assert "x-ai-console" not in driver.page_source
+
+
+def test_what_was_used_is_drawn_told_and_had_as_a_sheet(gateway: Gateway, opened: Opening) -> None:
+    for model in ("asked-left", "asked-right", "asked-right"):
+        chat(gateway, model)
+    driver = opened("use")
+
+    def same() -> list[Any]:
+        """The page's rows are the store's, as soon as all is counted."""
+        rows: list[Any] = httpx.get(f"{gateway.admin}/usage?by=client,model,provider", trust_env=False).json()["rows"]
+        driver.refresh()
+        until(lambda: table(driver, "#sums"), "the sums")
+        shown = [[cell.text for cell in row.find_elements(By.TAG_NAME, "td")] for row in table(driver, "#sums")]
+        counted = {(row["model"], *(f"{row[name]:,}" for name in ("requests", "input", "output"))) for row in rows}
+        return rows if counted <= {(c[0], c[2], c[4], c[6]) for c in shown} and len(rows) > 1 else []
+
+    rows = until(same, "the page's sums are the store's")
+    assert len(driver.find_elements(By.CSS_SELECTOR, "section svg rect, section svg path")) > 5
+    assert driver.find_elements(By.CSS_SELECTOR, "section details table")
+    sheet = httpx.get(str(driver.find_element(By.ID, "csv").get_attribute("href")), trust_env=False)
+    assert {",".join(line.split(",")[1:3]) for line in sheet.text.splitlines()[1:]} == {
+        f"{row['model']},{row['provider']}" for row in rows
+    }
+    driver.find_element(By.CSS_SELECTOR, "#period option[value=hour]").click()
+    driver.find_element(By.CSS_SELECTOR, "input[value=client]").click()
+    until(lambda: "client" not in table(driver, "thead")[-1].text, "rows by model and provider only")
+
+
+def table(driver: webdriver.Chrome, place: str) -> list[Any]:
+    """The rows at a place."""
+    return driver.find_elements(By.CSS_SELECTOR, f"{place} tr")
 
 
 def received(driver: webdriver.Chrome) -> str:

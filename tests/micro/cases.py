@@ -133,15 +133,15 @@ def _cut(data: bytes, size: int) -> Iterator[bytes]:
 KEY = "sk-0123456789abcdef0123456789abcdef"
 
 
-def config(type: str, mapping: dict[str, str]) -> Config:
-    return Config.model_validate(
-        {"providers": [{"id": "p", "type": type, "apiTokens": [KEY], "modelMapping": mapping}]}
-    )
+def config(type: str, mapping: dict[str, str], **more: Any) -> Config:
+    provider = {"id": "p", "type": type, "apiTokens": [KEY], "modelMapping": mapping, **more}
+    return Config.model_validate({"providers": [provider]})
 
 
 NATIVE = config("qwen", MAPPING)
 RENAMED = config("openai", {"gpt-4o": "gpt-4o-mini"})
-UNCHANGED = config("openai", {})
+COUNTED = config("openai", {})
+UNREAD = config("openai", {}, usage={"passed": "off"})
 
 
 def prepared(provider: Provider, body: bytes) -> Call:
@@ -340,6 +340,12 @@ CASES = (
         says(103, b'"model":"gpt-4o"', b"data: [DONE]"),
         3,
     ),
-    Case("exchange-passed-through", partial(exchange, UNCHANGED, STREAMED, SSE, []), says(3), 20),
+    Case("exchange-passed-through", partial(exchange, UNREAD, STREAMED, SSE, []), says(3), 20),
+    Case(
+        "exchange-counted-100-chunks",
+        partial(exchange, COUNTED, STREAMED, SSE, openai_stream(100)),
+        says(103, b"data: [DONE]"),
+        3,
+    ),
 )
 """Every case; names are what baselines are kept under."""

@@ -5,6 +5,7 @@ import { announce, el, fill, get, keep, post, settings, trouble, w } from "./bas
 const PAGES = {
   well: ["Well?", "还好吗？"],
   now: ["Now", "此刻"],
+  use: ["Use", "用量"],
   setup: ["Set up", "接入"],
   play: ["Playground", "试验台"],
   game: ["Blind game", "盲猜游戏"],

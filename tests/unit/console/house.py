@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -10,6 +11,9 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from extproc.config.config import Config
 from extproc.console import Console
+from extproc.limits.authority import Fill
+from extproc.limits.history import By, grouped
+from extproc.limits.history import Row as Rows
 from extproc.worker.channel import Rested, Row, Seen
 
 PROVIDER = {"type": "qwen", "apiTokens": ["sk-PLANTED-key-a1b2"]}
@@ -33,6 +37,9 @@ class House:
     reason: str | None = None
     refused: tuple[str, ...] = ()
     out: Mapping[str, float] = field(default_factory=dict)
+    history: Sequence[Rows] = ()
+    filled: Sequence[Fill] = ()
+    votes: Path | None = None
 
     def configuration(self) -> Mapping[str, object]:
         return {"generation": 1, "source": "f.yaml", "since": 1.0, "refused": list(self.refused), "notes": []}
@@ -62,6 +69,12 @@ class House:
 
     async def redis(self) -> Mapping[str, object] | None:
         return None
+
+    async def used(self, since: float, by: Sequence[By], width: int) -> Sequence[Rows]:
+        return grouped((row for row in self.history if row.at >= since), by, width)
+
+    def fills(self) -> Sequence[Fill]:
+        return self.filled
 
     def certificates(self) -> Sequence[Mapping[str, object]]:
         return ()

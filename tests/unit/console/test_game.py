@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
 import json
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 import pytest
+from structlog.testing import capture_logs
 
 from extproc.console.elo import Vote, ratings
 from extproc.console.game import together
@@ -111,13 +113,13 @@ async def test_who_is_too_slow_is_not_waited_for() -> None:
     await stream.aclose()
 
 
-def test_votes_are_kept_counted_and_cleared(tmp_path: Any) -> None:
-    votes = Votes(tmp_path / "votes.db")
+def test_votes_are_kept_counted_and_cleared(tmp_path: Path) -> None:
+    votes = Votes(tmp_path / "new" / "votes.db")
     votes.add("duel", ("a", "b"), "left", True)
     votes.add("duel", ("b", "a"), "neither", None)
     votes.add("duel", ("b", "a"), None, None)
     votes.close()
-    votes = Votes(tmp_path / "votes.db")
+    votes = Votes(tmp_path / "new" / "votes.db")
     table = votes.table()
     assert {name: table[name] for name in ("games", "guesses", "right", "votes")} == {
         "games": 2, "guesses": 1, "right": 1, "votes": 2,
@@ -125,8 +127,18 @@ def test_votes_are_kept_counted_and_cleared(tmp_path: Any) -> None:
     assert [r["name"] for r in table["ratings"]] == ["a", "b"]
     votes.clear()
     assert votes.table()["games"] == 0
-    with pytest.raises(OSError, match="nowhere"):
-        Votes(tmp_path / "nowhere" / "votes.db")
+    assert (tmp_path / "new" / "votes.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_where_the_file_of_votes_cannot_be_used_they_live_as_long_as_the_process(tmp_path: Path) -> None:
+    damaged = tmp_path / "votes.db"
+    damaged.write_text("no database " * 100)
+    for path in (tmp_path, damaged):
+        with capture_logs() as logs:
+            votes = Votes(path)
+            votes.add("duel", ("a", "b"), "left", True)
+        assert votes.table()["votes"] == 1
+        assert [entry["event"] for entry in logs] == ["votes of the blind game are kept in memory only"]
 
 
 TWO = {
