@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ProcessingRequest(_message.Message):
-    __slots__ = ("request_headers", "response_headers", "request_body", "response_body", "request_trailers", "response_trailers", "attributes")
+    __slots__ = ("request_headers", "response_headers", "request_body", "response_body", "request_trailers", "response_trailers", "metadata_context", "attributes")
     class AttributesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -23,6 +23,7 @@ class ProcessingRequest(_message.Message):
     RESPONSE_BODY_FIELD_NUMBER: _ClassVar[int]
     REQUEST_TRAILERS_FIELD_NUMBER: _ClassVar[int]
     RESPONSE_TRAILERS_FIELD_NUMBER: _ClassVar[int]
+    METADATA_CONTEXT_FIELD_NUMBER: _ClassVar[int]
     ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
     request_headers: HttpHeaders
     response_headers: HttpHeaders
@@ -30,8 +31,9 @@ class ProcessingRequest(_message.Message):
     response_body: HttpBody
     request_trailers: HttpTrailers
     response_trailers: HttpTrailers
+    metadata_context: Metadata
     attributes: _containers.MessageMap[str, Attributes]
-    def __init__(self, request_headers: _Optional[_Union[HttpHeaders, _Mapping]] = ..., response_headers: _Optional[_Union[HttpHeaders, _Mapping]] = ..., request_body: _Optional[_Union[HttpBody, _Mapping]] = ..., response_body: _Optional[_Union[HttpBody, _Mapping]] = ..., request_trailers: _Optional[_Union[HttpTrailers, _Mapping]] = ..., response_trailers: _Optional[_Union[HttpTrailers, _Mapping]] = ..., attributes: _Optional[_Mapping[str, Attributes]] = ...) -> None: ...
+    def __init__(self, request_headers: _Optional[_Union[HttpHeaders, _Mapping]] = ..., response_headers: _Optional[_Union[HttpHeaders, _Mapping]] = ..., request_body: _Optional[_Union[HttpBody, _Mapping]] = ..., response_body: _Optional[_Union[HttpBody, _Mapping]] = ..., request_trailers: _Optional[_Union[HttpTrailers, _Mapping]] = ..., response_trailers: _Optional[_Union[HttpTrailers, _Mapping]] = ..., metadata_context: _Optional[_Union[Metadata, _Mapping]] = ..., attributes: _Optional[_Mapping[str, Attributes]] = ...) -> None: ...
 
 class HttpHeaders(_message.Message):
     __slots__ = ("headers", "end_of_stream")
@@ -52,6 +54,65 @@ class HttpBody(_message.Message):
 class HttpTrailers(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class Metadata(_message.Message):
+    __slots__ = ("typed_filter_metadata",)
+    class TypedFilterMetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: Any
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Any, _Mapping]] = ...) -> None: ...
+    TYPED_FILTER_METADATA_FIELD_NUMBER: _ClassVar[int]
+    typed_filter_metadata: _containers.MessageMap[str, Any]
+    def __init__(self, typed_filter_metadata: _Optional[_Mapping[str, Any]] = ...) -> None: ...
+
+class Any(_message.Message):
+    __slots__ = ("value",)
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    value: bytes
+    def __init__(self, value: _Optional[bytes] = ...) -> None: ...
+
+class TokenUsage(_message.Message):
+    __slots__ = ("input_tokens", "output_tokens", "input_token_details", "output_token_details", "extraction_status")
+    class Status(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        UNSPECIFIED: _ClassVar[TokenUsage.Status]
+        COMPLETE: _ClassVar[TokenUsage.Status]
+    UNSPECIFIED: TokenUsage.Status
+    COMPLETE: TokenUsage.Status
+    INPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    INPUT_TOKEN_DETAILS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_TOKEN_DETAILS_FIELD_NUMBER: _ClassVar[int]
+    EXTRACTION_STATUS_FIELD_NUMBER: _ClassVar[int]
+    input_tokens: Count
+    output_tokens: Count
+    input_token_details: InputTokenDetails
+    output_token_details: OutputTokenDetails
+    extraction_status: TokenUsage.Status
+    def __init__(self, input_tokens: _Optional[_Union[Count, _Mapping]] = ..., output_tokens: _Optional[_Union[Count, _Mapping]] = ..., input_token_details: _Optional[_Union[InputTokenDetails, _Mapping]] = ..., output_token_details: _Optional[_Union[OutputTokenDetails, _Mapping]] = ..., extraction_status: _Optional[_Union[TokenUsage.Status, str]] = ...) -> None: ...
+
+class InputTokenDetails(_message.Message):
+    __slots__ = ("cached_tokens", "cache_creation_tokens")
+    CACHED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    CACHE_CREATION_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    cached_tokens: Count
+    cache_creation_tokens: Count
+    def __init__(self, cached_tokens: _Optional[_Union[Count, _Mapping]] = ..., cache_creation_tokens: _Optional[_Union[Count, _Mapping]] = ...) -> None: ...
+
+class OutputTokenDetails(_message.Message):
+    __slots__ = ("reasoning_tokens",)
+    REASONING_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    reasoning_tokens: Count
+    def __init__(self, reasoning_tokens: _Optional[_Union[Count, _Mapping]] = ...) -> None: ...
+
+class Count(_message.Message):
+    __slots__ = ("value",)
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    value: int
+    def __init__(self, value: _Optional[int] = ...) -> None: ...
 
 class HeaderMap(_message.Message):
     __slots__ = ("headers",)

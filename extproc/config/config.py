@@ -258,6 +258,11 @@ class Config(Block):
         return book(self.clients)
 
     @cached_property
+    def leaves_to_envoy(self) -> bool:
+        """Whether Envoy counts anybody's answers."""
+        return any(provider.usage.passed == "envoy" for provider in self.providers)
+
+    @cached_property
     def has_limits(self) -> bool:
         """Whether anybody's use is limited."""
         return bool(self.limits) or any(client.limits for client in self.clients)

@@ -325,8 +325,8 @@ _DESCRIPTIONS = {
     "model takes there alone goes there, such as tools on gpt-6-astra, and is answered as a chat.",
     "responsesApi": "Whether /v1/responses passes to the vendor or becomes a chat; by default it passes where it can.",
     "Provider.usage": "How tokens are counted.",
-    "UsageOfPassed.passed": "In answers that need no reading: with the least work, by reading each event here, or not "
-    "at all.",
+    "UsageOfPassed.passed": "In answers that need no reading: with the least work that is safe, by reading each event "
+    "here, by Envoy's own filter for it (streams only), or not at all.",
     "recordUsage": "Of before usage; true: answers are read to count tokens even where nothing else needs it; false: "
     "nothing is counted.",
     "prices": "What a provider (by its id) takes for a model: the vendor's name, or a pattern with * or ~regex.",

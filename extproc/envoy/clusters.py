@@ -21,6 +21,7 @@ from envoy_data_plane.google import protobuf
 
 from extproc.config.config import Chain, Config, Step
 from extproc.envoy.chains import chain_name, member_name
+from extproc.envoy.counting import counting
 from extproc.envoy.options import Options
 from extproc.envoy.parts import is_ip, packed, socket_address
 from extproc.envoy.processor import FILTER, upstream_processor
@@ -62,22 +63,24 @@ def sidecar_cluster(options: Options) -> cluster_v3.Cluster:
 
 def provider_clusters(config: Config, options: Options, limit: int) -> Iterator[cluster_v3.Cluster]:
     """One per provider; in upstream placement also one per model that a step names, and one per order."""
-    filters = _filters() if options.placement == "upstream" else []
+    upstream = options.placement == "upstream"
     steps = [Step(provider=provider.id) for provider in config.providers]
-    if options.placement == "upstream":
+    if upstream:
         steps += [step for route in config.effective_routes for step in route.steps if step.model]
     for name, step in {member_name(step): step for step in steps}.items():
-        yield _member(name, config.by_id[step.provider], step.model, options, limit, filters)
-    if options.placement == "upstream":
+        provider = config.by_id[step.provider]
+        yield _member(name, provider, step.model, options, limit, _filters(provider) if upstream else [])
+    if upstream:
         chains = (chain for route in config.effective_routes for _, chain in route.chains if len(chain) > 1)
         for name, chain in {chain_name(chain): chain for chain in chains}.items():
-            yield _aggregate(name, chain, limit, filters)
+            yield _aggregate(name, chain, limit, _filters(*(config.by_id[step.provider] for step in chain)))
 
 
-def _filters() -> list[hcm.HttpFilter]:
-    codec = upstream_codec.UpstreamCodec()
+def _filters(*providers: Provider) -> list[hcm.HttpFilter]:
+    codec, counted = upstream_codec.UpstreamCodec(), counting(providers)
     return [
-        hcm.HttpFilter(name=FILTER, typed_config=packed(upstream_processor())),
+        hcm.HttpFilter(name=FILTER, typed_config=packed(upstream_processor(counted=bool(counted)))),
+        *counted,
         hcm.HttpFilter(name="envoy.filters.http.upstream_codec", typed_config=packed(codec)),
     ]
 

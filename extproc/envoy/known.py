@@ -10,17 +10,13 @@ from typing import Final
 from betterproto2 import Message
 from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.extensions.common.matching import v3 as matching
-from envoy_data_plane.envoy.extensions.filters.common.matcher.action import v3 as actions
 from envoy_data_plane.envoy.extensions.filters.http.lua import v3 as lua
-from envoy_data_plane.envoy.extensions.matching.common_inputs.network import v3 as inputs
-from envoy_data_plane.envoy.extensions.matching.input_matchers.metadata import v3 as metadata_matcher
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from envoy_data_plane.google import protobuf
-from envoy_data_plane.xds.core import v3 as xds_core
-from envoy_data_plane.xds.type.matcher import v3 as xds
 
 from extproc.config.config import Config
 from extproc.envoy.parts import packed
+from extproc.envoy.unless import unless
 
 KNOWN_FILTER: Final = "ai_proxy.known"
 _SPACE: Final = "ai_proxy_door"
@@ -42,27 +38,7 @@ def keys_of(config: Config) -> lua.LuaPerRoute:
 
 def unless_known(filter_config: Message) -> matching.ExtensionWithMatcher:
     """A filter that requests with a known key go past."""
-    said = inputs.DynamicMetadataInput(filter=_SPACE, path=[inputs.DynamicMetadataInputPathSegment(key=_KNOWN)])
-    is_true = metadata_matcher.Metadata(value=matcher.ValueMatcher(bool_match=True))
-    known = xds.MatcherMatcherListPredicate(
-        single_predicate=xds.MatcherMatcherListPredicateSinglePredicate(
-            input=_extension("envoy.matching.inputs.dynamic_metadata", said),
-            custom_match=_extension("envoy.matching.matchers.metadata_matcher", is_true),
-        )
-    )
-    skip = xds.MatcherOnMatch(action=_extension("skip", actions.SkipFilter()))
-    return matching.ExtensionWithMatcher(
-        xds_matcher=xds.Matcher(
-            matcher_list=xds.MatcherMatcherList(
-                matchers=[xds.MatcherMatcherListFieldMatcher(predicate=known, on_match=skip)]
-            )
-        ),
-        extension_config=core.TypedExtensionConfig(name="door", typed_config=packed(filter_config)),
-    )
-
-
-def _extension(name: str, config: Message) -> xds_core.TypedExtensionConfig:
-    return xds_core.TypedExtensionConfig(name=name, typed_config=packed(config))
+    return unless(_SPACE, _KNOWN, matcher.ValueMatcher(bool_match=True), packed(filter_config))
 
 
 _SCRIPT: Final = (

@@ -14,9 +14,15 @@ ControlPlane = Literal["envoy", "istio", "higress", "envoy-gateway"]
 LEAST_ENVOY: Final = (1, 37)
 """Envoy 1.36.4 crashes on the first retry of a cluster with a filter; 1.37.0 to 1.40.0 do not (2026)."""
 
+COUNTING_ENVOY: Final = (1, 40)
+"""The first that counts tokens (`ai_protocol_manager`); what it tells was read with this one."""
+
 
 def objection(placement: Placement, envoy: tuple[int, ...], config: Config) -> str | None:
     """Why a configuration cannot be served in this place by an Envoy of this version; None if it can."""
+    if config.leaves_to_envoy and envoy < COUNTING_ENVOY:
+        found, least = (".".join(map(str, version)) for version in (envoy, COUNTING_ENVOY))
+        return f"usage.passed: envoy needs Envoy {least} or newer, and this is {found}"
     if placement == "upstream":
         if envoy < LEAST_ENVOY:
             found, least = (".".join(map(str, version)) for version in (envoy, LEAST_ENVOY))

@@ -23,6 +23,7 @@ from extproc.terms.agreed import (
     PLACE_ATTRIBUTE,
     PROVIDER_ATTRIBUTE,
     ROUTE_ATTRIBUTE,
+    TOKENS,
 )
 
 FILTER: Final = "envoy.filters.http.ext_proc"
@@ -44,7 +45,7 @@ _DETAILS = ["response.code_details"]  # tells Envoy's own answers from the vendo
 def listener_processor(config: Config) -> ext_proc.ExternalProcessor:
     """In front of the routes, for every request."""
     named = any(r.match.ingress or r.match.services for r in config.effective_routes)
-    return _processor(_GATEWAY_S_CHOICE if named else [], _DETAILS)
+    return _processor(_GATEWAY_S_CHOICE if named else [], _DETAILS, counted=config.leaves_to_envoy)
 
 
 def attached_processor() -> ext_proc.ExternalProcessor:
@@ -76,10 +77,11 @@ def door_processor() -> ext_proc.ExternalProcessor:
     return _processor([DOOR_ATTRIBUTE], [], ext_proc.ProcessingModeBodySendMode.NONE)
 
 
-def upstream_processor() -> ext_proc.ExternalProcessor:
+def upstream_processor(*, counted: bool = False) -> ext_proc.ExternalProcessor:
     """In a provider's cluster; the same for all, so that no change of one touches another. What comes back there is
-    always the vendor's."""
-    return _processor([PROVIDER_ATTRIBUTE, PLACE_ATTRIBUTE, MODEL_ATTRIBUTE, ROUTE_ATTRIBUTE, CLIENT_ATTRIBUTE], [])
+    always the vendor's. `counted`: it is told what Envoy counts."""
+    known = [PROVIDER_ATTRIBUTE, PLACE_ATTRIBUTE, MODEL_ATTRIBUTE, ROUTE_ATTRIBUTE, CLIENT_ATTRIBUTE]
+    return _processor(known, [], counted=counted)
 
 
 def _processor(
@@ -87,6 +89,8 @@ def _processor(
     response_attributes: Sequence[str],
     body: ext_proc.ProcessingModeBodySendMode = ext_proc.ProcessingModeBodySendMode.BUFFERED,
     told: Sequence[str] = (NAMESPACE,),
+    *,
+    counted: bool = False,
 ) -> ext_proc.ExternalProcessor:
     return ext_proc.ExternalProcessor(
         grpc_service=sidecar_service(),
@@ -97,7 +101,8 @@ def _processor(
         # Without these `:authority` stays the client's, and `x-envoy-attempt-count` reaches the vendor.
         mutation_rules=mutation.HeaderMutationRules(allow_all_routing=True, allow_envoy=True),
         metadata_options=ext_proc.MetadataOptions(
-            receiving_namespaces=ext_proc.MetadataOptionsMetadataNamespaces(untyped=list(told))
+            receiving_namespaces=ext_proc.MetadataOptionsMetadataNamespaces(untyped=list(told)),
+            forwarding_namespaces=ext_proc.MetadataOptionsMetadataNamespaces(typed=[TOKENS]) if counted else None,
         ),
         request_attributes=list(request_attributes),
         response_attributes=list(response_attributes),

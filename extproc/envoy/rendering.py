@@ -37,6 +37,14 @@ def packed(message: Message) -> protobuf.Any:
     return result
 
 
+def spelled(kind: type[Message], said: Mapping[str, Any]) -> protobuf.Any:
+    """An `Any` of a kind whose members the library does not know: they are given as JSON."""
+    result = Packed(type_url=default_message_pool.type_to_url[kind])
+    result.message = kind()
+    result.rendered = {"@type": result.type_url, **said}
+    return result
+
+
 def as_json(message: Message) -> Any:
     """A message as JSON values. What it shares with others is the same object in all of them."""
     if isinstance(message, Packed):

@@ -14,6 +14,7 @@ from extproc.exchange.bounds import LONG, LONG_REQUEST, MOST_VALUES, Pieces
 from extproc.exchange.bystander import Watch
 from extproc.exchange.meter import Meter
 from extproc.exchange.states import (
+    Counting,
     Done,
     Failed,
     Headed,
@@ -37,7 +38,17 @@ from extproc.terms import pauses
 from extproc.terms.agreed import AGAIN_HEADER, GROWTH, envoy_buffer
 from extproc.terms.call import JSON_APIS, Call
 from extproc.terms.errors import BadUpstreamResponse, ProxyError, UpstreamError, VendorAuth, lacks_model
-from extproc.terms.events import Answer, BodyMode, Event, Forward, Reply, RequestBody, ResponseBody, ResponseHeaders
+from extproc.terms.events import (
+    Answer,
+    BodyMode,
+    Counts,
+    Event,
+    Forward,
+    Reply,
+    RequestBody,
+    ResponseBody,
+    ResponseHeaders,
+)
 from extproc.terms.frozen import replace
 from extproc.terms.refusals import vendor_error
 from extproc.terms.usage import NOT_COUNTED, Counted
@@ -122,7 +133,7 @@ class AnswerSide:
             self._state, breaks = Done(mute=True, duplex=True), self._front.breaks
             ends = self._ends(self._over and not breaks)
             return Forward(body=event, ends=ends, breaks=breaks, metadata=self._metadata())
-        if isinstance(state, Watching | Passing) and self._answering:
+        if isinstance(state, Counting) or (isinstance(state, Watching | Passing) and self._answering):
             self._state = Done()
             return Forward()
         if isinstance(state, Done) and self._answering:  # the answer's head is out, and nothing of it is ours
@@ -221,7 +232,7 @@ class AnswerSide:
         match self._state:
             case Streaming(translator=seen) | Watching(watch=seen):
                 self._count(seen, complete=False)
-            case Sent():  # the vendor may be at it
+            case Sent() | Counting():  # the vendor may be at it, or was
                 self._price()
 
     @property
@@ -289,6 +300,8 @@ class AnswerSide:
 
     def _answered(self, sent: Sent, event: ResponseHeaders, status: int) -> Forward:
         """A status below 400."""
+        if sent.by_envoy and status < 300:
+            return self._left_to_envoy(event, status)
         if sent.provider.protocol == "original":
             return self._past(sent, event, status)
         json_only = sent.call.api in JSON_APIS and sent.call.body is not None
@@ -329,6 +342,29 @@ class AnswerSide:
         sets = {} if translator.stream_kind == sse.KIND else {"content-type": sse.KIND}
         mode = BodyMode.STREAMED if self._attached else BodyMode.DUPLEX
         return Forward(sets, remove_headers=remove, response_mode=mode)
+
+    def _left_to_envoy(self, event: ResponseHeaders, status: int) -> Forward:
+        """Nothing of the answer may be read, whatever it is: Envoy 1.40 never ends one of which a filter behind its
+        own reads the body."""
+        kind = event.headers.get("content-type", "").lower()
+        compressed = event.headers.get("content-encoding", "identity") != "identity"
+        if status != 200 or event.end_of_stream or compressed or not kind.startswith(sse.KIND):
+            self._price()
+            return self._untouched()
+        self._state = Counting()
+        return Forward(remove_headers=outgoing.VENDOR_HEADERS, response_mode=BodyMode.COUNTED)
+
+    def _counted(self, event: Counts) -> Forward:
+        if not isinstance(self._state, Counting):
+            return Forward()
+        self._state, self.record.complete = Done(), True
+        seen = Counted()
+        if "prompt_tokens" in event.usage or "completion_tokens" in event.usage:
+            seen.raw_usage = event.usage
+        self._count(seen, complete=event.whole)
+        if not event.whole:
+            self.record.usage = replace(self.record.usage, estimated=True)
+        return Forward(metadata=self._metadata())
 
     def _past(self, sent: Sent, event: ResponseHeaders, status: int) -> Forward:
         """An answer in which nothing is to be changed is not ours to judge; with `recordUsage` we see it pass."""

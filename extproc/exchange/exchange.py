@@ -21,10 +21,13 @@ from extproc.exchange.states import Done, Headed, Moment, Record, Sent, Snapshot
 from extproc.fronts import registry
 from extproc.fronts.front import NOTHING, Front, Notes
 from extproc.providers import Provider
+from extproc.providers.translator import Translator
 from extproc.terms.agreed import (
     CLIENT_ATTRIBUTE,
     CLIENT_HEADERS,
     CLUSTER_HEADER,
+    COUNTED_BY_ENVOY,
+    COUNTING,
     DOOR_ATTRIBUTE,
     GROWTH,
     LOCAL_ROUTE,
@@ -50,6 +53,7 @@ from extproc.terms.errors import (
 from extproc.terms.events import (
     Answer,
     BodyMode,
+    Counts,
     Event,
     Forward,
     Reply,
@@ -92,6 +96,8 @@ class Exchange(AnswerSide):
                     reply = self._request_body(event)
                 case ResponseHeaders():
                     reply = self._response_head(event)
+                case Counts():
+                    reply = self._counted(event)
                 case _:
                     assert_never(event)
         except ProxyError as error:
@@ -304,7 +310,8 @@ class Exchange(AnswerSide):
             self.record.token = call.token
         self._token = call.token
         translator = registry.translator(self._front, provider, call, notes)
-        self._state = Sent(provider, call, translator)
+        by_envoy = self._is_left_to_envoy(provider, call, translator)
+        self._state = Sent(provider, call, translator, by_envoy)
         self.record.converted = call.target is CHAT_TARGET
         self.record.upstream_model, self.record.stream = call.upstream_model, call.stream
         if dropped := notes.dropped + upstream.dropped:
@@ -313,7 +320,10 @@ class Exchange(AnswerSide):
         if read and call.body is not None and provider.record_usage is not False and is_used(call.target):
             self._meter = Meter(estimate(call.body))
             self.record.usage = self._meter.begun()
-        forward = outgoing.request(provider, call, upstream, self._metadata(), read=read, request_mode=request_mode)
+        metadata = self._metadata()
+        if self._config.leaves_to_envoy or self.record.attempt > 1:  # Envoy keeps what the attempt before said
+            metadata = {**metadata, COUNTING: COUNTED_BY_ENVOY if by_envoy else "here"}
+        forward = outgoing.request(provider, call, upstream, metadata, read=read, request_mode=request_mode)
         if self._rules is not None:
             self.ask = about_to_use(self._config, self._rules, self._client, self.record, provider, call)
         if self._attached:
@@ -321,6 +331,13 @@ class Exchange(AnswerSide):
         if not self._placed_by_envoy:
             return outgoing.rerouted(forward, provider)
         return outgoing.again(forward, call) if self.record.attempt > 1 else forward
+
+    def _is_left_to_envoy(self, provider: Provider, call: Call, translator: Translator | None) -> bool:
+        """Whether Envoy counts the answer, of which then nothing is read here. Not where limits apply: who hangs up
+        before the vendor has told its counts would be charged for the input alone."""
+        if self._attached or self._rules is not None or not provider.left_to_envoy(call):
+            return False
+        return translator is not None and translator.only_watches and not translator.hides
 
 
 def _reads_body(target: Target, headers: Mapping[str, str]) -> bool:

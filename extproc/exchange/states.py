@@ -116,11 +116,12 @@ class Headed(Frozen, frozen=True):
 
 
 class Sent(Frozen, frozen=True):
-    """The vendor has the request."""
+    """The vendor has the request. `by_envoy`: Envoy counts what it answers, and nothing of that may be read."""
 
     provider: Provider
     call: Call
     translator: Translator | None
+    by_envoy: bool = False
 
 
 class Whole(Frozen, frozen=True):
@@ -145,6 +146,10 @@ class Watching(Frozen, frozen=True):
     """A 200 answer goes past us, its tokens are counted."""
 
     watch: Watch
+
+
+class Counting(Frozen, frozen=True):
+    """A 200 answer goes past us, Envoy counts its tokens and tells when it is over."""
 
 
 class Passing(Frozen, frozen=True):
@@ -174,4 +179,4 @@ class Done(Frozen, frozen=True):
     duplex: bool = False
 
 
-State = Start | Headed | Sent | Whole | Streaming | Watching | Passing | Failed | Unreadable | Done
+State = Start | Headed | Sent | Whole | Streaming | Watching | Counting | Passing | Failed | Unreadable | Done

@@ -285,6 +285,13 @@ class Provider(Block):
         """Whether the answer to a call is read for its usage alone."""
         return self.counts_passed and (call.api in JSON_APIS or self.record_usage is True)
 
+    def left_to_envoy(self, call: Call) -> bool:
+        """Whether Envoy itself may count the answer to a call: a stream that tells its usage where Envoy looks for it,
+        also when the vendor is not asked."""
+        if self.usage.passed != "envoy" or not call.stream or call.body is None or self.protocol == "original":
+            return False
+        return call.api in (RESPONSES, MESSAGES) or (call.api == CHAT and is_asked(call.body))
+
     def asks_usage(self, call: Call) -> bool:
         """Whether the vendor is asked for the usage of a stream whose client does not want it: it must see none of
         it."""

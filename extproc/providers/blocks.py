@@ -313,9 +313,9 @@ class RetryOnFailure(Block):
 
 class UsageOfPassed(Block):
     """How tokens are counted in answers that need no reading. `passed`: by whatever reads them with the least work
-    (`auto`), by reading each event here (`read`), or not at all (`off`)."""
+    (`auto`), by reading each event here (`read`), by Envoy where it can (`envoy`), or not at all (`off`)."""
 
-    passed: Literal["auto", "read", "off"] = "auto"
+    passed: Literal["auto", "read", "envoy", "off"] = "auto"
 
 
 class OutlierDetection(Block):

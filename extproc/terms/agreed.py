@@ -73,6 +73,14 @@ TRACES_CLUSTER: Final = "ai_proxy_traces"
 NAMESPACE: Final = "ai_proxy"
 """Of the dynamic metadata that the sidecar reports for the access log."""
 
+COUNTING: Final = "counting"
+"""Dynamic metadata of ours: who counts the tokens of an answer, `COUNTED_BY_ENVOY` or the sidecar."""
+
+TOKENS: Final = "envoy.ai.token_usage"
+"""Typed metadata: what Envoy's `ai_protocol_manager` counted in an answer, by its own default."""
+
+COUNTED_BY_ENVOY: Final = "envoy"
+
 DETAILS: Final = "ai_proxy_answer"
 """`response.code_details` of the sidecar's own answers, so that they are not taken for Envoy's."""
 

@@ -6,17 +6,20 @@ Headers and bodies hold secrets, so no `repr` shows them.
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 from extproc.terms.frozen import Frozen
 
 
 class BodyMode(StrEnum):
-    """How Envoy hands a body to us: not at all, piece by piece (DUPLEX: its end is ours to say), or whole."""
+    """How Envoy hands a body to us: not at all, piece by piece (DUPLEX: its end is ours to say), or whole; COUNTED: not
+    at all, but what it has counted in it."""
 
     NONE = "none"
     STREAMED = "streamed"
     DUPLEX = "duplex"
     BUFFERED = "buffered"
+    COUNTED = "counted"
 
 
 class RequestHeaders(Frozen, frozen=True):
@@ -56,7 +59,15 @@ class ResponseBody(Frozen, frozen=True):
     end_of_stream: bool
 
 
-Event = RequestHeaders | RequestBody | ResponseHeaders | ResponseBody
+class Counts(Frozen, frozen=True):
+    """A body that was wanted COUNTED has ended. `usage`: its counts, as chat has them. `whole`: none of what Envoy
+    looked at was lost."""
+
+    usage: Mapping[str, Any]
+    whole: bool
+
+
+Event = RequestHeaders | RequestBody | ResponseHeaders | ResponseBody | Counts
 
 
 class Forward(Frozen, frozen=True):

@@ -50,14 +50,16 @@ def _read(message: bytes) -> tuple[str, Event | None]:
         return phase, made(headers, end, attributes)
     if body is not None:
         return phase, ResponseBody(body, end) if phase == "response_body" else RequestBody(body)
-    return phase, None
+    return phase, wire.read(message)[1] if phase == "response_trailers" else None
 
 
 def _write(reply: Reply | None, phase: str) -> bytes:
-    if isinstance(reply, Answer):
+    if isinstance(reply, Answer) or phase.endswith("trailers"):
         return wire.encode(reply, phase)
     if reply is None:
         reply = wire.GO_ON
+    if reply.response_mode is BodyMode.COUNTED:
+        return wire.encode(reply, phase)
     if (
         phase == "response_body"
         and reply.body is not None

@@ -12,10 +12,11 @@ from struct import Struct, pack
 from typing import Final
 
 from extproc._pb import extproc_pb2 as pb
-from extproc.terms.agreed import BODY, CLIENT_ATTRIBUTE, DETAILS, NAMESPACE
+from extproc.terms.agreed import BODY, CLIENT_ATTRIBUTE, DETAILS, NAMESPACE, TOKENS
 from extproc.terms.events import (
     Answer,
     BodyMode,
+    Counts,
     Event,
     Forward,
     Reply,
@@ -35,6 +36,7 @@ MODES = {
     BodyMode.STREAMED: pb.ProcessingMode.STREAMED,
     BodyMode.DUPLEX: pb.ProcessingMode.FULL_DUPLEX_STREAMED,
     BodyMode.BUFFERED: pb.ProcessingMode.BUFFERED,
+    BodyMode.COUNTED: pb.ProcessingMode.NONE,
 }
 
 
@@ -97,7 +99,7 @@ def phase_of(message: pb.ProcessingRequest) -> str:
 
 
 def decode(message: pb.ProcessingRequest, phase: str) -> Event | None:
-    """The event of a message; None for trailers, which change nothing. Raises `DecodeError`."""
+    """The event of a message; None for trailers that count nothing. Raises `DecodeError`."""
     match phase:
         case "request_headers":
             head = message.request_headers
@@ -109,8 +111,27 @@ def decode(message: pb.ProcessingRequest, phase: str) -> Event | None:
             return RequestBody(message.request_body.body)
         case "response_body":
             return ResponseBody(message.response_body.body, message.response_body.end_of_stream)
+        case "response_trailers" if TOKENS in message.metadata_context.typed_filter_metadata:
+            return _counts(message.metadata_context.typed_filter_metadata[TOKENS].value)
         case _:
             return None
+
+
+def _counts(said: bytes) -> Counts:
+    told = pb.TokenUsage.FromString(said)
+    given, made = told.input_token_details, told.output_token_details
+    usage = {
+        **_said(told, prompt_tokens="input_tokens", completion_tokens="output_tokens"),
+        "prompt_tokens_details": _said(
+            given, cached_tokens="cached_tokens", cache_write_tokens="cache_creation_tokens"
+        ),
+        "completion_tokens_details": _said(made, reasoning_tokens="reasoning_tokens"),
+    }
+    return Counts(usage, told.extraction_status == pb.TokenUsage.COMPLETE)
+
+
+def _said(counts: pb.TokenUsage | pb.InputTokenDetails | pb.OutputTokenDetails, **names: str) -> dict[str, int]:
+    return {name: getattr(counts, field).value for name, field in names.items() if counts.HasField(field)}
 
 
 class _Known(dict[bytes, tuple[str, str]]):
@@ -195,6 +216,8 @@ def encode(reply: Reply | None, phase: str) -> bytes:
 
 def _written(reply: Forward, phase: str) -> bytes:
     body, headers, metadata = reply.body, reply.set_headers, reply.metadata
+    if phase.endswith("trailers"):
+        return _field(_NUMBERS[phase], 0) + _beside.__wrapped__(tuple(metadata.items()), (), None)
     values = tuple([value.encode("latin-1") for value in headers.values()])
     lengths = tuple([len(value) for value in values])
     common = _outline(tuple(headers), lengths, reply.remove_headers, reply.reroute, reply.replaces) % values
@@ -343,7 +366,7 @@ def _override(mode: pb.ProcessingMode, request_mode: BodyMode | None, response_m
     mode.response_header_mode = pb.ProcessingMode.SEND
     mode.request_body_mode = MODES[request_mode or BodyMode.NONE]
     mode.response_body_mode = MODES[response_mode or BodyMode.NONE]
-    if response_mode is BodyMode.DUPLEX:  # which Envoy takes with this one only
+    if response_mode in (BodyMode.DUPLEX, BodyMode.COUNTED):  # of which Envoy takes the first with this one only
         mode.response_trailer_mode = pb.ProcessingMode.SEND
 
 

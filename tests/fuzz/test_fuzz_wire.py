@@ -30,6 +30,7 @@ CONFIGS = [
         ({"type": "qwen", "apiTokens": ["sk-key-of-the-vendor"], "modelMapping": {"*": "v"}}, {}),
         ({"type": "qwen", "apiTokens": ["sk-key-of-the-vendor"], "protocol": "original"}, {}),
         ({"type": "openai", "recordUsage": True}, {}),
+        ({"type": "openai", "usage": {"passed": "envoy"}}, {}),
         ({"type": "openai", "modelMapping": {"*": "v"}}, {"clients": CLIENTS}),
         ({"type": "azure", "apiTokens": ["k"], "azureServiceUrl": "https://r?api-version=v"}, {}),
         ({"type": "moonshot", "apiTokens": ["k"], "modelMapping": {"*": "kimi-k3"}}, {}),

@@ -386,3 +386,20 @@ def test_clients_are_told_by_the_beginnings_of_their_hashes_and_not_in_the_liste
 def test_where_nobody_is_asked_at_the_door_envoy_knows_no_keys() -> None:
     guarded = built(options=LISTENER, clients=[{"name": "a", "key": "sk-a"}])
     assert "ai_proxy.known" not in json.dumps([guarded, built(options=UPSTREAM)])
+
+
+def test_only_where_it_is_wanted_envoy_counts() -> None:
+    counting = {"usage": {"passed": "envoy"}}
+    for options in (UPSTREAM, LISTENER):
+        assert "ai_protocol_manager" not in json.dumps(built(options=options))
+        assert "ai_protocol_manager" in json.dumps(built(counting, options=options))
+    both = Config.model_validate(
+        {
+            "providers": [{"id": "p", "type": "openai", **counting}, {"id": "q", "type": "openai"}],
+            "routes": [{"name": "r", "provider": [{"provider": "q"}, {"provider": "p"}]}],
+        }
+    )
+    document = json.loads(bootstrap(both, UPSTREAM))
+    found = [c["name"] for c in document["static_resources"]["clusters"] if "ai_proxy.counting" in json.dumps(c)]
+    assert len(found) == 2, found  # the provider's and that of the order
+    assert "q" not in found

@@ -28,6 +28,8 @@ REPLIES: list[tuple[str, Reply | None, str]] = [
     ("reroute", Forward({"x-a": "v"}, reroute=True, told={"stream": True}), "request_body"),
     ("streamed", Forward(response_mode=BodyMode.STREAMED), "response_headers"),
     ("duplex", Forward(response_mode=BodyMode.DUPLEX), "response_headers"),
+    ("counted", Forward({"x-a": "v"}, ("x-b",), response_mode=BodyMode.COUNTED), "response_headers"),
+    ("counted-end", Forward(metadata={"total_tokens": 7, "provider": "p"}), "response_trailers"),
     ("replaces", Forward({":status": "502"}, body=b"{}", replaces=True), "response_headers"),
     ("heavy", HEAVY, "request_body"),
     ("heavy-answer", HEAVY, "response_body"),
