@@ -51,7 +51,7 @@ from extproc.terms.events import (
 )
 from extproc.terms.frozen import replace
 from extproc.terms.refusals import vendor_error
-from extproc.terms.usage import NOT_COUNTED, Counted
+from extproc.terms.usage import NOT_COUNTED, Counted, read_usage
 from extproc.text import compression, jsontext, sse
 from extproc.text.compression import READABLE, Decompressor, Undecodable
 from extproc.text.jsontext import NotJson
@@ -522,6 +522,9 @@ class AnswerSide:
 
     def _refused(self, state: Failed, body: bytes) -> Forward:
         self.record.usage = NOT_COUNTED
+        if b'"usage"' in body and self._meter is not None and self._from_vendor():
+            self.record.usage = read_usage(jsontext.peek(_error_document(self._decoded(state, body)), "usage"))
+            self._price()
         if state.sent is not None and state.sent.provider.protocol == "original" and self._from_vendor():
             return self._ended(self._original_refusal(state, body))
         document = _error_document(self._decoded(state, body))
