@@ -37,7 +37,7 @@ from extproc.terms.events import (
     ResponseHeaders,
 )
 from extproc.terms.frozen import replace
-from extproc.terms.usage import NOT_COUNTED, Counted
+from extproc.terms.usage import Counted
 from extproc.text import jsontext, sse
 from extproc.text.compression import READABLE, Decompressor, Undecodable
 from extproc.text.sse import EventTooLong
@@ -307,15 +307,6 @@ class AnswerSide(Failing):
         if self._meter is not None:
             self.record.usage = self._meter.used(seen, complete=complete)
             self._price()
-
-    def _price(self) -> None:
-        """What was used costs, as far as a price is known."""
-        record, model = self.record, self.record.upstream_model or self.record.model
-        if record.provider is None or model is None or record.usage is NOT_COUNTED:
-            return
-        if (price := self._config.price(record.provider, model)) is not None:
-            record.cost = price.cost(record.usage)
-            record.currency = None if record.cost is None else price.currency
 
     def _running(self, seen: Counted) -> tuple[int, int, int] | None:
         return None if self._meter is None else self._meter.running(seen)

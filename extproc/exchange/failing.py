@@ -44,7 +44,7 @@ from extproc.terms.events import (
 )
 from extproc.terms.frozen import replace
 from extproc.terms.refusals import vendor_error
-from extproc.terms.usage import NOT_COUNTED
+from extproc.terms.usage import NOT_COUNTED, read_usage
 from extproc.text import compression, jsontext, sse
 from extproc.text.compression import Undecodable
 from extproc.text.jsontext import NotJson
@@ -239,8 +239,20 @@ class Failing:
         self.record.complete = True
         return reply
 
+    def _price(self) -> None:
+        """What was used costs, as far as a price is known."""
+        record, model = self.record, self.record.upstream_model or self.record.model
+        if record.provider is None or model is None or record.usage is NOT_COUNTED:
+            return
+        if (price := self._config.price(record.provider, model)) is not None:
+            record.cost = price.cost(record.usage)
+            record.currency = None if record.cost is None else price.currency
+
     def _refused(self, state: Failed, body: bytes) -> Forward:
         self.record.usage = NOT_COUNTED
+        if b'"usage"' in body and self._meter is not None and self._from_vendor():
+            self.record.usage = read_usage(jsontext.peek(_error_document(self._decoded(state, body)), "usage"))
+            self._price()
         if state.sent is not None and state.sent.provider.protocol == "original" and self._from_vendor():
             return self._ended(self._original_refusal(state, body))
         document = _error_document(self._decoded(state, body))
