@@ -41,8 +41,8 @@ def asked(admin: Address, path: str, body: object = None, **query: object) -> An
     """What the admin port answers. Raises `OSError` in one line."""
     given = parse.urlencode({name: value for name, value in query.items() if value is not None})
     sent = None if body is None else json.dumps(body).encode()
-    wanted = request.Request(f"http://{admin}{path}?{given}", sent, {"content-type": "application/json"})
     try:
+        wanted = request.Request(f"http://{admin}{path}?{given}", sent, {"content-type": "application/json"})
         with request.build_opener(_NOTHING).open(wanted, timeout=10) as answer:
             return json.load(answer)
     except error.HTTPError as refused:

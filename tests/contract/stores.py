@@ -10,6 +10,9 @@ import socket
 import subprocess
 import sys
 
+import pytest
+import redis
+
 from .processes import free_port, until
 
 BINARY = shutil.which("valkey-server") or shutil.which("redis-server")
@@ -59,6 +62,52 @@ class Store:
             self._process.kill()
             self._process.wait(10)
             self._process = None
+
+
+@contextlib.contextmanager
+def cluster(directory: Path) -> Iterator[tuple[int, ...]]:
+    """Three real nodes with a third of the slots each: their ports. Skips where there is no server."""
+    if BINARY is None:
+        pytest.skip("no redis-server and no valkey-server here")
+    ports = tuple(free_port() for _ in range(3))
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        for port in ports:
+            place = directory / f"node-{port}"
+            place.mkdir()
+            more = ("--bind", "127.0.0.1", "--save", "", "--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+            with (place / "log").open("wb") as log:
+                command = (BINARY, "--port", str(port), *more)
+                started.append(subprocess.Popen(command, cwd=place, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+        nodes = [redis.Redis(port=port) for port in ports]
+        for turn, node in enumerate(nodes):
+            until(lambda node=node: _answers(node), "the node answers")
+            node.execute_command("CLUSTER ADDSLOTSRANGE", turn * 16384 // 3, (turn + 1) * 16384 // 3 - 1)
+            node.execute_command("CLUSTER SET-CONFIG-EPOCH", turn + 1)
+        for node, one in zip(nodes[1:], ports[1:], strict=True):
+            bus = node.config_get("cluster-port")["cluster-port"]
+            nodes[0].execute_command("CLUSTER MEET", "127.0.0.1", one, bus)
+        for node in nodes:
+            until(lambda node=node: "cluster_state:ok" in _state(node), "the cluster is whole")
+        yield ports
+    finally:
+        for process in started:
+            process.kill()
+            process.wait(10)
+
+
+def _answers(node: redis.Redis) -> bool:
+    with contextlib.suppress(redis.RedisError):
+        return bool(node.ping())
+    return False
+
+
+def _state(node: redis.Redis) -> str:
+    """`CLUSTER INFO`, once the node knows all three."""
+    said = node.execute_command("CLUSTER INFO")
+    text = said.decode() if isinstance(said, bytes) else str(said)
+    known = "cluster_known_nodes:3" in text.replace("\r", "") or "'cluster_known_nodes': '3'" in text
+    return text.replace("'cluster_state': 'ok'", "cluster_state:ok") if known else ""
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+import redis
 
 from . import processes, stores
 from .processes import Gateway, until
@@ -165,3 +166,45 @@ def test_two_gateways_on_one_redis_let_through_as_much_as_one(tmp_path: Path) ->
         server.start()
         until(lambda: ask(https[0], "sums").status_code == 200, "it is known again")
         assert len(both[0].events("limits are not shared: Redis is away, requests go by onFailure")) == 1
+
+
+EVERYBODY = """
+limits:
+  - {each: client, match: {models: [qwen-*]}, tokens: 100000000, per: month}
+  - {inputTokens: 100000000, per: hour}
+"""
+
+
+def test_three_nodes_of_a_redis_cluster_count_as_one_server(tmp_path: Path) -> None:
+    """A client's names are on one node, those of what is everybody's on another: two scripts of one request."""
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(processes.simulator(tmp_path / "simulator"))
+        ports = stack.enter_context(stores.cluster(tmp_path))
+        path = tmp_path / "c.yaml"
+        place = f"redis: {{url: 'redis://127.0.0.1:{ports[0]}'}}"
+        path.write_text(CONFIG.format(url=url).replace("store: usage.db", "onFailure: refuse") + place + EVERYBODY)
+        options = ("--config", str(path), "--workers", "2")
+        both = [stack.enter_context(processes.gateway(tmp_path / name, *options)) for name in ("one", "two")]
+        https = [stack.enter_context(httpx.Client(base_url=one.base, trust_env=False, timeout=30)) for one in both]
+        with ThreadPoolExecutor(16) as pool:
+            answers = list(pool.map(lambda n: ask(https[n % 2], "few"), range(24)))
+            assert sorted(answer.status_code for answer in answers) == [200] * 7 + [429] * 17
+            answers = list(pool.map(lambda n: ask(https[n % 2], "slots", "[[sim:delay=1]]"), range(12)))
+            assert sorted(answer.status_code for answer in answers) == [200] * 3 + [429] * 9
+            told = sum(
+                answer.json()["usage"]["total_tokens"]
+                for answer in pool.map(lambda n: ask(https[n % 2], "sums"), range(20))
+            )
+        spent = [told]
+
+        def settled() -> bool:
+            """What is used and reserved, but for this request's own small reservation, is what vendors told."""
+            answer = ask(https[0], "sums", max_tokens=1)
+            before = spent[0]
+            spent[0] += answer.json()["usage"]["total_tokens"]
+            return before < 100_000_000 - int(answer.headers["x-ratelimit-remaining-tokens"]) <= before + 100
+
+        until(settled, "all is settled")
+        kept = [int(redis.Redis(port=port).dbsize()) for port in ports]
+        assert sum(1 for size in kept if size) > 1, kept
+        assert not any(one.events("limits are not shared: Redis is away, requests go by onFailure") for one in both)
