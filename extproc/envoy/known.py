@@ -12,7 +12,6 @@ from envoy_data_plane.envoy.config.core import v3 as core
 from envoy_data_plane.envoy.extensions.common.matching import v3 as matching
 from envoy_data_plane.envoy.extensions.filters.http.lua import v3 as lua
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
-from envoy_data_plane.google import protobuf
 
 from extproc.config.config import Config
 from extproc.envoy.parts import packed
@@ -27,13 +26,14 @@ _BYTES: Final = 8
 
 def known_keys() -> lua.Lua:
     """In front of the door: notes in the request's metadata that its key is one of those that the routes name."""
-    return lua.Lua(default_source_code=core.DataSource(inline_string=_SCRIPT))
+    return lua.Lua()
 
 
 def keys_of(config: Config) -> lua.LuaPerRoute:
-    """What the routes say of it: not the listener, whose change would end connections."""
-    sums = {digest[:_BYTES].hex(): True for digest, _ in config.client_keys}
-    return lua.LuaPerRoute(filter_context=protobuf.Struct.from_dict(sums))
+    """What the routes say of it: not the listener, whose change would end connections. Within the script, since Envoy
+    1.40 takes 0.15 ms a request for a `filter_context` with a thousand of them."""
+    sums = " ".join(digest[:_BYTES].hex() for digest, _ in config.client_keys)
+    return lua.LuaPerRoute(source_code=core.DataSource(inline_string=f'local SUMS = "{sums}"\n{_SCRIPT}'))
 
 
 def unless_known(filter_config: Message) -> matching.ExtensionWithMatcher:
@@ -46,6 +46,9 @@ _SCRIPT: Final = (
 local SPACE, NAME, BYTES = "{_SPACE}", "{_KNOWN}", {_BYTES}
 """
     + r"""
+local KNOWN = {}
+for digest in SUMS:gmatch("%x+") do KNOWN[digest] = true end
+
 local band, bnot, bxor = bit.band, bit.bnot, bit.bxor
 local ror, rshift, tobit, tohex = bit.ror, bit.rshift, bit.tobit, bit.tohex
 local byte, char, floor = string.byte, string.char, math.floor
@@ -102,15 +105,15 @@ local function shown(headers, name)
   return value and #value <= LONGEST and value:match("^%s*(.-)%s*$") or ""
 end
 
-local function is_known(known, key)
-  return key ~= "" and known:get(sum(key)) == true
+local function is_known(key)
+  return key ~= "" and KNOWN[sum(key)] == true
 end
 
 function envoy_on_request(handle)
-  local known, headers = handle:filterContext(), handle:headers()
+  local headers = handle:headers()
   local scheme, bearer = shown(headers, "authorization"):match("^(%S+) +(.*)$")
-  if (scheme and scheme:lower() == "bearer" and is_known(known, bearer))
-    or is_known(known, shown(headers, "x-api-key")) or is_known(known, shown(headers, "api-key")) then
+  if (scheme and scheme:lower() == "bearer" and is_known(bearer))
+    or is_known(shown(headers, "x-api-key")) or is_known(shown(headers, "api-key")) then
     handle:streamInfo():dynamicMetadata():set(SPACE, NAME, true)
   end
 end

@@ -219,12 +219,14 @@ class Park:
 
 
 def configuration(vendor: str) -> dict[str, Any]:
-    """The gateway's: one provider per way of speaking, chosen by the host `ID.test`."""
+    """The gateway's: one provider per way of speaking, chosen by the host `ID.test`. `openai` passes as it came, and
+    `counted` is read for its tokens."""
     kinds: dict[str, dict[str, Any]] = {
-        "openai": {"type": "openai"},
+        "openai": {"type": "openai", "usage": {"passed": "off"}},
+        "counted": {"type": "openai"},
         "renamed": {"type": "openai", "modelMapping": {"*": "another-model"}},
         "qwen": {"type": "qwen"},
-        "compatible": {"type": "qwen", "qwenEnableCompatible": True},
+        "compatible": {"type": "qwen", "qwenEnableCompatible": True, "usage": {"passed": "off"}},
     }
     return {
         "providers": [{"id": id, "apiTokens": [KEY], "endpoint": vendor, **kind} for id, kind in kinds.items()],

@@ -59,8 +59,8 @@ What the numbers do not say:
 - Errors and cuts in the rows of vendors are what the vendor did, on routes that have no second vendor, or after the answer had begun. Of a killed worker
   they are the requests that it had under way.
 - A cut is seen one second late: Envoy waits that long before it closes a client's connection.
-- An answer that needs no change (OpenAI's protocol, the model not renamed) goes past the sidecar unread. What such a vendor sends with status 200
-  is what the client gets, were it nonsense, or a stream that ends properly but too early; `recordUsage: true` has it read. The rows `garbage` and
+- An answer that needs no change (OpenAI's protocol, the model not renamed) goes past the sidecar unread with `usage: {passed: off}`. What such a vendor sends with
+  status 200 is then what the client gets, were it nonsense, or a stream that ends properly but too early. The rows `garbage` and
   `vendor-ends` have no such routes.
 - Memory that Envoy and Python once had stays theirs for a while; "after" is measured one second after the last request.
 """
@@ -102,8 +102,8 @@ CHINESE = """\
 - SIGTERM 之后已无人监听，{refused} 个连接被拒绝。这些连接上没有发出请求，所以不在任何一列。
 - 各厂商行里的错误和中断是厂商造成的：路由没有第二个厂商，或者回答已经开始。工作进程被杀时，则是它手上正在处理的请求。
 - 中断要晚一秒才看得到：Envoy 等这么久才关闭客户端的连接。
-- 不需要改动的回答（OpenAI 的协议，模型没有改名）边车不读就放行。这样的厂商以 200 发来什么，客户端就得到什么，哪怕是乱码，或正常结束但太早结束的流；
-  设 `recordUsage: true` 则会读取。`garbage` 和 `vendor-ends` 两行没有这样的路由。
+- 不需要改动的回答（OpenAI 的协议，模型没有改名），设 `usage: {passed: off}` 时边车不读就放行。这样的厂商以 200 发来什么，客户端就得到什么，哪怕是乱码，或正常结束但太早结束的流。
+  `garbage` 和 `vendor-ends` 两行没有这样的路由。
 - Envoy 和 Python 用过的内存会保留一段时间；"之后"是最后一个请求结束一秒后测的。
 """
 

@@ -65,8 +65,8 @@ def configuration(first: str, second: str, **more: Any) -> dict[str, Any]:
         {"id": "first", **qwen, "apiTokens": ["sk-PLANTED-first"]},
         {"id": "second", **openai, "endpoint": second, "apiTokens": ["sk-PLANTED-second"]},
         {"id": "mapped", **openai, "endpoint": first, "apiTokens": ["sk-PLANTED-m"], "modelMapping": {"*": "other"}},
-        {"id": "passed", **openai, "endpoint": first, "apiTokens": ["sk-PLANTED-passed"]},
-        {"id": "counted", **openai, "endpoint": first, "apiTokens": ["sk-PLANTED-c"], "recordUsage": True},
+        {"id": "passed", **openai, "endpoint": first, "apiTokens": ["sk-PLANTED-passed"], "usage": {"passed": "off"}},
+        {"id": "counted", **openai, "endpoint": first, "apiTokens": ["sk-PLANTED-c"]},
         {
             "id": "keys",
             **qwen,
