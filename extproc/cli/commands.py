@@ -226,6 +226,10 @@ def envoy(
 @click.option(
     "--route", "routes", multiple=True, help="A route to a vendor, as `ingress` names it; by default every such name."
 )
+@click.option(
+    "--rate-limit-service", "limiter", type=options.AddressType(listens=False),
+    help="Envoy's rate limit service, which is charged for tokens; not for envoy-gateway, which has it itself.",
+)  # fmt: skip
 def attach(
     plane: ControlPlane,
     path: Path | None,
@@ -234,6 +238,7 @@ def attach(
     namespace: str | None,
     gateway: str | None,
     routes: tuple[str, ...],
+    limiter: Address | None,
 ) -> None:
     """Print what puts the sidecar into a gateway that you have: envoy, istio, higress or envoy-gateway."""
     from extproc.envoy import attachments, objections  # slow to import
@@ -245,7 +250,12 @@ def attach(
     for provider, keys in idle_keys(loaded.config).items():
         click.echo(f"{provider}: {', '.join(keys)} is the gateway's own to do, and does nothing here", err=True)
     home, label = attachments.GATEWAYS[plane]
-    there = attachments.Gateway(namespace or home, gateway or label, routes or attachments.ingresses(loaded.config))
+    if limiter and plane == "envoy-gateway":
+        raise click.UsageError(
+            "--rate-limit-service: for Envoy Gateway it is a BackendTrafficPolicy, see docs/usage.md"
+        )
+    named = routes or attachments.ingresses(loaded.config)
+    there = attachments.Gateway(namespace or home, gateway or label, named, str(limiter) if limiter else None)
     where = _sidecars(sidecar, workers or loaded.config.workers or 1)
     if wrong := list(objections.objections(plane, loaded, there, where)):
         raise ConfigError(wrong)

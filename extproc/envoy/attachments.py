@@ -15,6 +15,7 @@ from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager i
 from ruamel.yaml import YAML
 
 from extproc.config.config import Config
+from extproc.envoy import charging
 from extproc.envoy.clusters import host_port, sidecar_cluster
 from extproc.envoy.options import Options
 from extproc.envoy.parts import as_json, is_ip, packed
@@ -30,11 +31,13 @@ Document = dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """The gateway that is there: its namespace, and what tells it from others there: the labels of its pods as
-    `KEY=VALUE`, or for Envoy Gateway the name of its `Gateway`. `routes`: those to vendors, as `ingress` names them."""
+    `KEY=VALUE`, or for Envoy Gateway the name of its `Gateway`. `routes`: those to vendors, as `ingress` names them.
+    `limiter`: `HOST:PORT` of Envoy's rate limit service, where it is to be charged."""
 
     namespace: str
     name: str
     routes: tuple[str, ...]
+    limiter: str | None = None
 
 
 GATEWAYS: Final[Mapping[ControlPlane, tuple[str, str]]] = {
@@ -76,7 +79,7 @@ def attachment(plane: ControlPlane, config: Config, options: Options, gateway: G
     """The documents for a control plane. `options`: of which only the sidecar's places count."""
     match plane:
         case "envoy":
-            return [_snippet(config, options)]
+            return [_snippet(config, options, gateway.limiter)]
         case "istio" | "higress":
             routes = dict.fromkeys(_envoys_name(plane, gateway, name) for name in gateway.routes)
             return [_envoy_filter(config, options, gateway, routes)]
@@ -100,8 +103,13 @@ def _http_filter() -> Document:
     return _said(hcm.HttpFilter(name=ATTACHED_FILTER, typed_config=packed(attached_processor())))
 
 
-def _route() -> Document:
-    return _said(route_v3.Route(typed_per_filter_config={ATTACHED_FILTER: packed(attached_route())}))
+def _limiter() -> Document:
+    return _said(hcm.HttpFilter(name=charging.FILTER, typed_config=packed(charging.limiter())))
+
+
+def _route(limiter: str | None) -> Document:
+    charged = {charging.FILTER: packed(charging.charged())} if limiter else {}
+    return _said(route_v3.Route(typed_per_filter_config={ATTACHED_FILTER: packed(attached_route()), **charged}))
 
 
 def _limit(config: Config) -> Document:
@@ -116,11 +124,13 @@ def _said(message: Message) -> Document:
 # An Envoy that is configured by hand
 
 
-def _snippet(config: Config, options: Options) -> Document:
+def _snippet(config: Config, options: Options, limiter: str | None) -> Document:
+    service = _said(charging.service_cluster(limiter)) if limiter else None
     return {
         "listener": _limit(config),
         "http_filter": _http_filter(),
-        "route": {"route": {"timeout": "0s"}, **_route()},
+        **({"rate_limit_filter": _limiter(), "rate_limit_cluster": service} if limiter else {}),
+        "route": {"route": {"timeout": "0s"}, **_route(limiter)},
         "cluster": _said(sidecar_cluster(options)),
     }
 
@@ -132,12 +142,24 @@ def _envoy_filter(config: Config, options: Options, gateway: Gateway, routes: It
     key, _, value = gateway.name.partition("=")
     manager = {"filter": {"name": "envoy.filters.network.http_connection_manager"}}
     router = {"filter": {**manager["filter"], "subFilter": {"name": "envoy.filters.http.router"}}}
+    limits = []
+    if gateway.limiter:  # the filter behind ours
+        limits = [
+            _patch("CLUSTER", {}, "ADD", _said(charging.service_cluster(gateway.limiter))),
+            _patch("HTTP_FILTER", {"listener": {"filterChain": router}}, "INSERT_BEFORE", _limiter()),
+        ]
     patches = [
         _patch("CLUSTER", {}, "ADD", _said(sidecar_cluster(options))),
         _patch("LISTENER", {"listener": {"filterChain": manager}}, "MERGE", _limit(config)),
         _patch("HTTP_FILTER", {"listener": {"filterChain": router}}, "INSERT_BEFORE", _http_filter()),
+        *limits,
         *(
-            _patch("HTTP_ROUTE", {"routeConfiguration": {"vhost": {"route": {"name": name}}}}, "MERGE", _route())
+            _patch(
+                "HTTP_ROUTE",
+                {"routeConfiguration": {"vhost": {"route": {"name": name}}}},
+                "MERGE",
+                _route(gateway.limiter),
+            )
             for name in routes
         ),
     ]

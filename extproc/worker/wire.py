@@ -231,21 +231,22 @@ def _written(reply: Forward, phase: str) -> bytes:
     return b"".join((_opened(phase, length), common, before, body, after, beside))
 
 
-_MARKS = (-1.0, -2.0, -3.0)
+_MARKS = {"completion_tokens": -1.0, "prompt_tokens": -2.0, "total_tokens": -3.0}
 
 
 def _frame() -> bytes:
-    """What tells the three counts of `Forward.counts`, with a place for the eight bytes that any `double` has."""
+    """What tells the three counts of `Forward.counts`, with a place for the eight bytes that any `double` has. Sorted
+    by name, since else each process writes a map in an order of its own (upb, protobuf 7.36)."""
     response = pb.ProcessingResponse()
-    _tell(response, NAMESPACE, list(zip(("prompt_tokens", "completion_tokens", "total_tokens"), _MARKS, strict=True)))
-    return bytes(response.SerializeToString())
+    _tell(response, NAMESPACE, list(_MARKS.items()))
+    return bytes(response.SerializeToString(deterministic=True))
 
 
 def counted(counts: tuple[int, int, int]) -> bytes:
     """Put behind an answer to a piece of a body, which has no other metadata: members of a message may come one after
     the other (protobuf, "Encoding", 2026). Made for each piece, so not by protobuf, which takes ten times as long."""
     before, between, also, after = _AROUND
-    return _LAID_OUT(before, counts[0], between, counts[1], also, counts[2], after)
+    return _LAID_OUT(before, counts[1], between, counts[0], also, counts[2], after)
 
 
 @lru_cache(maxsize=512)
@@ -388,5 +389,5 @@ def _set_headers(mutation: pb.HeaderMutation, headers: Mapping[str, str]) -> Non
         header.raw_value = value.encode("latin-1")
 
 
-_AROUND = re.split(b"|".join(re.escape(pack("<d", mark)) for mark in _MARKS), _frame())
+_AROUND = re.split(b"|".join(re.escape(pack("<d", mark)) for mark in _MARKS.values()), _frame())
 _LAID_OUT = Struct("<{}sd{}sd{}sd{}s".format(*map(len, _AROUND))).pack

@@ -102,6 +102,9 @@ def _by_hand(bootstrap: Json, snippet: Json) -> None:
     """What docs/envoy.md says."""
     chain = manager(bootstrap)["http_filters"]
     chain.insert([f["name"] for f in chain].index(ROUTER), snippet["http_filter"])
+    if "rate_limit_filter" in snippet:
+        chain.insert([f["name"] for f in chain].index(ROUTER), snippet["rate_limit_filter"])
+        clusters(bootstrap).append(snippet["rate_limit_cluster"])
     _merge_named(routes(bootstrap), (*VENDOR_ROUTES, ""), snippet["route"])
     clusters(bootstrap).append(snippet["cluster"])
     listener(bootstrap).update(snippet["listener"])

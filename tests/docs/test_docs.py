@@ -16,6 +16,7 @@ import textwrap
 from typing import Any, get_args
 
 import click
+from click.testing import CliRunner
 from pydantic import BaseModel
 import pytest
 
@@ -348,3 +349,20 @@ def test_every_field_of_the_log_line_is_in_the_table(name: str) -> None:
     table = " ".join(row.split(" | ")[0] for row in re.findall(r"^\|.*$", text(name), re.M))
     for field in sorted(fields):
         assert f"`{field}`" in table, field
+
+
+USAGE = [
+    (f"{name} {i}", code)
+    for name in ("docs/usage.md", "docs/usage.zh.md")
+    for i, (lang, code) in enumerate(fenced(text(name)))
+    if lang == "yaml"
+]
+
+
+@pytest.mark.parametrize("code", [c for _, c in USAGE], ids=[n for n, _ in USAGE])
+def test_a_recipe_of_limits_passes_the_check(code: str, tmp_path: Path) -> None:
+    path = tmp_path / "gateway.yaml"
+    path.write_text(code, encoding="utf-8")
+    result = CliRunner().invoke(cli, ["check", str(path)], env=ENVIRON)
+    assert result.exit_code == 0, result.output + str(result.exception)
+    assert "there is no price" not in result.output

@@ -177,3 +177,27 @@ def test_a_stand_in_is_an_address(command: str, url: str) -> None:
     result = CliRunner().invoke(cli, [command, "--stand-in", url])
     assert result.exit_code == 2
     assert "Invalid value for '--stand-in': must be a " in result.output
+
+
+SERVICE = ("--rate-limit-service", "limits.example:8081")
+
+
+@pytest.mark.parametrize("plane", ["istio", "higress"])
+def test_the_rate_limit_service_is_asked_behind_the_sidecar(plane: str, tmp_path: Path) -> None:
+    [document] = printed(attach(tmp_path, ours(plane, named("qwen")), plane, "--route", "qwen", *SERVICE))
+    patches = document["spec"]["configPatches"]
+    values = [patch["patch"]["value"] for patch in patches]
+    filters = [value["name"] for patch, value in zip(patches, values, strict=True) if patch["applyTo"] == "HTTP_FILTER"]
+    assert filters == ["ai_proxy.attached", "ai_proxy.ratelimit"]
+    clusters = [value["name"] for patch, value in zip(patches, values, strict=True) if patch["applyTo"] == "CLUSTER"]
+    assert sorted(clusters) == ["ai_proxy_extproc", "ai_proxy_ratelimit"]
+    limits = values[-1]["typed_per_filter_config"]["ai_proxy.ratelimit"]["rate_limits"]
+    hits = [limit["hits_addend"] for limit in limits]
+    assert hits == [{"number": 0}] * 3 + [{"format": "%DYNAMIC_METADATA(ai_proxy:total_tokens)%"}] * 3
+    assert [limit.get("apply_on_stream_done", False) for limit in limits] == [False] * 3 + [True] * 3
+
+
+def test_envoy_gateway_has_a_policy_for_it(tmp_path: Path) -> None:
+    result = attach(tmp_path, ours("envoy-gateway", named("default/qwen")), "envoy-gateway", *SERVICE)
+    assert result.exit_code != 0
+    assert "BackendTrafficPolicy" in str(result.exception or "") + result.output

@@ -91,3 +91,14 @@ def test_replies_are_written_alike(form: Codec, reply: Reply | None, phase: str)
 def test_what_no_header_can_hold_is_an_error(form: Codec, value: str) -> None:
     with pytest.raises(UnicodeEncodeError):
         form.write(Forward({"x-a": value}), "request_headers")
+
+
+def test_each_running_count_has_its_own_name() -> None:
+    """A map's members have no order: in another process they may come in another one."""
+    said = (
+        pb.ProcessingResponse.FromString(codec.wire.counted((9, 2, 11)))
+        .dynamic_metadata.fields["ai_proxy"]
+        .struct_value
+    )
+    told = {name: value.number_value for name, value in said.fields.items()}
+    assert told == {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
