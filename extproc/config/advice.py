@@ -3,7 +3,7 @@
 Rule: pure, and in words; nothing here refuses anything.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from extproc.config.config import Config, Match
 from extproc.config.quota_faults import budgets
@@ -25,12 +25,12 @@ _NATIVE_ONLY: dict[str, Callable[[Qwen], bool]] = {
 }
 
 
-def _retired(provider: Provider, config: Config) -> Iterator[str]:
-    """Names of models that their vendor has switched off, or will. Another server than OpenAI's has its own."""
+def _retired(provider: Provider, steps: Collection[str]) -> Iterator[str]:
+    """Names of models that their vendor has switched off, or will. `steps`: those that routes say for it. Another server
+    than OpenAI's has its own."""
     if isinstance(provider, OpenAI) and provider.vendor_url != "https://api.openai.com":
         return
     probe = provider.failover.health_check_model if provider.failover is not None else None
-    steps = [s.model for route in config.routes for s in route.steps if s.provider == provider.id and s.model]
     asked = {
         "modelMapping": provider.model_mapping.targets,
         "models": [provider.upstream_model(name) or name for name in provider.models or ()],
@@ -54,13 +54,16 @@ def advice(config: Config) -> Iterator[str]:
         if unpriced and priced:
             names = ", ".join(f"{model} at {provider}" for provider, model in unpriced[:5])
             yield f"{limit.said} does not count {names}: there is no price in {limit.currency} for it"
+    steps: dict[str, list[str]] = {}
+    for step in (step for route in config.routes for step in route.steps if step.model):
+        steps.setdefault(step.provider, []).append(step.model or "")
     for provider in config.providers:
         if isinstance(provider, Qwen) and (provider.qwen_enable_compatible or provider.protocol == "original"):
             mode = "protocol: original" if provider.protocol == "original" else "qwenEnableCompatible: true"
             for key, is_set in _NATIVE_ONLY.items():
                 if is_set(provider):
                     yield f"provider {provider.id}: {key} has no effect with {mode}"
-        yield from _retired(provider, config)
+        yield from _retired(provider, steps.get(provider.id, ()))
     first = None
     for route in config.effective_routes:
         if first is not None:

@@ -11,7 +11,7 @@ of deprecations; LL litellm 1.110.2; MP modelpin 0.5.7.
 
 from collections.abc import Iterator, Mapping
 from datetime import date
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 
 from extproc.terms.frozen import Frozen
@@ -34,8 +34,13 @@ def retirement(vendor: str, model: str) -> Retirement | None:
 
 @lru_cache(maxsize=256)
 def _found(vendor: str, model: str) -> Retirement | None:
-    fitting = [one for one in RETIRED.get(vendor, ()) if model in NamePatterns([one.name])]
+    fitting = [one for one, name in _patterns(vendor) if model in name]
     return max(fitting, key=lambda one: ("*" not in one.name, len(one.name)), default=None)
+
+
+@cache
+def _patterns(vendor: str) -> tuple[tuple[Retirement, NamePatterns], ...]:
+    return tuple((one, NamePatterns([one.name])) for one in RETIRED.get(vendor, ()))
 
 
 def _rows(text: str) -> Iterator[Retirement]:
