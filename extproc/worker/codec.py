@@ -54,28 +54,22 @@ def _read(message: bytes) -> tuple[str, Event | None]:
 
 
 def _write(reply: Reply | None, phase: str) -> bytes:
-    if isinstance(reply, Answer) or phase.endswith("trailers"):
-        return wire.encode(reply, phase)
-    if reply is None:
-        reply = wire.GO_ON
-    if reply.response_mode is BodyMode.COUNTED:
-        return wire.encode(reply, phase)
     if (
         phase == "response_body"
+        and isinstance(reply, Forward)
         and reply.body is not None
         and not (reply.metadata or reply.set_headers or reply.remove_headers)
     ):
-        written = native.piece(reply.body, reply.ends)
-    else:
-        written = _whole(reply, phase)
-    return written if reply.counts is None else written + wire.counted(reply.counts)
-
-
-def _whole(reply: Forward, phase: str) -> bytes:
+        piece = native.piece(reply.body, reply.ends)
+        return piece if reply.counts is None else piece + wire.counted(reply.counts)
+    if reply is None:
+        reply = wire.GO_ON
+    if isinstance(reply, Answer) or phase.endswith("trailers") or reply.response_mode is BodyMode.COUNTED:
+        return wire.encode(reply, phase)
     modes = None
     if not reply.final and phase.endswith("headers"):
         modes = _NUMBERS[reply.request_mode], _NUMBERS[reply.response_mode]
-    return native.forward(
+    written = native.forward(
         phase,
         _plain(reply.set_headers),
         reply.remove_headers,
@@ -86,6 +80,7 @@ def _whole(reply: Forward, phase: str) -> bytes:
         reply.replaces,
         {NAMESPACE: _plain(reply.metadata), BODY: _plain(reply.told)},
     )
+    return written if reply.counts is None else written + wire.counted(reply.counts)
 
 
 def _plain(values: Mapping[str, Value]) -> dict[str, Value]:
