@@ -26,8 +26,8 @@ _NATIVE_ONLY: dict[str, Callable[[Qwen], bool]] = {
 
 
 def _retired(provider: Provider, steps: Collection[str]) -> Iterator[str]:
-    """Names of models that their vendor has switched off, or will. `steps`: those that routes say for it. Another server
-    than OpenAI's has its own."""
+    """Names of models that their vendor has switched off, or will. `steps`: those that routes say for it. Another
+    server than OpenAI's has its own."""
     if isinstance(provider, OpenAI) and provider.vendor_url != "https://api.openai.com":
         return
     probe = provider.failover.health_check_model if provider.failover is not None else None

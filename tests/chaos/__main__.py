@@ -1,7 +1,7 @@
 """`make chaos`: play the scenarios, count, and write docs/reliability.md from what was counted.
 
 `CHAOS=quick`: some scenarios, small, in one gateway; writes nothing. Arguments: names of scenarios, to play these only.
-`CHAOS_KEEP=DIRECTORY`: keeps configurations and logs there.
+`limits`: limits of use alone, whose table is written. `CHAOS_KEEP=DIRECTORY`: keeps configurations and logs there.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ import tempfile
 import time
 from typing import Any
 
-from . import report
+from . import limits, report
 from .client import FORBIDDEN, Client, Count, Shape
 from .scenarios import SCENARIOS, Scenario
 from .world import World, world
@@ -112,6 +112,8 @@ def main(names: Sequence[str]) -> int:
     quick = os.environ.get("CHAOS") == "quick"
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # the children inherit it
+    if list(names) == ["limits"]:
+        return _limits()
     if unknown := set(names) - {scenario.name for scenario in SCENARIOS}:
         print(f"no such scenario: {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
@@ -127,7 +129,23 @@ def main(names: Sequence[str]) -> int:
     good = not any(row["problems"] for row in rows)
     if good and not names and not quick:
         report.write(rows, time.monotonic() - began)
+        return _limits()
     return 0 if good else 1
+
+
+def _limits() -> int:
+    """Limits of use, each in gateways of its own."""
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="chaos-") as kept:
+        for name in limits.SCENARIOS:
+            rows.append(row := limits.play(name, Path(tempfile.mkdtemp(prefix=f"{name}-", dir=kept))))
+            print(f"{'FAILED' if row['problems'] else 'ok    '} {name:<26} {report.line(row)}", flush=True)
+            for problem in row["problems"]:
+                print(f"       {problem}", flush=True)
+    if any(row["problems"] for row in rows):
+        return 1
+    report.write_limits(rows)
+    return 0
 
 
 if __name__ == "__main__":

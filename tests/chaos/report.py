@@ -12,6 +12,7 @@ from extproc.envoy import process as envoy_process
 from tests.contract import stores
 from tests.contract.processes import ROOT
 
+from . import limits
 from .client import ALLOWED, BOUND, FORBIDDEN
 from .scenarios import SCENARIOS
 
@@ -48,7 +49,23 @@ one request was lost, or one answer looked complete and was not.
 | workers, Envoy | resident memory in MiB, of both workers together and of Envoy: before, highest, after |
 | s | seconds of load |
 
-How it was run: `make chaos` on {date}; {cpus} cores, {memory} GiB, Linux {kernel}, Python {python}, Envoy {envoy}, {redis}. Clients, vendors, Envoy and
+## Limits of use
+
+{clients} clients ask for streams until a limit of {limit:,} tokens a day refuses them, while workers, the supervisor or Redis fail. One reservation is {reserved} tokens at most.
+The vendor keeps a book of its own. Made on {limits_date} by `make chaos ARGS=limits`.
+
+{limits}
+
+| column | means |
+|---|---|
+| answered, refused, cut, error | what became of the requests: whole streams, 429, streams that broke off, no connection or another status |
+| let through | tokens by the vendor's book: of answers that it sent whole, and of those that broke off what it had sent |
+| beyond | how many of them are beyond the limit. Where nobody was killed, one reservation at most; else also what the killed processes had not yet told: half a second of a worker's requests, a second of the supervisor's |
+| counted | tokens that `/usage` of all gateways has. Where nothing was cut, exactly what the vendor told, else the run fails; requests of a killed worker are not in it |
+
+## How it was run
+
+`make chaos` on {date}; {cpus} cores, {memory} GiB, Linux {kernel}, Python {python}, Envoy {envoy}, {redis}. Clients, vendors, Envoy and
 two workers share these cores. Each scenario has a gateway of its own (`extproc run`, two workers, filter in the vendors' clusters). Half of the
 clients keep their connections. Requests are streams and whole answers by turns; DashScope's protocol and OpenAI's; routes with one vendor and with two.
 Scenarios: `tests/chaos/scenarios.py`; what counts as what: `tests/chaos/client.py`.
@@ -59,7 +76,7 @@ What the numbers do not say:
 - Errors and cuts in the rows of vendors are what the vendor did, on routes that have no second vendor, or after the answer had begun. Of a killed worker
   they are the requests that it had under way.
 - A cut is seen one second late: Envoy waits that long before it closes a client's connection.
-- An answer that needs no change (OpenAI's protocol, the model not renamed) goes past the sidecar unread with `usage: {passed: off}`. What such a vendor sends with
+- An answer that needs no change (OpenAI's protocol, the model not renamed) goes past the sidecar unread with `usage: {{passed: off}}`. What such a vendor sends with
   status 200 is then what the client gets, were it nonsense, or a stream that ends properly but too early. The rows `garbage` and
   `vendor-ends` have no such routes.
 - Memory that Envoy and Python once had stays theirs for a while; "after" is measured one second after the last request.
@@ -93,7 +110,23 @@ CHINESE = """\
 | 工作进程、Envoy | 常驻内存（MiB），两个工作进程合计，以及 Envoy：之前、最高、之后 |
 | 秒 | 负载持续的秒数 |
 
-运行方式：{date} 运行 `make chaos`；{cpus} 核，{memory} GiB，Linux {kernel}，Python {python}，Envoy {envoy}，{redis}。客户端、厂商、Envoy 和两个工作进程共用这些核。
+## 用量限额
+
+{clients} 个客户端不断请求流，直到每天 {limit:,} token 的限额拒绝它们；其间工作进程、主进程或 Redis 出错。一次预留最多 {reserved} token。厂商自己记账。
+{limits_date} 由 `make chaos ARGS=limits` 生成。
+
+{limits}
+
+| 列 | 含义 |
+|---|---|
+| 答完、拒绝、中断、错误 | 请求的结局：完整的流、429、断掉的流、没有连接或别的状态 |
+| 放行 | 按厂商的账：完整发出的回答的 token，以及断掉的回答已发出的 token |
+| 超出 | 其中超出限额的部分。没有进程被杀时至多一次预留；否则还有被杀进程尚未报告的部分：工作进程半秒，主进程一秒 |
+| 计数 | 所有网关的 `/usage` 合计。没有中断时必须恰好等于厂商所说，否则运行失败；被杀工作进程手上的请求不在其中 |
+
+## 如何运行
+
+{date} 运行 `make chaos`；{cpus} 核，{memory} GiB，Linux {kernel}，Python {python}，Envoy {envoy}，{redis}。客户端、厂商、Envoy 和两个工作进程共用这些核。
 每个场景用自己的网关（`extproc run`，两个工作进程，过滤器在厂商的集群里）。一半的客户端保持连接。请求轮流为流式和完整回答；有 DashScope 的协议和 OpenAI 的协议；
 路由有一个厂商的和两个厂商的。场景：`tests/chaos/scenarios.py`；如何判定：`tests/chaos/client.py`。
 
@@ -102,7 +135,7 @@ CHINESE = """\
 - SIGTERM 之后已无人监听，{refused} 个连接被拒绝。这些连接上没有发出请求，所以不在任何一列。
 - 各厂商行里的错误和中断是厂商造成的：路由没有第二个厂商，或者回答已经开始。工作进程被杀时，则是它手上正在处理的请求。
 - 中断要晚一秒才看得到：Envoy 等这么久才关闭客户端的连接。
-- 不需要改动的回答（OpenAI 的协议，模型没有改名），设 `usage: {passed: off}` 时边车不读就放行。这样的厂商以 200 发来什么，客户端就得到什么，哪怕是乱码，或正常结束但太早结束的流。
+- 不需要改动的回答（OpenAI 的协议，模型没有改名），设 `usage: {{passed: off}}` 时边车不读就放行。这样的厂商以 200 发来什么，客户端就得到什么，哪怕是乱码，或正常结束但太早结束的流。
   `garbage` 和 `vendor-ends` 两行没有这样的路由。
 - Envoy 和 Python 用过的内存会保留一段时间；"之后"是最后一个请求结束一秒后测的。
 """
@@ -136,20 +169,46 @@ def _table(rows: Sequence[Mapping[str, Any]], language: str) -> str:
     return "\n".join(lines)
 
 
+_LIMIT_COLUMNS = ("answered", "refused", "cut", "error", "let", "beyond", "counted")
+_LIMIT_HEADS = {
+    "english": "scenario, what happens, answered, refused, cut, error, let through, beyond, counted, s".split(", "),
+    "chinese": "场景、发生什么、答完、拒绝、中断、错误、放行、超出、计数、秒".split("、"),
+}
+
+
+def _limits(rows: Sequence[Mapping[str, Any]], language: str) -> str:
+    heads = _LIMIT_HEADS[language]
+    lines = [f"| {' | '.join(heads)} |", f"|---|---|{'---:|' * (len(heads) - 2)}"]
+    for row in rows:
+        let = row["told"] + row["part"]
+        counts = {**row, "let": let, "beyond": max(let - row["limit"], 0)}
+        said = limits.SCENARIOS[row["name"]][0 if language == "english" else 1]
+        cells = [f"`{row['name']}`", said, *(f"{counts[column]:,}" for column in _LIMIT_COLUMNS), str(row["seconds"])]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def rendered(document: Mapping[str, Any]) -> dict[Path, str]:
     """The documents that say what was measured."""
     rows = document["rows"]
     given = {**document["run"], "bound": BOUND, "refused": sum(row["refused"] for row in rows)}
+    given |= {"clients": limits.CLIENTS, "limit": limits.LIMIT, "reserved": limits.RESERVED}
+    given["limits_date"] = document["limits_date"]
+    spent = document["limits"]
     return {
-        DOCS / "reliability.md": ENGLISH.format(**given, table=_table(rows, "english")),
-        DOCS / "reliability.zh.md": CHINESE.format(**given, table=_table(rows, "chinese")),
+        DOCS / "reliability.md": ENGLISH.format(
+            **given, table=_table(rows, "english"), limits=_limits(spent, "english")
+        ),
+        DOCS / "reliability.zh.md": CHINESE.format(
+            **given, table=_table(rows, "chinese"), limits=_limits(spent, "chinese")
+        ),
     }
 
 
 def write(rows: Sequence[Mapping[str, Any]], seconds: float) -> None:
     """Keep what a full run measured."""
     run = {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "date": _today(),
         "minutes": round(seconds / 60),
         "cpus": len(os.sched_getaffinity(0)),
         "memory": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)),
@@ -158,8 +217,24 @@ def write(rows: Sequence[Mapping[str, Any]], seconds: float) -> None:
         "envoy": ".".join(map(str, envoy_process.version())),
         "redis": Path(stores.BINARY).name if stores.BINARY else "fakeredis",
     }
-    document = {"run": run, "rows": [{k: v for k, v in row.items() if k != "problems"} for row in rows]}
-    DOCS.mkdir(exist_ok=True)
+    _keep({"run": run, "rows": _without_problems(rows)})
+
+
+def write_limits(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Keep what was measured of limits."""
+    _keep({"limits": _without_problems(rows), "limits_date": _today()})
+
+
+def _today() -> str:
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
+
+
+def _without_problems(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if k != "problems"} for row in rows]
+
+
+def _keep(new: Mapping[str, Any]) -> None:
+    document = {**json.loads(DATA.read_text()), **new}
     DATA.write_text(json.dumps(document, indent=1) + "\n")
     for path, text in rendered(document).items():
         path.write_text(text, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 import json
+from pathlib import Path
 import subprocess
 import sys
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from tests.contract import processes
 
-from . import report
+from . import limits, report
 from .client import PLANTED, Got, Shape, judge
 
 ID, OTHER = "r000001", "r000002"
@@ -106,3 +107,9 @@ def test_the_documents_say_what_was_measured() -> None:
     for path, text in report.rendered(document).items():
         assert path.read_text(encoding="utf-8") == text, f"{path.name}: run `make chaos`"
     assert {row["name"] for row in document["rows"]} == {scenario.name for scenario in report.SCENARIOS}
+    assert [row["name"] for row in document["limits"]] == list(limits.SCENARIOS)
+
+
+@pytest.mark.parametrize("name", ["limits", "limits-workers-killed"])
+def test_a_limit_holds(name: str, tmp_path: Path) -> None:
+    assert limits.play(name, tmp_path)["problems"] == []

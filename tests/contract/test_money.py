@@ -149,7 +149,6 @@ def test_sums_are_the_vendors_books_times_the_prices(
 
 
 def test_a_budget_is_spent_and_then_refused(gateway: Gateway, vendors: tuple[scripted.Vendor, scripted.Vendor]) -> None:
-    """Also litellm#27639 and #30661: a refusal, an error or a model by another name leaves nothing uncounted."""
     counts = (1000, 100, 50)
     vendors[0].reply = whole(usage=usage(*counts))
     answers = []
@@ -191,6 +190,7 @@ def test_a_cut_stream_and_one_that_its_client_leaves_cost_an_estimate(
 def test_a_failed_attempt_costs_what_its_vendor_told(
     gateway: Gateway, vendors: tuple[scripted.Vendor, scripted.Vendor]
 ) -> None:
+    """And leaves no reservation: BerriAI/litellm#27639 (2026) lost them where a request failed."""
     first, second = vendors
     second.reply = whole(usage=usage(500, 0, 20))
     first.reply = Reply(503, (b'{"error":{"message":"late","type":"t","code":"c"}}',))

@@ -136,6 +136,7 @@ async def test_what_goes_on_is_renewed_with_what_is_used_until_now(server: Store
 async def test_a_server_that_is_away_is_not_waited_for_and_what_was_over_is_told_later(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """BerriAI/litellm#30460 (2026): what timed out was counted again by the retry."""
     with store(tmp_path) as server:
         async with gateways(server, patience=0.3) as (shared,):
             one = bucket("hour", 500)
