@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS game (
 
 class Votes:
     """`path`: a SQLite file, made if it is not there; None for memory, which also takes the place of a file that
-    cannot be used. That is said in the log."""
+    cannot be opened. That is said in the log, and so is a call that failed, which finds nothing and keeps nothing."""
 
     def __init__(self, path: Path | None = None) -> None:
         try:
@@ -49,9 +49,9 @@ class Votes:
     def _run(self, command: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         try:
             return self._store.execute(command, values).fetchall()
-        except sqlite3.Error as error:
-            self._give_up(error)
-            return self._store.execute(command, values).fetchall()
+        except sqlite3.Error as error:  # a full disk, another process: the next call tries again
+            log.warning("votes of the blind game cannot be had now", reason=str(error))
+            return []
 
     def close(self) -> None:
         self._store.close()

@@ -8,11 +8,6 @@ def member_name(step: Step) -> str:
     return f"{step.provider}|{step.model}" if step.model else step.provider
 
 
-def provider_of(name: str) -> str:
-    """The provider of a cluster of one; of another cluster no provider's id."""
-    return name.partition("|")[0]
-
-
 def chain_name(chain: Chain) -> str:
     """The cluster of an order of providers: of one alone its own."""
     return " > ".join(map(member_name, chain))

@@ -5,6 +5,7 @@ routed to, not of the one in it that takes the request.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from envoy_data_plane.envoy.config.cluster import v3 as cluster_v3
@@ -21,14 +22,14 @@ from envoy_data_plane.google import protobuf
 
 from extproc.config.config import Chain, Config, Step
 from extproc.envoy.chains import chain_name, member_name
-from extproc.envoy.counting import counting
+from extproc.envoy.counting import counting, is_wanted
 from extproc.envoy.options import Options
 from extproc.envoy.parts import is_ip, packed, socket_address
 from extproc.envoy.processor import FILTER, upstream_processor
 from extproc.envoy.sidecar_tls import transport_socket
 from extproc.envoy.sidecars import health_check, outlier_detection
-from extproc.providers import Provider
 from extproc.providers.blocks import CircuitBreakers, OutlierDetection
+from extproc.providers.upstream import Upstream
 from extproc.terms.agreed import NAMESPACE, SIDECAR_CLUSTER
 
 _UNLIMITED = 1_000_000
@@ -61,26 +62,59 @@ def sidecar_cluster(options: Options) -> cluster_v3.Cluster:
     )
 
 
-def provider_clusters(config: Config, options: Options, limit: int) -> Iterator[cluster_v3.Cluster]:
-    """One per provider; in upstream placement also one per model that a step names, and one per order."""
-    upstream = options.placement == "upstream"
+@dataclass(frozen=True)
+class Member:
+    """All that is said of the cluster of a provider, or of one of its models: equal ones are rendered once."""
+
+    name: str
+    provider: str
+    place: str
+    model: str | None
+    upstream: Upstream
+    idle_timeout: float
+    breakers: CircuitBreakers
+    outliers: OutlierDetection
+    ca_file: str | None
+    counted: bool
+
+
+def members(config: Config, options: Options) -> dict[str, Member]:
+    """By the name of the cluster: one per provider; in upstream placement also one per model that a step names."""
     steps = [Step(provider=provider.id) for provider in config.providers]
-    if upstream:
+    if options.placement == "upstream":
         steps += [step for route in config.effective_routes for step in route.steps if step.model]
-    for name, step in {member_name(step): step for step in steps}.items():
-        provider = config.by_id[step.provider]
-        yield _member(name, provider, step.model, options, limit, _filters(provider) if upstream else [])
-    if upstream:
+    return {name: _of(name, step, config) for name, step in {member_name(step): step for step in steps}.items()}
+
+
+def _of(name: str, step: Step, config: Config) -> Member:
+    one = config.by_id[step.provider]
+    limits = one.circuit_breakers, one.outlier_detection
+    counted = is_wanted([one])
+    return Member(
+        name, one.id, one.place, step.model, one.upstream, one.idle_timeout, *limits, one.tls.ca_file, counted
+    )
+
+
+def aggregates(config: Config, options: Options, limit: int) -> Iterator[cluster_v3.Cluster]:
+    """In upstream placement one per order of providers."""
+    if options.placement == "upstream":
         chains = (chain for route in config.effective_routes for _, chain in route.chains if len(chain) > 1)
         for name, chain in {chain_name(chain): chain for chain in chains}.items():
-            yield _aggregate(name, chain, limit, _filters(*(config.by_id[step.provider] for step in chain)))
+            counted = is_wanted(config.by_id[step.provider] for step in chain)
+            yield _aggregate(name, chain, limit, _filters(counted=counted))
 
 
-def _filters(*providers: Provider) -> list[hcm.HttpFilter]:
-    codec, counted = upstream_codec.UpstreamCodec(), counting(providers)
+def provider_clusters(config: Config, options: Options, limit: int) -> Iterator[cluster_v3.Cluster]:
+    """All of them."""
+    yield from (member_cluster(member, options, limit) for member in members(config, options).values())
+    yield from aggregates(config, options, limit)
+
+
+def _filters(*, counted: bool) -> list[hcm.HttpFilter]:
+    codec, counts = upstream_codec.UpstreamCodec(), counting(wanted=counted)
     return [
-        hcm.HttpFilter(name=FILTER, typed_config=packed(upstream_processor(counted=bool(counted)))),
-        *counted,
+        hcm.HttpFilter(name=FILTER, typed_config=packed(upstream_processor(counted=counted))),
+        *counts,
         hcm.HttpFilter(name="envoy.filters.http.upstream_codec", typed_config=packed(codec)),
     ]
 
@@ -101,31 +135,31 @@ def _aggregate(name: str, chain: Chain, limit: int, filters: list[hcm.HttpFilter
     )
 
 
-def _member(
-    name: str, provider: Provider, model: str | None, options: Options, limit: int, filters: list[hcm.HttpFilter]
-) -> cluster_v3.Cluster:
-    upstream = provider.upstream
-    known = {"provider": provider.id, "place": provider.place, **({"model": model} if model else {})}
-    common = core.HttpProtocolOptions(idle_timeout=timedelta(seconds=provider.idle_timeout))
+def member_cluster(member: Member, options: Options, limit: int) -> cluster_v3.Cluster:
+    """The cluster of one provider. `limit`: bytes that Envoy holds."""
+    name, upstream = member.name, member.upstream
+    filters = _filters(counted=member.counted) if options.placement == "upstream" else []
+    known = {"provider": member.provider, "place": member.place, **({"model": member.model} if member.model else {})}
+    common = core.HttpProtocolOptions(idle_timeout=timedelta(seconds=member.idle_timeout))
     # HTTP/1.1 also where the vendor has HTTP/2: Envoy hides the end of an HTTP/2 answer that has trailers from the
     # sidecar, so that a truncated stream would look complete; and it sends `:scheme: http` there.
     http1 = upstream_http.HttpProtocolOptionsExplicitHttpConfig(http_protocol_options=core.Http1ProtocolOptions())
     protocol = http_options(common_http_protocol_options=common, explicit_http_config=http1, http_filters=filters)
     return cluster_v3.Cluster(
         name=name,
-        metadata=_known({"provider": provider.id}),
+        metadata=_known({"provider": member.provider}),
         type=discovery([upstream.address], cluster_v3.ClusterDiscoveryType.LOGICAL_DNS),
         dns_lookup_family=cluster_v3.ClusterDnsLookupFamily.V4_PREFERRED,
         connect_timeout=CONNECT_TIMEOUT,
         per_connection_buffer_limit_bytes=limit,
-        circuit_breakers=_breakers(provider.circuit_breakers),
-        outlier_detection=_outliers(provider.outlier_detection) if filters else None,
+        circuit_breakers=_breakers(member.breakers),
+        outlier_detection=_outliers(member.outliers) if filters else None,
         load_assignment=endpoints(name, [socket_address(upstream.address, upstream.port)], known),
         upstream_connection_options=cluster_v3.UpstreamConnectionOptions(
             tcp_keepalive=core.TcpKeepalive(keepalive_time=30, keepalive_interval=10, keepalive_probes=3)
         ),
         typed_extension_protocol_options=protocol,
-        transport_socket=tls_socket(upstream.sni, provider.tls.ca_file or options.ca_file) if upstream.tls else None,
+        transport_socket=tls_socket(upstream.sni, member.ca_file or options.ca_file) if upstream.tls else None,
     )
 
 

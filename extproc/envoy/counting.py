@@ -21,9 +21,13 @@ from extproc.terms.agreed import COUNTED_BY_ENVOY, COUNTING, NAMESPACE
 COUNTING_FILTER: Final = "ai_proxy.counting"
 
 
-def counting(providers: Iterable[Provider]) -> list[hcm.HttpFilter]:
+def is_wanted(providers: Iterable[Provider]) -> bool:
+    return any(provider.usage.passed == "envoy" for provider in providers)
+
+
+def counting(*, wanted: bool) -> list[hcm.HttpFilter]:
     """Behind the sidecar's filter, so that answers come by here first; none where no provider wants it."""
-    if not any(provider.usage.passed == "envoy" for provider in providers):
+    if not wanted:
         return []
     # Of its configuration envoy-data-plane 2.2 has the name alone.
     filter_config = spelled(

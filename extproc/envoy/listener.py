@@ -20,7 +20,7 @@ from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from envoy_data_plane.google import protobuf
 
 from extproc.config.config import Config
-from extproc.envoy.counting import counting
+from extproc.envoy.counting import counting, is_wanted
 from extproc.envoy.known import KNOWN_FILTER, known_keys, unless_known
 from extproc.envoy.options import Options
 from extproc.envoy.parts import ROUTES_FILE, packed, socket_address, text_format, watched_file
@@ -118,7 +118,7 @@ def _watched_routes(directory: str) -> hcm.Rds:
 def _filters_listener(config: Config) -> list[hcm.HttpFilter]:
     """The sidecar sees every request once, and chooses."""
     remember = _http_filter("envoy.filters.http.set_filter_state", _remember(_path(), _anthropic()))
-    return [remember, _http_filter(FILTER, listener_processor(config)), *counting(config.providers)]
+    return [remember, _http_filter(FILTER, listener_processor(config)), *counting(wanted=is_wanted(config.providers))]
 
 
 def _filters_upstream(config: Config) -> list[hcm.HttpFilter]:

@@ -5,18 +5,17 @@ their own: a listener that changes makes Envoy drain connections, routes that ch
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 import hashlib
 from typing import Final
 
 from betterproto2 import Message
 from envoy_data_plane.envoy.config.bootstrap import v3 as bootstrap_v3
-from envoy_data_plane.envoy.config.cluster import v3 as cluster_v3
 from envoy_data_plane.google import protobuf
 import msgspec
 
 from extproc.config.config import Config
-from extproc.envoy.chains import provider_of
-from extproc.envoy.clusters import provider_clusters
+from extproc.envoy.clusters import Member, aggregates, member_cluster, members
 from extproc.envoy.listener import gateway_listener
 from extproc.envoy.options import Options
 from extproc.envoy.parts import LISTENERS_FILE, ROUTES_FILE, as_json, packed, watched_file
@@ -44,30 +43,35 @@ def dynamic_resources(directory: str) -> bootstrap_v3.BootstrapDynamicResources:
 def clusters(config: Config, former: Sequence[Config], options: Options, files: Mapping[str, bytes]) -> str:
     """The providers of a configuration, and those that only former ones have. `files`: contents by path; a CA bundle
     that changed makes its cluster another, which is how Envoy comes to read it again."""
-    found: dict[str, cluster_v3.Cluster] = {}
+    found: dict[str, bytes] = {}
+    sums = {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
     for each in (config, *former):
-        ca_files = {provider.id: provider.tls.ca_file or "" for provider in each.providers}
-        providers = provider_clusters(each, options, envoy_buffer(each.max_body_bytes))
-        for cluster in (*providers, *trace_clusters(each, options)):
+        limit = envoy_buffer(each.max_body_bytes)
+        for name, member in members(each, options).items():
+            if name not in found:
+                found[name] = _rendered(member, options, limit, sums.get(member.ca_file or ""))
+        for cluster in (*aggregates(each, options, limit), *trace_clusters(each, options)):
             if cluster.name not in found:
-                if (content := files.get(ca_files.get(provider_of(cluster.name), ""))) is not None:
-                    assert cluster.metadata is not None
-                    cluster.metadata.filter_metadata |= _digest(content)
-                found[cluster.name] = cluster
+                found[cluster.name] = _line(cluster)
     return _document(found.values())
 
 
-def _digest(content: bytes) -> dict[str, protobuf.Struct]:
-    digest = protobuf.Struct.from_dict({"ca": hashlib.sha256(content).hexdigest()})
-    return {f"{NAMESPACE}.files": digest}
+@lru_cache(maxsize=4096)
+def _rendered(member: Member, options: Options, limit: int, ca: str | None) -> bytes:
+    """A change renders what it changed: of a thousand providers mostly one."""
+    cluster = member_cluster(member, options, limit)
+    if ca is not None:
+        assert cluster.metadata is not None
+        cluster.metadata.filter_metadata |= {f"{NAMESPACE}.files": protobuf.Struct.from_dict({"ca": ca})}
+    return _line(cluster)
 
 
 def listeners(config: Config, options: Options) -> str:
-    return _document([gateway_listener(config, options, envoy_buffer(config.max_body_bytes))])
+    return _document([_line(gateway_listener(config, options, envoy_buffer(config.max_body_bytes)))])
 
 
 def routes(config: Config, options: Options) -> str:
-    return _document([route_configuration(config, options)])
+    return _document([_line(route_configuration(config, options))])
 
 
 def version(document: str) -> str:
@@ -82,8 +86,12 @@ class _Versioned(msgspec.Struct):
 _version: Final = msgspec.json.Decoder(_Versioned)
 
 
-def _document(resources: Iterable[Message]) -> str:
+def _line(resource: Message) -> bytes:
+    return msgspec.json.encode(as_json(packed(resource)))
+
+
+def _document(resources: Iterable[bytes]) -> str:
     """A resource per line."""
-    lines = b",\n".join(msgspec.json.encode(as_json(packed(resource))) for resource in resources)
+    lines = b",\n".join(resources)
     digest = hashlib.sha256(lines).hexdigest()[:16]
     return f'{{"version_info": "{digest}", "resources": [\n{lines.decode()}\n]}}\n'

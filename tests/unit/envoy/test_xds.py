@@ -11,6 +11,7 @@ from extproc.config.config import Config
 from extproc.config.load import Loaded
 from extproc.envoy import directory, xds
 from extproc.envoy.bootstrap import Options, bootstrap, static
+from extproc.envoy.clusters import Member, member_cluster
 
 OPTIONS = Options(xds_directory="/dir", access_log=None)
 
@@ -48,6 +49,29 @@ def test_former_providers_stay_as_they_were_and_present_ones_win() -> None:
     assert [each["name"] for each in found] == ["a", "new", "gone"]
     limits = [each["per_connection_buffer_limit_bytes"] for each in found]
     assert limits[0] == limits[1] < limits[2]
+
+
+def test_a_change_renders_what_it_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def counted(member: Member, options: Options, limit: int) -> Any:
+        made.append(member.name)
+        return member_cluster(member, options, limit)
+
+    monkeypatch.setattr(xds, "member_cluster", counted)
+    ids = [f"scale-{number}" for number in range(50)]
+    before = config(*ids)
+    xds.clusters(before, (), OPTIONS, {})
+    assert sorted(made) == sorted(ids)
+    made.clear()
+    after = config(*ids, "added")
+    changed = after.model_copy(update={"providers": (*after.providers[:-2], *config("scale-49x", "added").providers)})
+    document = xds.clusters(changed, [before], OPTIONS, {})
+    assert made == ["scale-49x", "added"]
+    assert [one["name"] for one in resources(document)] == [*ids[:-1], "scale-49x", "added", "scale-49"]
+    assert xds.clusters(changed, (), OPTIONS, {}).count('"name":"scale-49"') == 0
+    other = replace(OPTIONS, ca_file="/other.pem")
+    assert xds.clusters(after, (), other, {}) != xds.clusters(after, (), OPTIONS, {})
 
 
 def test_a_version_changes_with_the_content() -> None:
