@@ -69,7 +69,7 @@ def test_every_page_says_what_it_is_and_hinders_nobody(
         driver.get(f"{gateway.admin}/console/#/{page}")
         until(lambda w=words: w[place] in text(driver), f"{page} says {words[place]}")
         if page == "play":
-            driver.find_element(By.ID, "send").click()
+            until(lambda: driver.find_elements(By.ID, "send"), "the form")[0].click()
             until(lambda: driver.find_elements(By.CSS_SELECTOR, "#out .four"), "the four columns")
         if page == "game":
             played(driver, ("Who are you?", "你是谁？")[place])
@@ -117,11 +117,11 @@ def test_the_keyboard_is_enough(opened: Opening) -> None:
 
 def test_markup_in_names_is_text_and_why_a_request_failed_is_said(gateway: Gateway, opened: Opening) -> None:
     chat(gateway, MARKUP)
-    chat(gateway, "asked-left", "[[sim:status=429]]")
+    chat(gateway, "asked-left-unlucky", "[[sim:status=429]]")
     driver = opened("now")
     until(lambda: "<img src=x" in text(driver), "the name as text")
     assert driver.find_elements(By.TAG_NAME, "img") == []
-    driver.find_element(By.ID, "text").send_keys("429")
+    driver.find_element(By.ID, "text").send_keys("unlucky")
     until(lambda: len(driver.find_elements(By.CSS_SELECTOR, "#rows tr")) == 1, "one row is left")
     driver.find_element(By.CSS_SELECTOR, "#rows button").click()
     dialog = until(lambda: driver.find_elements(By.CSS_SELECTOR, "dialog[open]"), "it opens")[0]
@@ -158,7 +158,7 @@ def test_what_was_used_is_drawn_told_and_had_as_a_sheet(gateway: Gateway, opened
         rows: list[Any] = httpx.get(f"{gateway.admin}/usage?by=client,model,provider", trust_env=False).json()["rows"]
         driver.refresh()
         until(lambda: table(driver, "#sums"), "the sums")
-        shown = [[cell.text for cell in row.find_elements(By.TAG_NAME, "td")] for row in table(driver, "#sums")]
+        shown = table(driver, "#sums")
         counted = {(row["model"], *(f"{row[name]:,}" for name in ("requests", "input", "output"))) for row in rows}
         return rows if counted <= {(c[0], c[2], c[4], c[6]) for c in shown} and len(rows) > 1 else []
 
@@ -171,12 +171,15 @@ def test_what_was_used_is_drawn_told_and_had_as_a_sheet(gateway: Gateway, opened
     }
     driver.find_element(By.CSS_SELECTOR, "#period option[value=hour]").click()
     driver.find_element(By.CSS_SELECTOR, "input[value=client]").click()
-    until(lambda: "client" not in table(driver, "thead")[-1].text, "rows by model and provider only")
+    until(lambda: all(len(cells) == 10 for cells in table(driver, "#sums")), "rows by model and provider only")
 
 
-def table(driver: webdriver.Chrome, place: str) -> list[Any]:
-    """The rows at a place."""
-    return driver.find_elements(By.CSS_SELECTOR, f"{place} tr")
+def table(driver: webdriver.Chrome, place: str) -> list[list[str]]:
+    """The cells of each row at a place but for its first, at one moment: the page may be drawn anew at any."""
+    rows = "[...document.querySelectorAll(arguments[0] + ' tr')]"
+    script = f"return {rows}.map((row) => [...row.cells].slice(1).map((cell) => cell.innerText))"
+    found: list[list[str]] = driver.execute_script(script, place)
+    return found
 
 
 def received(driver: webdriver.Chrome) -> str:

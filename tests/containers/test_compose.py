@@ -109,10 +109,11 @@ for name in "envoy", "extproc", "simulate":
     assert stack.python("nextchat", program).split() == ["envoy", "True", "extproc", "False", "simulate", "False"]
 
 
-def test_the_sidecar_has_no_port(stack: Stack) -> None:
+def test_the_sidecar_has_no_port_but_for_its_health_and_metrics(stack: Stack) -> None:
     listening = [line.split() for line in stack.inside("extproc", "cat /proc/net/tcp").splitlines()[1:]]
     own = {address for _, address, _, state, *_ in listening if state == "0A" and not address.startswith("0B00007F")}
-    assert own == {"0100007F:1F91"}  # 127.0.0.1:8081, its health; Envoy asks through the socket
+    # 127.0.0.1:8081, its health, and 0.0.0.0:9464, its metrics for Prometheus; Envoy asks through the socket
+    assert own == {"0100007F:1F91", "00000000:24F8"}
 
 
 # As parts of it go
