@@ -12,7 +12,7 @@ const money = (cost) => Object.entries(cost).map(([currency, amount]) => `${amou
 const when = (f, at) => (f.period === "month" ? new Date(at * 1000).toLocaleDateString(settings.language === "zh" ? "zh-CN" : "en-GB", { timeZone: "UTC" }) : f.period === "hour" ? clock(at).slice(0, -3) : day(at).slice(0, -3));
 
 /** A number for an axis: 1.2k, 3.4M. */
-const brief = (value, unit) => (unit === "ms" ? ms(value) : value >= 1e6 ? `${+(value / 1e6).toPrecision(3)}M` : value >= 1e4 ? `${+(value / 1e3).toPrecision(3)}k` : `${+value.toPrecision(3)}`);
+const brief = (value, unit) => (unit === "ms" ? ms(value) : value >= 1e6 ? `${+(value / 1e6).toPrecision(3)}M` : value >= 1e4 ? `${+(value / 1e3).toPrecision(3)}k` : value && value < 0.001 ? value.toExponential(0) : `${+value.toPrecision(3)}`);
 
 /** The least round number that is not below. */
 function round(value) {
