@@ -17,7 +17,7 @@ from extproc.terms.agreed import CLIENT_HEADERS, CLUSTER_HEADER, STRIPPED
 from extproc.terms.call import Call
 from extproc.terms.events import BodyMode, Forward, Reply
 from extproc.terms.frozen import replace
-from extproc.terms.usage import NOT_COUNTED, Usage
+from extproc.terms.usage import NOT_COUNTED, Usage, known
 from extproc.text import jsontext
 from extproc.text.compression import READABLE
 from extproc.text.jsontext import NotJson
@@ -247,15 +247,7 @@ def metadata(record: Record, *, counted: bool) -> dict[str, str | int | float]:
         "model": record.model,
         "upstream_model": record.upstream_model,
         "error": record.error,
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.total_tokens,
-        "cached_tokens": usage.cached_tokens,
-        "cache_write_tokens": usage.cache_write_tokens,
-        "reasoning_tokens": usage.reasoning_tokens,
-        "images": usage.images,
-        "seconds": usage.seconds,
-        "characters": usage.characters,
+        **known(usage),
         "estimated": usage.estimated if counted else None,
         "cost": None if record.cost is None else float(record.cost),
         "currency": record.currency,

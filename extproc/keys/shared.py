@@ -10,7 +10,7 @@ health.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 import math
 import secrets
@@ -241,12 +241,19 @@ async def _closed(pubsub: Any) -> None:
 async def sharing(block: blocks.Redis, keys: Keys) -> AsyncIterator[SharedKeys]:
     """Share `keys`; yields once what rests elsewhere is known, or Redis had its chance to say it."""
     shared = SharedKeys(block, keys)
-    task = asyncio.create_task(shared.run())
+    async with at_work(shared.run(), shared.tried, block.timeout):
+        yield shared
+
+
+@asynccontextmanager
+async def at_work(run: Coroutine[Any, Any, None], tried: asyncio.Event, patience: float) -> AsyncIterator[None]:
+    """Have it run until the end of the block; yields once the server answered, or had its chance to."""
+    task = asyncio.create_task(run)
     try:
         with suppress(TimeoutError):
-            async with asyncio.timeout(block.timeout):
-                await shared.tried.wait()
-        yield shared
+            async with asyncio.timeout(patience):
+                await tried.wait()
+        yield
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -38,6 +38,17 @@ class Usage(Frozen, frozen=True):
 
 NOT_COUNTED: Final = Usage()
 
+
+def known(usage: Usage) -> dict[str, int | float]:
+    """The counts that there are, by the names under which the log and Envoy's metadata have them."""
+    return {name: value for name in _SHOWN if (value := getattr(usage, name)) is not None}
+
+
+_SHOWN: Final = (
+    *("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens"),
+    *("images", "seconds", "characters"),
+)
+
 _MOST: Final = 1 << 53
 """From here on a double, which is what metadata and JavaScript have, is no whole number any more."""
 

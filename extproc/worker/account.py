@@ -11,6 +11,7 @@ from extproc.exchange.states import Record
 from extproc.terms.agreed import PROBE_PATH
 from extproc.terms.ends import CUT
 from extproc.terms.events import Event, Forward, Reply, ResponseBody, ResponseHeaders
+from extproc.terms.usage import known
 from extproc.worker import logs
 from extproc.worker.books import Books, Times
 
@@ -97,15 +98,7 @@ def account(record: Record, clock: Clock, books: Books) -> None:
         "status": record.status,
         "error": record.error if record.complete else record.error or CUT,
         "details": record.details if record.details != "via_upstream" else None,
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.total_tokens,
-        "cached_tokens": usage.cached_tokens,
-        "cache_write_tokens": usage.cache_write_tokens,
-        "reasoning_tokens": usage.reasoning_tokens,
-        "images": usage.images,
-        "seconds": usage.seconds,
-        "characters": usage.characters,
+        **known(usage),
         "estimated": usage.estimated or None,
         "cost": None if record.cost is None else f"{record.cost.normalize():f}",
         "currency": record.currency,

@@ -22,6 +22,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 import structlog
 
+from extproc.keys.shared import at_work
 from extproc.limits import script
 from extproc.limits.authority import Granted, Need, Verdict
 from extproc.limits.buckets import Bucket, Spend
@@ -229,12 +230,5 @@ async def sharing(
 ) -> AsyncIterator[SharedQuotas]:
     """Share limits until the end of the block; yields once the server answered, or had its chance to."""
     shared = SharedQuotas(block, away)
-    task = asyncio.create_task(shared.run())
-    try:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(block.timeout):
-                await shared.tried.wait()
+    async with at_work(shared.run(), shared.tried, block.timeout):
         yield shared
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

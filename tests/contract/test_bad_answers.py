@@ -167,6 +167,8 @@ def test_over_http2_the_stream_is_reset(gateway: Gateway) -> None:
         timeout=30,
     )
     assert ended.returncode == 92, ended.stderr  # curl's word for a stream that was not closed cleanly
+    last = ended.stdout.strip().splitlines()[-1]
+    assert "error" in json.loads(last.removeprefix("data: ")), "the event comes before the reset"
 
 
 def test_answers_that_break_cost_no_worker_its_place(gateway: Gateway) -> None:

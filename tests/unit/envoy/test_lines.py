@@ -35,6 +35,13 @@ def test_only_lines_of_the_logger_are_shown(lines: list[str], expected: list[str
     assert said.left_out == len(lines) - len(expected)
 
 
+def test_a_warning_that_we_bring_about_at_each_start_is_not_shown() -> None:
+    said = Lines()
+    line = WARNING.replace("gRPC config: closed", "'CEL' formatter is always enabled and only requires explicit …")
+    assert said.known(line) is None
+    assert said.left_out == 0, "it was read, and no dump"
+
+
 def test_a_long_line_is_cut() -> None:
     assert len(Lines().known(WARNING + "x" * 10_000) or "") == 1001
 
