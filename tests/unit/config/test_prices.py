@@ -72,6 +72,13 @@ def test_a_longer_prompt_has_another_rate_for_all_of_it(tokens: int, expected: s
     assert price.cost(Usage(tokens, 0, tokens)) == D(expected)
 
 
+def test_a_rate_that_a_tier_does_not_say_is_the_price_s_own() -> None:
+    price = Price.model_validate({"input": 4, "output": 8, "cachedInput": 1, "tiers": [{"above": 10, "input": 6}]})
+    usage = Usage(prompt_tokens=20, completion_tokens=1, total_tokens=21, cached_tokens=5)
+    assert price.cost(usage) == D("0.000001") * (15 * 6 + 5 * 1 + 8)
+    assert price.cost(Usage(10, 1, 11)) == D("0.000001") * (10 * 4 + 8)
+
+
 def test_costs_add_up_to_the_last_digit() -> None:
     price = Price.model_validate({"input": 0.1, "output": 0.7})
     one = price.cost(Usage(3, 1, 4))

@@ -100,6 +100,17 @@ def test_anthropic_says_one_token_before_the_answer_has_begun() -> None:
     assert (usage.prompt_tokens, usage.completion_tokens, usage.estimated) == (7, 12, True)
 
 
+def test_what_comes_behind_the_vendors_count_is_in_it_if_the_answer_ends_well() -> None:
+    """OpenAI-compatible servers tell their use with the finish, or before it (vLLM with continuous usage, 2026)."""
+    play = sent(COUNTED, STREAMED)
+    opened(play.exchange, SSE)
+    for piece in (PIECES[0], USAGE, PIECES[1], FINISH):
+        play.exchange.handle(ResponseBody(piece, False))
+    play.exchange.handle(ResponseBody(DONE, True))
+    usage = play.exchange.record.usage
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.estimated) == (30, 40, False)
+
+
 @pytest.mark.parametrize("provider", [QWEN, ORIGINAL], ids=["converted", "original"])
 def test_frames_that_count_themselves_are_not_estimated(provider: dict[str, Any]) -> None:
     body = {"model": "m", "input": {"messages": []}} if provider is ORIGINAL else STREAMED
