@@ -31,7 +31,8 @@ routes:
     retry: {"on": [5xx]}
 clients:
   - {name: sums, key: key-of-sums-0001, limits: [{usd: 100, per: month}]}
-  - {name: spends, key: key-of-spends-0001, limits: [{usd: 0.01, per: month, zone: Asia/Shanghai, warnAt: 0.5}]}
+  - {name: spends, key: key-of-spends-0001, limits: [{usd: 0.01, per: month, zone: Asia/Shanghai}]}
+  - {name: warned, key: key-of-warned-0001, limits: [{usd: 1, per: month, warnAt: 0.01}]}
   - {name: cut, key: key-of-cut-0001, limits: [{usd: 100, per: month}]}
   - {name: fails, key: key-of-fails-0001, limits: [{usd: 100, per: month}]}
 usage: {store: usage.db}
@@ -156,13 +157,20 @@ def test_a_budget_is_spent_and_then_refused(gateway: Gateway, vendors: tuple[scr
         answers.append(answer)
         assert len(answers) < 20
     assert len(answers) == 3  # 0.003456 each: begins as long as less than 0.01 is used
-    assert answers[2].headers["x-ai-budget"].endswith("%")
     assert (answer.status, answer.error["code"]) == (429, "insufficient_quota")
     assert "per month for client spends" in answer.error["message"]
     assert int(answer.headers["retry-after"]) > 60
     assert answer.headers["x-should-retry"] == "false"
     until(lambda: len(logged(gateway, "spends")) == 4, "all are logged")
     same_everywhere(gateway, "spends", 3 * dear(*counts))
+
+
+def test_little_is_left_of_a_budget(gateway: Gateway, vendors: tuple[scripted.Vendor, scripted.Vendor]) -> None:
+    """A worker learns within a second what the others let through, so not every answer knows."""
+    vendors[0].reply = whole(usage=usage(1000, 100, 50))
+    share = until(lambda: asked(gateway, "warned", max_tokens=50).headers.get("x-ai-budget"), "it is told")
+    assert share.endswith("%")
+    assert 1 <= int(share[:-1]) < 100
 
 
 def test_a_cut_stream_and_one_that_its_client_leaves_cost_an_estimate(
