@@ -7,7 +7,7 @@ from typing import Any
 from dashscope import get_tokenizer
 import pytest
 
-from extproc.terms.usage import NOT_COUNTED, Usage, estimate, read_usage
+from extproc.terms.usage import NOT_COUNTED, Usage, estimate, read_usage, told
 from extproc.text import jsontext
 from tests.unit.fronts.test_messages import CHINESE, PNG
 
@@ -128,6 +128,7 @@ FORMS: list[tuple[str, Any, Usage]] = [
 @pytest.mark.parametrize(("usage", "expected"), [pytest.param(*form[1:], id=form[0]) for form in FORMS])
 def test_every_form_is_read(usage: Any, expected: Usage) -> None:
     assert read_usage(usage) == expected
+    assert told(usage) == (expected.prompt_tokens, expected.completion_tokens), "the same, with each event of a stream"
 
 
 def estimated(**body: Any) -> int:
