@@ -28,6 +28,9 @@ class Reader(Counted, ABC):
     done_ends: bool = True
     """Whether nothing follows a `[DONE]`: some tell their usage behind it."""
 
+    saw_done: bool = False
+    """Whether a `[DONE]` came: told by whoever reads events."""
+
     answer_id: str | None = None
     """The vendor's id of the answer, as soon as it is known."""
 
