@@ -362,9 +362,8 @@ ROWS = (
             renames=MAX_TOKENS,
             thinking=Thinking(ask=("enable_thinking",)),
             returns_thinking="kept",
-            finish={"eos": "stop"},
             messages_auth="bearer",
         ),
-        sources=("https://docs.siliconflow.cn/docs/api/chat-completions-post, 2026-11-30: eos, errors of text alone",),
+        sources=("https://docs.siliconflow.cn/docs/api/chat-completions-post, 2026-11-30: errors of text alone",),
     ),
 )
