@@ -2,6 +2,7 @@
 nothing. A reader knows its vendor's protocol, and no front."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from extproc.terms.deltas import Delta
@@ -33,6 +34,9 @@ class Reader(Counted, ABC):
 
     answer_id: str | None = None
     """The vendor's id of the answer, as soon as it is known."""
+
+    aside: Mapping[str, Any] = {}
+    """Members of the vendor's answer that OpenAI has no place for, and clients of chat get as they are."""
 
     @abstractmethod
     def body(self, body: bytes) -> list[Delta]:
