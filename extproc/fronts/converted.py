@@ -101,6 +101,7 @@ class Converted(Translator):
             if self._thinking is not None:
                 self._thinking.apply(delta, last=last or delta.finish is not None)
             news.append(delta)
+        self._reader.said = self.said  # for writers to tell where the vendor tells nothing
         return news
 
 

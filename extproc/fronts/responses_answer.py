@@ -191,7 +191,7 @@ class ResponsesWriter(Writer):
         }
 
     def _usage(self) -> dict[str, Any]:
-        known = self._source.usage
+        known = self._counted()
         prompt, completion = known.prompt_tokens or 0, known.completion_tokens or 0
         return {
             "input_tokens": prompt,
