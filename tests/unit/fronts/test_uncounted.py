@@ -15,6 +15,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "messages": {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": QUESTION}]},
     "responses": {"model": "m", "input": QUESTION},
 }
+MEMBERS = ["content", "reasoning_content", "refusal"]
 SAID = "An answer of some words. 一个回答。🙂"
 USAGES: dict[str, dict[str, Any] | None] = {
     "none": None,
@@ -24,10 +25,11 @@ USAGES: dict[str, dict[str, Any] | None] = {
 }
 
 
+@pytest.mark.parametrize("said", MEMBERS)
 @pytest.mark.parametrize("usage", USAGES)
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("front", ASKED)
-def test_counts_that_a_vendor_does_not_tell(front: str, stream: bool, usage: str) -> None:
+def test_counts_that_a_vendor_does_not_tell(front: str, stream: bool, usage: str, said: str) -> None:
     play = Play(VENDOR)
     body = {**ASKED[front], "stream": stream}
     play.request({**HEAD, ":path": f"/v1/{front}"}, json.dumps(body).encode(), {})
@@ -35,7 +37,7 @@ def test_counts_that_a_vendor_does_not_tell(front: str, stream: bool, usage: str
     known = USAGES[usage]
     last = {} if known is None else {"usage": known}
     member = "delta" if stream else "message"
-    choice = {"index": 0, "finish_reason": "stop", member: {"role": "assistant", "content": SAID}}
+    choice = {"index": 0, "finish_reason": "stop", member: {"role": "assistant", said: SAID}}
     answer = json.dumps({"id": "x", "choices": [choice], **last}).encode()
     if stream:
         play.response(SSE, [b"data: " + answer + b"\n\n", b"data: [DONE]\n\n"])
