@@ -14,6 +14,7 @@ from pathlib import Path
 import signal
 import sys
 import tempfile
+from typing import TYPE_CHECKING
 
 import aiohttp
 import structlog
@@ -40,6 +41,9 @@ from extproc.supervisor.spawning import WorkerFailed
 from extproc.supervisor.supervisor import Logging, Window
 from extproc.terms.agreed import LAME_SECONDS, PROBE_PATH
 from extproc.worker.places import Address, Door, reserved_address
+
+if TYPE_CHECKING:
+    from extproc.envoy import directory
 
 __all__ = [
     "Address",
@@ -214,11 +218,14 @@ async def run(source: Source, options: RunOptions, *, simulate: bool) -> None:
             log.info("starting the simulated vendors")
             url, parts["the simulated vendors"] = await _simulator(stack)
             live = house.live = await live.with_stand_in(StandIn(url, SIMULATED_KEY))
+        path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="extproc-")))
+        prepared = asyncio.create_task(aside(partial(_prepared, live.loaded, path, options), None))
+        stack.callback(prepared.cancel)
         log.info("starting the workers")
         given = SidecarOptions(door, options.workers, options.logging, 0.0, options.grace, window, hears_ends=True)
         running = house.sidecar = await stack.enter_async_context(sidecar(live, given, books))
         log.info("starting Envoy")
-        envoy, side = await _envoy(stack, live.loaded, running, books, options)
+        envoy, side = await _envoy(stack, live.loaded, running, books, options, await prepared)
         parts["Envoy"], house.process = envoy.exited, envoy
         house.tries = lambda: [p for p in live.loaded.config.providers if url is None or p.endpoint != url]
         house.ca_file = _system_ca_file()
@@ -305,35 +312,46 @@ async def _simulator(stack: AsyncExitStack) -> tuple[str, Awaitable[int]]:
     return url, process.wait()
 
 
-async def _envoy(
-    stack: AsyncExitStack, loaded: Loaded, running: Sidecar, books: Books, options: RunOptions
-) -> tuple[EnvoyProcess, EnvoySide]:
-    """Start Envoy with a bootstrap and files that it follows; it is drained and stopped with the stack."""
-    from extproc.envoy import bootstrap  # half a second that only who runs Envoy pays
-    from extproc.envoy import directory as xds
+def _prepared(loaded: Loaded, path: Path, options: RunOptions) -> "directory.Directory":
+    """Write the files that Envoy follows, in a thread while the workers start: it takes long where there are many
+    providers."""
+    from extproc.envoy import bootstrap, directory  # half a second that only who runs Envoy pays
 
-    directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="extproc-")))
     given = bootstrap.Options(
         host=options.listen.host,
         port=options.listen.port,
         admin_port=0,
-        sidecars=tuple(map(str, running.addresses)),
         access_log=options.access_log,
         ca_file=system_ca_file(bootstrap.SYSTEM_CA_FILES),
         placement=options.placement,
-        xds_directory=str(directory),
+        xds_directory=str(path),
     )
-    side = xds.Directory(given)
-    await side.check(loaded)
-    await asyncio.to_thread(side.write_all, loaded)
-    path = directory / "envoy.json"
-    path.write_text(bootstrap.bootstrap(loaded.config, given))
+    side = directory.Directory(given)
+    side.write_all(loaded)
+    return side
+
+
+async def _envoy(
+    stack: AsyncExitStack,
+    loaded: Loaded,
+    running: Sidecar,
+    books: Books,
+    options: RunOptions,
+    side: "directory.Directory",
+) -> tuple[EnvoyProcess, EnvoySide]:
+    """Start Envoy with a bootstrap and files that it follows; it is drained and stopped with the stack."""
+    path = side.write_bootstrap(loaded, tuple(map(str, running.addresses)))
     envoy = EnvoyProcess(
         path, concurrency=options.concurrency, on_line=_log_envoy, on_told=partial(_hear, running, books)
     )
-    await envoy.start()
-    stack.push_async_callback(envoy.drain_and_stop, options.grace)
     side.confirm = envoy.works_with
+    try:
+        await envoy.start()
+        stack.push_async_callback(envoy.drain_and_stop, options.grace)
+        await side.confirm_all()
+    except EnvoyError:
+        await side.check(loaded)  # says why
+        raise
     return envoy, side
 
 
