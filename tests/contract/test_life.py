@@ -331,7 +331,8 @@ def test_what_envoy_refuses_of_a_provider_is_one_sentence(tmp_path: Path) -> Non
     with processes.command(tmp_path, "run", *options, environ=processes.environment()) as process:
         assert process.wait() == 1
     (line,) = [line for line in process.errors.splitlines() if line.startswith("extproc: ")]
-    assert line.startswith("extproc: Envoy refuses its configuration: ") and "ca.pem" in line
+    assert line.startswith("extproc: Envoy refuses its configuration: ")
+    assert "ca.pem" in line
 
 
 def test_an_empty_access_log_is_none(config: Path, tmp_path: Path) -> None:
