@@ -14,7 +14,8 @@ from typing import Any
 @dataclass(frozen=True)
 class Reply:
     """`wait`: seconds before the head. `pieces`: the body, with `pause` seconds between. `end`: whole, or a reset after
-    the pieces (`reset`; without pieces and status before the head)."""
+    the pieces (`reset`; without pieces and status before the head), not before `seen` is set: what Envoy holds as a
+    reset comes it does not send on."""
 
     status: int = 503
     pieces: tuple[bytes, ...] = (b'{"code":"ServiceUnavailable","message":"down","request_id":"r"}',)
@@ -22,6 +23,7 @@ class Reply:
     wait: float = 0.0
     pause: float = 0.0
     end: str = "whole"
+    seen: threading.Event | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,8 @@ class Vendor:
                     self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
                     self.wfile.flush()
                     time.sleep(reply.pause)
+                if reply.seen:
+                    reply.seen.wait(60)
                 if reply.end == "reset":
                     self._reset()
                 else:

@@ -7,6 +7,7 @@ from decimal import Decimal
 import json
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import pytest
@@ -176,19 +177,26 @@ def test_little_is_left_of_a_budget(gateway: Gateway, vendors: tuple[scripted.Ve
 def test_a_cut_stream_and_one_that_its_client_leaves_cost_an_estimate(
     gateway: Gateway, vendors: tuple[scripted.Vendor, scripted.Vendor]
 ) -> None:
-    vendors[0].reply = Reply(200, SAID, SSE, end="reset")
-    assert not asked(gateway, "cut", stream=True).complete
-    vendors[0].reply = Reply(200, SAID, SSE, pause=0.1)
     body = json.dumps(chat("hello", "m", stream=True)).encode()
     headers = (("host", "any"), ("authorization", "Bearer key-of-cut-0001"), ("content-type", "application/json"),
                ("content-length", str(len(body))))  # fmt: skip
-    with contextlib.closing(Connection(gateway.port).socket) as client:
-        client.sendall(head("POST", "/cut/v1/chat/completions", headers) + body)
-        seen = b""
-        while b"word 3" not in seen:
-            seen += client.recv(1000)
-    until(lambda: len(logged(gateway, "cut")) == 2, "both are logged")
-    for line in logged(gateway, "cut"):
+    for logs, cut_by in enumerate(("vendor_cut", "client_left")):
+        read = threading.Event()
+        vendors[0].reply = Reply(200, SAID, SSE, end="reset", seen=read)
+        with contextlib.closing(Connection(gateway.port).socket) as client:
+            client.settimeout(60)
+            client.sendall(head("POST", "/cut/v1/chat/completions", headers) + body)
+            seen = b""
+            while b"word 19" not in seen:
+                seen += client.recv(10_000)
+            if cut_by == "vendor_cut":
+                read.set()
+                while client.recv(10_000):
+                    pass
+        until(lambda logs=logs: len(logged(gateway, "cut")) > logs, "it is logged")
+        read.set()
+        line = logged(gateway, "cut")[-1]
+        assert line["error"] == cut_by
         assert line["estimated"] is True
         assert Decimal(line["cost"]) == dear(line["prompt_tokens"], 0, line["completion_tokens"])
         assert line["completion_tokens"] > 0
