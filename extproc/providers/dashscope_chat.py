@@ -61,8 +61,9 @@ class ChatReader(Reader):
         if not isinstance(found, dict) or not found:
             return
         self.aside = {"search_info": found}
-        results = found.get("search_results")
-        for choice in choices if isinstance(results, list) else ():
+        if not isinstance(results := found.get("search_results"), list):
+            return
+        for choice in choices:
             told = self._cited.get(choice.index, 0)
             choice.annotations = citations(results[told:])
             self._cited[choice.index] = max(told, len(results))
