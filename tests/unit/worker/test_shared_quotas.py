@@ -27,9 +27,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 @asynccontextmanager
-async def gateways(server: Store, count: int = 1, patience: float = 20.0) -> AsyncIterator[list[SharedQuotas]]:
-    block = Redis.model_validate({"url": server.url, "keyPrefix": f"t{random.random()}:", "timeout": patience})
-    async with asyncio.timeout(60):
+async def gateways(server: Store, count: int = 1) -> AsyncIterator[list[SharedQuotas]]:
+    block = Redis.model_validate({"url": server.url, "keyPrefix": f"t{random.random()}:", "timeout": 20.0})
+    async with asyncio.timeout(120):
         contexts = [sharing(block) for _ in range(count)]
         found = [await context.__aenter__() for context in contexts]
         try:
@@ -105,14 +105,16 @@ async def test_money_is_exact_beyond_what_a_double_holds(server: Store) -> None:
 async def test_a_dead_workers_reservation_expires_and_a_late_end_still_counts(
     server: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(script, "HELD_MS", 50)
     async with gateways(server) as (shared,):
+        full = bucket(None, 1, "client b", "concurrent")
+        await shared.reserve([Need(full, 1)], nothing)
+        verdict, _ = await shared.reserve([Need(full, 1)], nothing)
+        assert verdict.by is not None
+        assert verdict.wait == 1.0
+        monkeypatch.setattr(script, "HELD_MS", 50)
         one, slots = bucket("hour", 500), bucket(None, 1, kind="concurrent")
         _, held = await shared.reserve([Need(one, 400, 10), Need(slots, 1)], nothing)
         assert held is not None
-        verdict, _ = await shared.reserve([Need(slots, 1)], nothing)
-        assert verdict.by is not None
-        assert verdict.wait == 1.0
         await asyncio.sleep(0.1)
         _, again = await shared.reserve([Need(slots, 1)], nothing)
         assert again is not None
@@ -138,15 +140,18 @@ async def test_a_server_that_is_away_is_not_waited_for_and_what_was_over_is_told
 ) -> None:
     """BerriAI/litellm#30460 (2026): what timed out was counted again by the retry."""
     with store(tmp_path) as server:
-        async with gateways(server, patience=0.3) as (shared,):
+        async with gateways(server) as (shared,):
+            patient = shared._block
             one = bucket("hour", 500)
             _, held = await shared.reserve([Need(one, 400, 10)], nothing)
             assert held is not None
             server.freeze()
+            shared._block = patient.model_copy(update={"timeout": 0.3})
             with pytest.raises(FAULTS):
                 await shared.reserve([Need(one, 50, 1)], nothing)
             assert shared.away is not None
             shared.settle(held, Spend(20))
+            shared._block = patient
             server.thaw()
             while shared.away is not None or shared._untold:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
