@@ -120,14 +120,14 @@ def test_providers_are_added_under_load_without_a_failure(running: Gateway, path
         for count, id in enumerate(("second", "third", "fourth"), 2):
             providers = [provider(simulator, each) for each in ("first", "second", "third", "fourth")[:count]]
             replace(path, document(providers))
-            started = time.monotonic()
+            since = time.monotonic()
 
             def by_the_new_one(id: str = id) -> bool:
                 mark = f"added {time.monotonic_ns()}"
                 return id in told(simulator, ask(running.port, body=chat(mark, f"{id}-model")), mark)
 
             until(by_the_new_one, "the new provider answers")
-            took.append(time.monotonic() - started)
+            took.append(time.monotonic() - since)
     assert outcome.failed() == []
     until(lambda: len(running.events("configuration changed")) == before + 3, "each change is followed, once")
     # Twice the promise: the machine also runs this load, and other tests; on one that takes long for all, so does this.
