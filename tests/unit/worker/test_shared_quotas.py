@@ -102,10 +102,10 @@ async def test_money_is_exact_beyond_what_a_double_holds(server: Store) -> None:
             assert sum(int(n) for field, n in client.hgetall(key).items() if field != b"told") == 9_000_000_000_000_003
 
 
-async def test_a_dead_workers_reservation_expires_and_a_late_end_still_counts(
-    server: Store, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("renewed", "stays"), [(None, 400), (Spend(70), 400), (Spend(470), 470)])
+async def test_a_dead_workers_reservation_stays_used_and_a_late_end_still_counts(
+    renewed: Spend | None, stays: int, server: Store
 ) -> None:
-    monkeypatch.setattr(script, "HELD_MS", 50)
     async with gateways(server) as (shared,):
         one, slots = bucket("hour", 500), bucket(None, 1, kind="concurrent")
         _, held = await shared.reserve([Need(one, 400, 10), Need(slots, 1)], nothing)
@@ -113,24 +113,19 @@ async def test_a_dead_workers_reservation_expires_and_a_late_end_still_counts(
         verdict, _ = await shared.reserve([Need(slots, 1)], nothing)
         assert verdict.by is not None
         assert verdict.wait == 1.0
-        await asyncio.sleep(0.1)
-        _, again = await shared.reserve([Need(slots, 1)], nothing)
-        assert again is not None
-        assert await used(shared, one) == 10
+        (part,) = held.parts
+        await shared._run(script.RENEW, part.keys[:2], ["1", *part.renew(renewed)])  # its worker's last word
+        async with asyncio.timeout(20):
+            while (await shared.reserve([Need(slots, 1)], nothing))[1] is None:
+                await asyncio.sleep(0.01)
+        assert await used(shared, one) == stays
+        shared.settle(held, Spend(33))  # it only stood still
+        await told(shared)
+        assert await used(shared, one) == 33
+        assert await used(shared, slots) == 1
         shared.settle(held, Spend(33))
         await told(shared)
         assert await used(shared, one) == 33
-
-
-async def test_what_goes_on_is_renewed_with_what_is_used_until_now(server: Store) -> None:
-    async with gateways(server) as (shared,):
-        one = bucket("hour", 500)
-        _, held = await shared.reserve([Need(one, 400, 10)], lambda: Spend(70))
-        assert held is not None
-        (part,) = held.parts
-        await shared._run(script.RENEW, part.keys[:2], ["1", *part.renew(Spend(70))])
-        await asyncio.sleep(0.02)
-        assert await used(shared, one) == 70
 
 
 async def test_a_server_that_is_away_is_not_waited_for_and_what_was_over_is_told_later(
@@ -152,6 +147,19 @@ async def test_a_server_that_is_away_is_not_waited_for_and_what_was_over_is_told
                 await asyncio.sleep(0.02)
             assert await used(shared, one) == 20  # and not the 50 of which nobody knew
     assert capsys.readouterr().out.count("limits are not shared") == 1
+
+
+async def test_what_was_perhaps_reserved_is_cancelled_also_where_it_is_nothing(server: Store) -> None:
+    """Of a later attempt no request counts: Redis does not take -0."""
+    async with gateways(server) as (shared,):
+        own, full = bucket("hour", 500), bucket("hour", 1, "everything")
+        _, held = await shared.reserve([Need(full, 1)], nothing)
+        assert held is not None
+        needs = [Need(own, 400, 10), Need(bucket("hour", 5, kind="requests"), 0, 0, True), Need(full, 1)]
+        assert (await shared.reserve(needs, nothing))[1] is None
+        await told(shared)
+        assert shared.away is None
+        assert await used(shared, own) == 0
 
 
 async def test_a_wrong_password_is_a_server_that_is_away(server: Store) -> None:
