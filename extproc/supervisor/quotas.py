@@ -126,9 +126,7 @@ class Quotas:
     def _waits(self, needs: Sequence[Need]) -> bool:
         return self._path is not None and self.trouble is None and self._authority.counts_later(needs)
 
-    async def _tell(
-        self, who: int, needs: Sequence[Need], verdict: Verdict, judged: Callable[[Verdict], None]
-    ) -> None:
+    async def _tell(self, who: int, needs: Sequence[Need], verdict: Verdict, judged: Callable[[Verdict], None]) -> None:
         """Once the file has it, or cannot: then by `on_failure`."""
         try:
             async with asyncio.timeout(AHEAD_SECONDS):
