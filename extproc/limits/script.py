@@ -2,8 +2,8 @@
 
 Rule: pure: names, arguments and answers. All buckets that are a client's own, and what it holds of them, have one hash
 tag, all others another, so that a script finds its keys on one node of a cluster. A reservation is known by its id:
-whoever settles it again does nothing. One that nobody renews is a dead worker's, and stays used whole: what it held at a
-time is free again.
+whoever settles it again does nothing. One that nobody renews is a dead worker's, and stays used whole:
+what it held at a time is free again.
 """
 
 from collections.abc import Sequence
@@ -114,7 +114,8 @@ return out
 """
 )
 """KEYS: what is held, by when, the buckets. ARGV: id, milliseconds; for each bucket limit, amount, what is
-added when its worker is dead, whether it refuses nothing, window in milliseconds (0: a calendar's), slot, life, when it is told."""
+added when its worker is dead, whether it refuses nothing, window in milliseconds (0: a calendar's), slot, life, when it
+is told."""
 
 SETTLE: Final = (
     _MINUS

@@ -116,7 +116,7 @@ async def test_a_dead_workers_reservation_stays_used_and_a_late_end_still_counts
         (part,) = held.parts
         await shared._run(script.RENEW, part.keys[:2], ["1", *part.renew(renewed)])  # its worker's last word
         async with asyncio.timeout(20):
-            while (await shared.reserve([Need(slots, 1)], nothing))[1] is None:
+            while (await shared.reserve([Need(slots, 1)], nothing))[1] is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert await used(shared, one) == stays
         shared.settle(held, Spend(33))  # it only stood still
