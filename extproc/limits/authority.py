@@ -16,7 +16,9 @@ from extproc.limits.windows import PARTS, SLIDING, Now, counts, is_over, slot, w
 LEASE_SECONDS: Final = 1.0
 """How long a lease may be used."""
 SHARE: Final = 16
-"""The part of what is left that is lent to a worker at once."""
+"""The part of what is left that is lent to a worker at most."""
+FIRST: Final = 4
+"""Requests for which a worker is lent at first: what a dead one was lent counts, so it is no more than it may need."""
 MOST: Final = 20_000
 """Buckets: names of models are their clients' own words. Beyond, those that were used least lately are forgotten."""
 STEPS: Final = (0.9, 0.95, 1.0)
@@ -79,11 +81,13 @@ class Fill(Struct, frozen=True):
 
 
 class _State(Struct):
-    """`slots`: what is used, by when; of what is limited at a time by who has it. `lent`: by whom."""
+    """`slots`: what is used, by when; of what is limited at a time by who has it. `lent`: to whom;
+    `leases`: how much of late, and when."""
 
     bucket: Bucket
     slots: dict[int, int] = field(default_factory=dict)
     lent: dict[int, int] = field(default_factory=dict)
+    leases: dict[int, tuple[int, float]] = field(default_factory=dict)
     told: tuple[float, int, float] = (0.0, 0, 0.0)
     """The highest step that was told of, in which period, when."""
 
@@ -128,13 +132,22 @@ class Authority:
             state.slots[at] = state.slots.get(at, 0) + need.amount
         lease = 0
         if state.bucket.per not in (None, "second") and not state.lent.get(who):
-            share = (state.bucket.limit - used - need.amount) // SHARE
-            lease = share if share >= 2 * max(need.amount, 1) else 0
-            if lease:
-                state.lent[who] = lease
+            lease = self._lease(state, need.amount, used, now, who)
         if need.amount or lease:
             self._dirty.add(state.bucket.name)
         return Granted(at, used, wait(state.bucket, state.slots, 1, now), lease)
+
+    def _lease(self, state: _State, amount: int, used: int, now: Now, who: int) -> int:
+        """Twice as much as before for who used that within its time, else half as much."""
+        share = (state.bucket.limit - used - amount) // SHARE
+        if share < 2 * max(amount, 1):
+            return 0
+        before, when = state.leases.get(who, (0, 0.0))
+        wanted = before * 2 if now.ticks - when < LEASE_SECONDS else before // 2
+        lease = min(share, max(wanted, FIRST * amount, FIRST))
+        state.leases[who] = lease, now.ticks
+        state.lent[who] = lease
+        return lease
 
     def lends(self, needs: Iterable[Need], but: int) -> set[int]:
         """The workers to which something of these buckets is lent."""
@@ -158,6 +171,7 @@ class Authority:
     def gone(self, who: int, now: Now) -> None:
         """A worker is dead: what was lent to it may all be used, and what it had at a time is free again."""
         for name, state in self._states.items():
+            state.leases.pop(who, None)
             if lent := state.lent.pop(who, 0):
                 self._move(((name, slot(state.bucket, now), lent),), now)
             if state.bucket.per is None:

@@ -260,7 +260,7 @@ class Quotas:
 
 def shared_store(config: Config) -> Redis | None:
     """Where limits are kept for several machines; None where each keeps its own."""
-    return config.redis if config.has_limits and config.usage.store in ("auto", "redis") else None
+    return config.redis if config.shares_limits else None
 
 
 def _now() -> Now:

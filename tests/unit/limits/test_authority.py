@@ -133,12 +133,22 @@ def test_never_more_than_limit_and_one_reservation_whoever_is_killed_and_else_su
 
 def test_a_kill_counts_no_more_than_what_was_reserved_and_lent() -> None:
     one, machine = bucket("day", limit=16_000), Machine(2)
-    going = [machine.reserve(0, [need(one, 100, 10)]) for _ in range(3)]  # the first brings a lease of 990
+    going = [machine.reserve(0, [need(one, 100, 10)]) for _ in range(3)]  # the first brings a lease of 400
     assert all(going)
     machine.kill(0)
-    assert machine.used(one.name) == 100 + (16_000 - 100) // 16
+    assert machine.used(one.name) == 100 + 400
     machine.kill_all()
-    assert machine.used(one.name) == 100 + (16_000 - 100) // 16
+    assert machine.used(one.name) == 100 + 400
+
+
+def test_who_needs_more_is_lent_more_and_who_does_not_less() -> None:
+    one, machine = bucket("day", limit=16_000), Machine(1)
+    leases = []
+    for pause in (0.1, 0.1, 0.1, 0.1, 0.1, 5, 5, 5, 5):
+        leases.append(machine.authority.reserve([need(one, 10)], machine.now, 0).granted[0].lease)
+        machine.authority.report(Report((), ((one.name, leases[-1]),)), machine.now, 0)
+        machine.now = machine.now._replace(ticks=machine.now.ticks + pause)
+    assert leases == [40, 80, 160, 320, 640, 996, 498, 249, 124]
 
 
 def test_who_leaves_gives_back_what_was_lent() -> None:
@@ -162,7 +172,7 @@ def test_a_verdict_that_nobody_heard_of_is_undone() -> None:
     assert verdict.granted[0].lease
     machine.authority.undo(needs, verdict, NOW, 0)
     assert not list(machine.authority.fills(NOW))
-    assert machine.authority.reserve(needs, NOW, 0) == verdict
+    assert machine.authority.reserve(needs, NOW, 0).granted
 
 
 def test_all_or_nothing_and_the_one_with_the_longest_wait_refuses() -> None:

@@ -52,8 +52,8 @@ async def test_what_was_told_is_in_the_file_whatever_is_killed_then(tmp_path: Pa
     path = tmp_path / "state" / "usage.db"
     quotas = Quotas(path)
     await quotas.open()
-    assert (await ask(quotas, 1)).granted[0].lease == 6
-    assert (await ask(quotas, 1, who=2)).granted[0].lease == 5
+    assert (await ask(quotas, 1)).granted[0].lease == 4
+    assert (await ask(quotas, 1, who=2)).granted[0].lease == 4
     assert path.stat().st_mode & 0o777 == 0o600
     other = Quotas(path)  # a second process
     await other.open()
@@ -62,7 +62,7 @@ async def test_what_was_told_is_in_the_file_whatever_is_killed_then(tmp_path: Pa
     assert quotas._store is not None
     quotas._store.close()  # all that a kill does to the file
     async with opened(path) as quotas:
-        assert [fill.used for fill in quotas.fills()] == [1 + 6 + 1 + 5]
+        assert [fill.used for fill in quotas.fills()] == [1 + 4 + 1 + 4]
         assert quotas.reset("nobody") == []
 
 
@@ -109,10 +109,10 @@ async def test_a_file_that_takes_too_long_is_trouble_and_nobody_waits_for_it(
 
 async def test_a_worker_that_dies_leaves_all_that_it_may_have_used() -> None:
     async with opened(None) as quotas:
-        assert (await ask(quotas, 1)).granted[0].lease == 6
+        assert (await ask(quotas, 1)).granted[0].lease == 4
         quotas.gone(1)
-        assert [fill.used for fill in quotas.fills()] == [7]
-        assert (await ask(quotas, 93, who=2)).granted
+        assert [fill.used for fill in quotas.fills()] == [5]
+        assert (await ask(quotas, 95, who=2)).granted
         refused = await ask(quotas, 1, who=2)
         assert refused.by is not None
         assert refused.by.name == DAYS.name
@@ -121,15 +121,15 @@ async def test_a_worker_that_dies_leaves_all_that_it_may_have_used() -> None:
 async def test_what_is_lent_to_others_is_asked_for_before_anybody_is_refused() -> None:
     async with opened(None) as quotas:
         first = await ask(quotas, 1)
-        assert first.granted[0].lease == 6
+        assert first.granted[0].lease == 4
         asked: list[Any] = []
 
         def recall(numbers: set[int], names: tuple[str, ...]) -> None:
             asked.append((numbers, names))
-            quotas.spent(1, Report((), ((DAYS.name, 6),)))
+            quotas.spent(1, Report((), ((DAYS.name, 4),)))
 
         told: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-        assert (await ask(quotas, 92, who=2)).granted  # 1 + 6 lent + 92 leave one
+        assert (await ask(quotas, 94, who=2)).granted  # 1 + 4 lent + 94 leave one
         assert (await ask(quotas, 1, who=2)).granted
         quotas.wanted(2, [Need(DAYS, 5)], told.set_result, recall)
         async with asyncio.timeout(5):
