@@ -255,4 +255,5 @@ def test_a_price_changes_and_a_client_goes_and_comes_back_while_requests_are_und
         book = dear(1000, 0, 100) + dear(2000, 0, 200)
         until(lambda: Decimal(limit(gateway, "sums")["used"]) == book, "the old price, for what began under it")
         assert asked(gateway, "sums").status == 200
+        until(lambda: sum("cost" in line for line in logged(gateway, "sums")) == 3, "all are logged")
         same_everywhere(gateway, "sums", book + dear(1000, 0, 100))

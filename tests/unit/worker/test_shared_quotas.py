@@ -194,10 +194,9 @@ async def test_workers_that_have_a_redis_for_anything_count_there_together(serve
     assert shared_store(config_of({**file, "usage": {"store": "memory"}})) is None
     (one,) = Rules(config).applying(config.clients[0], "r", "p", "m", "m")
     async with sharing(block) as first, sharing(block) as second:
-        verdicts = []
-        for shared in (first, second, first):
-            verdicts.append((await shared.reserve([Need(one, 60, 1)], nothing))[1] is not None)
-        assert verdicts == [True, True, False]
+        many = (first, second, first)
+        held = [(await shared.reserve([Need(one, 60, 1)], nothing))[1] for shared in many]
+        assert [one is not None for one in held] == [True, True, False]
 
 
 async def test_what_a_server_forgets_is_not_made_up_by_several_at_once(tmp_path: Path) -> None:
