@@ -141,6 +141,13 @@ def test_a_kill_counts_no_more_than_what_was_reserved_and_lent() -> None:
     assert machine.used(one.name) == 100 + 400
 
 
+def test_what_is_lent_is_kept_also_where_the_request_needs_nothing() -> None:
+    one, machine = bucket("day", limit=16_000), Machine(1)
+    assert machine.reserve(0, [need(one, 0)])
+    machine.kill_all()
+    assert machine.used(one.name) == 4
+
+
 def test_who_needs_more_is_lent_more_and_who_does_not_less() -> None:
     one, machine = bucket("day", limit=16_000), Machine(1)
     leases = []

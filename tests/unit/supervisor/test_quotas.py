@@ -99,10 +99,12 @@ async def test_a_file_that_takes_too_long_is_trouble_and_nobody_waits_for_it(
 
         monkeypatch.setattr(Store, "keep", slow)
         monkeypatch.setattr("extproc.supervisor.quotas.AHEAD_SECONDS", 0.05)
-        assert bool((await ask(quotas, 60)).granted) == granted
-        assert quotas.trouble == "no answer in time"
-        assert [fill.used for fill in quotas.fills()] == used
-        hung.set()
+        try:
+            assert bool((await ask(quotas, 60)).granted) == granted
+            assert quotas.trouble == "no answer in time"
+            assert [fill.used for fill in quotas.fills()] == used
+        finally:
+            hung.set()
         await quotas.write()
         assert quotas.trouble is None
 
