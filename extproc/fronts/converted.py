@@ -98,9 +98,12 @@ class Converted(Translator):
             self.said += spoken(delta.content + delta.reasoning)
             if delta.tools:
                 self.said += sum([spoken(tool.arguments) for tool in delta.tools.values()])
+            if delta.refusal:
+                self.said += spoken(delta.refusal)
             if self._thinking is not None:
                 self._thinking.apply(delta, last=last or delta.finish is not None)
             news.append(delta)
+        self._reader.said = self.said  # for writers to tell where the vendor tells nothing
         return news
 
 
