@@ -24,8 +24,8 @@ from extproc.envoy.placement import LEAST_ENVOY, ControlPlane, Placement, attach
 from extproc.limits.authority import is_of
 from extproc.supervisor import run
 from extproc.supervisor.live import in_time
+from extproc.supervisor.recycling import cores
 from extproc.supervisor.run import Address
-from extproc.supervisor.supervisor import cores
 from extproc.worker import form, logs
 from extproc.worker.loop import on_loop
 from extproc.worker.places import Place, Tls, places

@@ -20,7 +20,7 @@ from envoy_data_plane.envoy.type import v3 as envoy_type
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from envoy_data_plane.google import protobuf
 
-from extproc.config.config import Chain, Config, Step
+from extproc.config.config import Config, Step
 from extproc.envoy.chains import chain_name, member_name
 from extproc.envoy.counting import counting, is_wanted
 from extproc.envoy.options import Options
@@ -95,19 +95,30 @@ def _of(name: str, step: Step, config: Config) -> Member:
     )
 
 
-def aggregates(config: Config, options: Options, limit: int) -> Iterator[cluster_v3.Cluster]:
+@dataclass(frozen=True)
+class Aggregate:
+    """An order of providers: the cluster of each, tried in turn."""
+
+    name: str
+    members: tuple[str, ...]
+    providers: tuple[str, ...]
+    counted: bool
+
+
+def aggregates(config: Config, options: Options) -> Iterator[Aggregate]:
     """In upstream placement one per order of providers."""
     if options.placement == "upstream":
         chains = (chain for route in config.effective_routes for _, chain in route.chains if len(chain) > 1)
         for name, chain in {chain_name(chain): chain for chain in chains}.items():
             counted = is_wanted(config.by_id[step.provider] for step in chain)
-            yield _aggregate(name, chain, limit, _filters(counted=counted))
+            providers = tuple(dict.fromkeys(step.provider for step in chain))
+            yield Aggregate(name, tuple(map(member_name, chain)), providers, counted)
 
 
 def provider_clusters(config: Config, options: Options, limit: int) -> Iterator[cluster_v3.Cluster]:
     """All of them."""
     yield from (member_cluster(member, options, limit) for member in members(config, options).values())
-    yield from aggregates(config, options, limit)
+    yield from (aggregate_cluster(chain, limit) for chain in aggregates(config, options))
 
 
 def _filters(*, counted: bool) -> list[hcm.HttpFilter]:
@@ -119,19 +130,21 @@ def _filters(*, counted: bool) -> list[hcm.HttpFilter]:
     ]
 
 
-def _aggregate(name: str, chain: Chain, limit: int, filters: list[hcm.HttpFilter]) -> cluster_v3.Cluster:
+def aggregate_cluster(chain: Aggregate, limit: int) -> cluster_v3.Cluster:
     """Its members are tried in order, each a priority of its own; one that outlier detection ejected is left out."""
-    members = aggregate.ClusterConfig(clusters=[member_name(step) for step in chain])
+    members = aggregate.ClusterConfig(clusters=list(chain.members))
     http1 = upstream_http.HttpProtocolOptionsExplicitHttpConfig(http_protocol_options=core.Http1ProtocolOptions())
     return cluster_v3.Cluster(
-        name=name,
+        name=chain.name,
         connect_timeout=CONNECT_TIMEOUT,
         lb_policy=cluster_v3.ClusterLbPolicy.CLUSTER_PROVIDED,
-        metadata=_known({"provider": ", ".join(dict.fromkeys(step.provider for step in chain))}),
+        metadata=_known({"provider": ", ".join(chain.providers)}),
         cluster_type=cluster_v3.ClusterCustomClusterType(name="envoy.clusters.aggregate", typed_config=packed(members)),
         per_connection_buffer_limit_bytes=limit,
         circuit_breakers=_breakers(),
-        typed_extension_protocol_options=http_options(explicit_http_config=http1, http_filters=filters),
+        typed_extension_protocol_options=http_options(
+            explicit_http_config=http1, http_filters=_filters(counted=chain.counted)
+        ),
     )
 
 

@@ -5,6 +5,7 @@ Rule: Envoy never sees half a file: each is written beside and renamed onto. Wha
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 import os
 from pathlib import Path
 import tempfile
@@ -43,6 +44,18 @@ class Directory:
         self._write(xds.CLUSTERS_FILE, xds.clusters(loaded.config, (), self._options, loaded.files))
         self._write(LISTENERS_FILE, xds.listeners(loaded.config, self._options))
         self._write(ROUTES_FILE, xds.routes(loaded.config, self._options))
+
+    def write_bootstrap(self, loaded: Loaded, sidecars: tuple[str, ...]) -> Path:
+        """Where Envoy reads what is not in the files that it follows. `sidecars`: as in `Options`."""
+        self._options = replace(self._options, sidecars=sidecars)
+        path = self._path / "envoy.json"
+        write(path, bootstrap.bootstrap(loaded.config, self._options))
+        return path
+
+    async def confirm_all(self) -> None:
+        """Raises `EnvoyError` where Envoy refused a file that it started with."""
+        assert self.confirm is not None
+        await self.confirm({stat: xds.version((self._path / name).read_text()) for name, stat in xds.VERSIONS.items()})
 
     async def check(self, loaded: Loaded) -> None:
         """Let the Envoy of this machine look at a configuration. Raises `EnvoyError`: what it says."""

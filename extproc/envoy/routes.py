@@ -9,9 +9,10 @@ cluster and has the filter in front: the sidecar answers it with the code that a
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 import re
-from typing import Final
+from typing import Final, Protocol
 
 from envoy_data_plane.envoy.config.route import v3 as route_v3
 from envoy_data_plane.envoy.extensions.filters.http.buffer import v3 as buffer
@@ -21,7 +22,7 @@ from envoy_data_plane.envoy.extensions.retry.priority.previous_priorities import
 from envoy_data_plane.envoy.type.matcher import v3 as matcher
 from envoy_data_plane.google import protobuf
 
-from extproc.config.config import Backoff, Chain, Config, Match, Retry, Route
+from extproc.config.config import Backoff, Config, Match, Retry, Route
 from extproc.envoy.chains import chain_name
 from extproc.envoy.known import KNOWN_FILTER, keys_of
 from extproc.envoy.options import Options
@@ -48,6 +49,14 @@ _METHODS = "DELETE|GET|HEAD|PATCH|POST|PUT"
 
 
 def route_configuration(config: Config, options: Options) -> route_v3.RouteConfiguration:
+    """The whole table."""
+    result = frame(config, options)
+    result.virtual_hosts[0].routes = [route for part in parts(config, options) for route in part.routes()]
+    return result
+
+
+def frame(config: Config, options: Options) -> route_v3.RouteConfiguration:
+    """The table without its routes."""
     upstream = options.placement == "upstream"
     known = {KNOWN_FILTER: packed(keys_of(config))} if upstream and config.clients else {}
     return route_v3.RouteConfiguration(
@@ -56,73 +65,210 @@ def route_configuration(config: Config, options: Options) -> route_v3.RouteConfi
             route_v3.VirtualHost(
                 name="ai_proxy",
                 domains=["*"],
-                routes=list(_upstream(config) if upstream else _listener(config)),
                 include_request_attempt_count=upstream,
                 typed_per_filter_config={**_cors_policy(config.cors_origins), **known},
+                # x-envoy-external-address and x-envoy-internal are Envoy's own notes about the client.
+                request_headers_to_remove=[
+                    CLUSTER_HEADER,
+                    "x-forwarded-for",
+                    "x-forwarded-proto",
+                    "x-forwarded-host",
+                    "x-forwarded-port",
+                    "x-real-ip",
+                    "forwarded",
+                    "x-envoy-external-address",
+                    "x-envoy-internal",
+                ],
+                # What a vendor says of its own origin is not true of this one.
+                response_headers_to_remove=[
+                    AGAIN_HEADER,
+                    "alt-svc",
+                    "strict-transport-security",
+                    "access-control-allow-origin",
+                    "access-control-allow-credentials",
+                    "access-control-allow-headers",
+                    "access-control-allow-methods",
+                    "access-control-expose-headers",
+                    "access-control-max-age",
+                ],
             )
         ],
     )
 
 
+class Part(Protocol):
+    """Some routes in a row. Equal parts have equal routes, so that a change renders only what it changed."""
+
+    def __hash__(self) -> int: ...
+
+    def routes(self) -> Iterator[route_v3.Route]:
+        """In their order."""
+
+
+def parts(config: Config, options: Options) -> Iterator[Part]:
+    """All routes in their order."""
+    return _upstream(config) if options.placement == "upstream" else iter([_Listener(config.stream_idle_timeout)])
+
+
 # Listener placement
 
 
-def _listener(config: Config) -> Iterator[route_v3.Route]:
-    # Without the header there is no such cluster, and Envoy answers 500. (A last route with a direct response would say
-    # that more plainly, but the CORS filter is bypassed for those.)
-    everything = route_v3.RouteMatch(prefix="/")
-    upload = route_v3.RouteMatch(prefix="/", headers=_upload_headers())
-    yield _route("ai_proxy:upload", upload, _named_by_header(config), {FILTER: _streamed()})
-    read = _named_by_header(config)
-    read.retry_policy = route_v3.RetryPolicy(retry_on=_UNSEEN, num_retries=1, retry_back_off=_back_off(Backoff()))
-    yield _route("ai_proxy:read", everything, read)
+@dataclass(frozen=True)
+class _Listener:
+    """Without the header there is no such cluster, and Envoy answers 500. (A last route with a direct response would
+    say that more plainly, but the CORS filter is bypassed for those.)"""
+
+    idle_timeout: float
+
+    def routes(self) -> Iterator[route_v3.Route]:
+        upload = route_v3.RouteMatch(prefix="/", headers=_upload_headers())
+        yield _route("ai_proxy:upload", upload, _named_by_header(self.idle_timeout), {FILTER: _streamed()})
+        read = _named_by_header(self.idle_timeout)
+        read.retry_policy = route_v3.RetryPolicy(retry_on=_UNSEEN, num_retries=1, retry_back_off=_back_off(Backoff()))
+        yield _route("ai_proxy:read", route_v3.RouteMatch(prefix="/"), read)
 
 
-def _named_by_header(config: Config) -> route_v3.RouteAction:
+def _named_by_header(idle_timeout: float) -> route_v3.RouteAction:
     return route_v3.RouteAction(
         cluster_header=CLUSTER_HEADER,
         cluster_not_found_response_code=route_v3.RouteActionClusterNotFoundResponseCode.INTERNAL_SERVER_ERROR,
         timeout=timedelta(0),
-        idle_timeout=timedelta(seconds=config.stream_idle_timeout),
+        idle_timeout=timedelta(seconds=idle_timeout),
     )
 
 
 # Upstream placement
 
 
-def _upstream(config: Config) -> Iterator[route_v3.Route]:
-    no_body = _unread()  # a tunnel's has no end
-    for match in (
-        route_v3.RouteMatch(connect_matcher=route_v3.RouteMatchConnectMatcher()),
-        _match(headers=[_method(_METHODS, invert=True)]),
-    ):
-        yield _local(config, match, no_body)
-    if not any(provider.protocol == "original" for provider in config.providers):
-        yield _local(config, _match(headers=[_path_matches(_SOME_API, invert=True)]))
-    routes = config.effective_routes
-    for route in routes:
-        if routing.declared_models(config, route) is not None:
-            yield _local(config, _conditions(route.match, headers=_MODEL_LIST))
-    # Envoy's reader of JSON refuses what is legal, half of a surrogate pair and numbers beyond a double: no route may
-    # be passed by for that.
-    yield _route(UNREAD_ROUTE, _match(metadata=[_metadata("unread", _TRUE)]), _named_by_header(config))
+def _upstream(config: Config) -> Iterator[Part]:
+    original = any(provider.protocol == "original" for provider in config.providers)
+    yield _Doors(config.stream_idle_timeout, original)
+    routes = [_given(config, route) for route in config.effective_routes]
+    for given in routes:
+        if given.lists_models:
+            yield _Lists(given)
+    yield _Unread(config.stream_idle_timeout)
     # Envoy looks at a request's first route alone to see whether to read its body, so the routes before the first one
     # that asks for the body do without: reading it costs Envoy more than all else it does with a long one.
     reads = False
-    for route in routes:
-        reads = reads or _asks_body(config, route)
-        yield from _to_providers(config, route, {} if reads else _awaited(config))
-    for route in routes:  # the vendor lists its models, and no route takes what names none
-        if route.match.models is not None and route.provider and routing.declared_models(config, route) is None:
-            match, retry = _conditions(route.match, headers=_MODEL_LIST), config.retry_of(route)
-            yield _provider_route(route.name, match, _action(config, route, retry, retry.per_try_timeout), {})
-    yield _local(config, _match())
+    for given in routes:
+        reads = reads or given.asks_body
+        yield replace(given, awaited=None) if reads else given
+    for given in routes:  # the vendor lists its models, and no route takes what names none
+        if given.route.match.models is not None and given.route.provider and not given.lists_models:
+            yield _Lists(given)
+    yield _Rest(config.stream_idle_timeout)
+
+
+@dataclass(frozen=True)
+class _Doors:
+    """What no route is asked about. `original`: some vendor is spoken to as it is, under any path."""
+
+    idle_timeout: float
+    original: bool
+
+    def routes(self) -> Iterator[route_v3.Route]:
+        no_body = _unread()  # a tunnel's has no end
+        for match in (
+            route_v3.RouteMatch(connect_matcher=route_v3.RouteMatchConnectMatcher()),
+            _match(headers=[_method(_METHODS, invert=True)]),
+        ):
+            yield _local(self.idle_timeout, match, no_body)
+        if not self.original:
+            yield _local(self.idle_timeout, _match(headers=[_path_matches(_SOME_API, invert=True)]))
+
+
+@dataclass(frozen=True)
+class _Unread:
+    """Envoy's reader of JSON refuses what is legal, half of a surrogate pair and numbers beyond a double: no route may
+    be passed by for that."""
+
+    idle_timeout: float
+
+    def routes(self) -> Iterator[route_v3.Route]:
+        yield _route(UNREAD_ROUTE, _match(metadata=[_metadata("unread", _TRUE)]), _named_by_header(self.idle_timeout))
+
+
+@dataclass(frozen=True)
+class _Rest:
+    """What no route took."""
+
+    idle_timeout: float
+
+    def routes(self) -> Iterator[route_v3.Route]:
+        yield _local(self.idle_timeout, _match())
+
+
+def _given(config: Config, route: Route) -> "_Given":
+    retry, chain = config.retry_of(route), route.chains[0][1]
+    return _Given(
+        said=repr(route),
+        route=route,
+        retry=retry,
+        idle_timeout=config.stream_idle_timeout,
+        again=any(config.by_id[step.provider].has_paths for step in chain),
+        one_key=len(chain) == 1 and len(config.by_id[chain[0].provider].tokens) < 2,
+        awaited=envoy_buffer(config.max_body_bytes),
+        lists_models=routing.declared_models(config, route) is not None,
+    )
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A route of the configuration, and all that its routes in Envoy depend on. `said`: the route as text, `again`: an
+    answer may ask for another try, `one_key`: nobody else is there to be asked, `awaited`: bytes up to which a body is
+    awaited whole, None where it is read, `lists_models`: the sidecar knows the models of this route."""
+
+    said: str
+    route: Route = field(compare=False)
+    retry: Retry
+    idle_timeout: float
+    again: bool
+    one_key: bool
+    awaited: int | None
+    lists_models: bool
+
+    @property
+    def asks_body(self) -> bool:
+        """Whether it takes a request's model, or its wish for a stream, to know what becomes of it on this route."""
+        return self.route.match.models is not None or (self.route.provider is not None and _streams_apart(self.retry))
+
+    def routes(self) -> Iterator[route_v3.Route]:
+        route = self.route
+        taken = _conditions(route.match, models=True)
+        if route.provider is None:
+            yield _local(self.idle_timeout, taken)
+            return
+        if route.match.models is None:
+            upload = _conditions(route.match, headers=_upload_headers())
+            filters = {FILTER: _streamed(), **_unread()}
+            once = self.retry.model_copy(update={"attempts": 1})  # nobody keeps what streams past
+            yield _provider_route(route.name, upload, _action(self, once, once.per_try_timeout), filters)
+        body = {} if self.awaited is None else _awaited(self.awaited)
+        if _streams_apart(self.retry):
+            streamed = _match(taken.prefix, taken.headers, [*taken.dynamic_metadata, _metadata("stream", _TRUE)])
+            yield _provider_route(route.name, streamed, _action(self, self.retry, self.retry.first_byte_timeout), body)
+        yield _provider_route(route.name, taken, _action(self, self.retry, self.retry.per_try_timeout), body)
+
+
+@dataclass(frozen=True)
+class _Lists:
+    """Who lists the models of a route: the sidecar, or the vendor."""
+
+    given: _Given
+
+    def routes(self) -> Iterator[route_v3.Route]:
+        given, match = self.given, _conditions(self.given.route.match, headers=_MODEL_LIST)
+        if given.lists_models:
+            yield _local(given.idle_timeout, match)
+        else:
+            yield _provider_route(given.route.name, match, _action(given, given.retry, given.retry.per_try_timeout), {})
 
 
 def _local(
-    config: Config, match: route_v3.RouteMatch, filters: Mapping[str, protobuf.Any] | None = None
+    idle_timeout: float, match: route_v3.RouteMatch, filters: Mapping[str, protobuf.Any] | None = None
 ) -> route_v3.Route:
-    return _route(LOCAL_ROUTE, match, _named_by_header(config), filters)
+    return _route(LOCAL_ROUTE, match, _named_by_header(idle_timeout), filters)
 
 
 def _provider_route(
@@ -139,16 +285,11 @@ def _unread() -> dict[str, protobuf.Any]:
     return {BODY_FILTER: packed(route_v3.FilterConfig(disabled=True))}
 
 
-def _awaited(config: Config) -> dict[str, protobuf.Any]:
+def _awaited(limit: int) -> dict[str, protobuf.Any]:
     """Of a route: as unread, but a body is there as a whole before Envoy turns to the vendor. A client with a slow line
     would hold a connection that the vendor gives up."""
-    whole = buffer.Buffer(max_request_bytes=envoy_buffer(config.max_body_bytes))
+    whole = buffer.Buffer(max_request_bytes=limit)
     return {**_unread(), BUFFER_FILTER: packed(buffer.BufferPerRoute(buffer=whole))}
-
-
-def _asks_body(config: Config, route: Route) -> bool:
-    """Whether it takes a request's model, or its wish for a stream, to know what becomes of it on this route."""
-    return route.match.models is not None or (route.provider is not None and _streams_apart(config.retry_of(route)))
 
 
 def _streams_apart(retry: Retry) -> bool:
@@ -156,44 +297,22 @@ def _streams_apart(retry: Retry) -> bool:
     return retry.first_byte_timeout != retry.per_try_timeout
 
 
-def _to_providers(config: Config, route: Route, body: Mapping[str, protobuf.Any]) -> Iterator[route_v3.Route]:
-    if route.provider is None:
-        yield _local(config, _conditions(route.match, models=True))
-        return
-    if route.match.models is None:
-        upload = _conditions(route.match, headers=_upload_headers())
-        filters = {FILTER: _streamed(), **_unread()}
-        once = config.retry_of(route).model_copy(update={"attempts": 1})  # nobody keeps what streams past
-        yield _provider_route(route.name, upload, _action(config, route, once, once.per_try_timeout), filters)
-    yield from _taken(config, route, _conditions(route.match, models=True), body)
-
-
-def _taken(
-    config: Config, route: Route, match: route_v3.RouteMatch, body: Mapping[str, protobuf.Any]
-) -> Iterator[route_v3.Route]:
-    retry = config.retry_of(route)
-    if _streams_apart(retry):
-        streamed = _match(match.prefix, match.headers, [*match.dynamic_metadata, _metadata("stream", _TRUE)])
-        yield _provider_route(route.name, streamed, _action(config, route, retry, retry.first_byte_timeout), body)
-    yield _provider_route(route.name, match, _action(config, route, retry, retry.per_try_timeout), body)
-
-
-def _action(config: Config, route: Route, retry: Retry, try_timeout: float | None) -> route_v3.RouteAction:
-    action = route_v3.RouteAction(timeout=timedelta(0), idle_timeout=timedelta(seconds=config.stream_idle_timeout))
-    action.retry_policy = _retry_policy(config, route.chains[0][1], retry, try_timeout)
-    if len(route.chains) == 1:
-        action.cluster = chain_name(route.chains[0][1])
+def _action(given: _Given, retry: Retry, try_timeout: float | None) -> route_v3.RouteAction:
+    action = route_v3.RouteAction(timeout=timedelta(0), idle_timeout=timedelta(seconds=given.idle_timeout))
+    action.retry_policy = _retry_policy(given, retry, try_timeout)
+    chains = given.route.chains
+    if len(chains) == 1:
+        action.cluster = chain_name(chains[0][1])
     else:
         action.weighted_clusters = route_v3.WeightedCluster(
             clusters=[
-                route_v3.WeightedClusterClusterWeight(name=chain_name(chain), weight=weight)
-                for weight, chain in route.chains
+                route_v3.WeightedClusterClusterWeight(name=chain_name(chain), weight=weight) for weight, chain in chains
             ]
         )
     return action
 
 
-def _retry_policy(config: Config, chain: Chain, retry: Retry, try_timeout: float | None) -> route_v3.RetryPolicy:
+def _retry_policy(given: _Given, retry: Retry, try_timeout: float | None) -> route_v3.RetryPolicy:
     statuses = {on for on in retry.on if isinstance(on, int)}
     conditions = []
     if "connect" in retry.on:
@@ -204,23 +323,22 @@ def _retry_policy(config: Config, chain: Chain, retry: Retry, try_timeout: float
         statuses |= set(_EVERY_5XX)  # Envoy's own `5xx` would mean resets too
     if statuses:
         conditions.append("retriable-status-codes")
-    again = any(config.by_id[step.provider].has_paths for step in chain)
-    if again:
+    if given.again:
         conditions.append("retriable-headers")
     policy = route_v3.RetryPolicy(
         retry_on=",".join(conditions),
         retriable_status_codes=sorted(statuses),
-        retriable_headers=[route_v3.HeaderMatcher(name=AGAIN_HEADER, present_match=True)] if again else [],
+        retriable_headers=[route_v3.HeaderMatcher(name=AGAIN_HEADER, present_match=True)] if given.again else [],
         num_retries=(retry.attempts or 1) - 1,
         per_try_timeout=timedelta(seconds=max(try_timeout, _LEAST)) if try_timeout else None,
         retry_back_off=_back_off(retry.backoff),
     )
-    if len(chain) > 1:
+    if len(given.route.chains[0][1]) > 1:
         policy.retry_priority = route_v3.RetryPolicyRetryPriority(
             name="envoy.retry_priorities.previous_priorities",
             typed_config=packed(previous_priorities.PreviousPrioritiesConfig(update_frequency=1)),
         )
-    elif len(config.by_id[chain[0].provider].tokens) < 2:  # nobody else to ask: wait as long as the vendor says
+    elif given.one_key:  # wait as long as the vendor says
         policy.rate_limited_retry_back_off = route_v3.RetryPolicyRateLimitedRetryBackOff(
             reset_headers=[
                 route_v3.RetryPolicyResetHeader(
@@ -253,30 +371,6 @@ def _route(
         match=match,
         route=action,
         typed_per_filter_config=dict(filters or {}),
-        # x-envoy-external-address and x-envoy-internal are Envoy's own notes about the client.
-        request_headers_to_remove=[
-            CLUSTER_HEADER,
-            "x-forwarded-for",
-            "x-forwarded-proto",
-            "x-forwarded-host",
-            "x-forwarded-port",
-            "x-real-ip",
-            "forwarded",
-            "x-envoy-external-address",
-            "x-envoy-internal",
-        ],
-        # What a vendor says of its own origin is not true of this one.
-        response_headers_to_remove=[
-            AGAIN_HEADER,
-            "alt-svc",
-            "strict-transport-security",
-            "access-control-allow-origin",
-            "access-control-allow-credentials",
-            "access-control-allow-headers",
-            "access-control-allow-methods",
-            "access-control-expose-headers",
-            "access-control-max-age",
-        ],
     )
 
 

@@ -5,6 +5,7 @@ their own: a listener that changes makes Envoy drain connections, routes that ch
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 import hashlib
 from typing import Final
@@ -15,15 +16,18 @@ from envoy_data_plane.google import protobuf
 import msgspec
 
 from extproc.config.config import Config
-from extproc.envoy.clusters import Member, aggregates, member_cluster, members
+from extproc.envoy.clusters import Aggregate, Member, aggregate_cluster, aggregates, member_cluster, members
 from extproc.envoy.listener import gateway_listener
 from extproc.envoy.options import Options
 from extproc.envoy.parts import LISTENERS_FILE, ROUTES_FILE, as_json, packed, watched_file
-from extproc.envoy.routes import route_configuration
+from extproc.envoy.routes import Part, frame, parts
 from extproc.envoy.tracing import trace_clusters
 from extproc.terms.agreed import NAMESPACE, envoy_buffer
 
 CLUSTERS_FILE: Final = "clusters.json"
+
+RENDERED: Final = 16_384
+"""So many clusters, and routes, are remembered as they were rendered, 2 KiB each; beyond it a change renders all."""
 
 VERSIONS: Final = {
     CLUSTERS_FILE: "cluster_manager.cds.version_text",
@@ -44,19 +48,23 @@ def clusters(config: Config, former: Sequence[Config], options: Options, files: 
     """The providers of a configuration, and those that only former ones have. `files`: contents by path; a CA bundle
     that changed makes its cluster another, which is how Envoy comes to read it again."""
     found: dict[str, bytes] = {}
+    plain = replace(options, sidecars=())  # no cluster of a provider depends on them: known before they are
     sums = {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
     for each in (config, *former):
         limit = envoy_buffer(each.max_body_bytes)
         for name, member in members(each, options).items():
             if name not in found:
-                found[name] = _rendered(member, options, limit, sums.get(member.ca_file or ""))
-        for cluster in (*aggregates(each, options, limit), *trace_clusters(each, options)):
+                found[name] = _rendered(member, plain, limit, sums.get(member.ca_file or ""))
+        for chain in aggregates(each, options):
+            if chain.name not in found:
+                found[chain.name] = _aggregated(chain, limit)
+        for cluster in trace_clusters(each, options):
             if cluster.name not in found:
                 found[cluster.name] = _line(cluster)
     return _document(found.values())
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=RENDERED)
 def _rendered(member: Member, options: Options, limit: int, ca: str | None) -> bytes:
     """A change renders what it changed: of a thousand providers mostly one."""
     cluster = member_cluster(member, options, limit)
@@ -66,12 +74,24 @@ def _rendered(member: Member, options: Options, limit: int, ca: str | None) -> b
     return _line(cluster)
 
 
+@lru_cache(maxsize=RENDERED)
+def _aggregated(chain: Aggregate, limit: int) -> bytes:
+    return _line(aggregate_cluster(chain, limit))
+
+
 def listeners(config: Config, options: Options) -> str:
     return _document([_line(gateway_listener(config, options, envoy_buffer(config.max_body_bytes)))])
 
 
 def routes(config: Config, options: Options) -> str:
-    return _document([_line(route_configuration(config, options))])
+    table = as_json(packed(frame(config, options)))
+    table["virtual_hosts"][0]["routes"] = [line for part in parts(config, options) for line in _routes(part)]
+    return _document([msgspec.json.encode(table)])
+
+
+@lru_cache(maxsize=RENDERED)
+def _routes(part: Part) -> tuple[msgspec.Raw, ...]:
+    return tuple(msgspec.Raw(msgspec.json.encode(as_json(route))) for route in part.routes())
 
 
 def version(document: str) -> str:

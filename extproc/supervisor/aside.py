@@ -12,8 +12,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def aside(work: Callable[[], T], patience: float) -> T:
-    """What `work` gives or raises. Raises `TimeoutError` after so many seconds."""
+async def aside(work: Callable[[], T], patience: float | None) -> T:
+    """What `work` gives or raises. Raises `TimeoutError` after so many seconds, None: never."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 

@@ -21,7 +21,8 @@ from extproc.supervisor.care import Care
 from extproc.supervisor.gauges import Gauges
 from extproc.supervisor.live import EnvoySide, Live, sources
 from extproc.supervisor.quotas import keeping
-from extproc.supervisor.supervisor import Logging, Window, Workers, cores
+from extproc.supervisor.recycling import cores
+from extproc.supervisor.supervisor import Logging, Window, Workers
 from extproc.worker import logs
 from extproc.worker.places import Door, Place, places, reserved
 

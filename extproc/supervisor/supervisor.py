@@ -10,11 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 import itertools
-import math
-import os
-from pathlib import Path
-import sys
-import time
 from typing import Literal
 
 import msgspec
@@ -25,7 +20,9 @@ from extproc.supervisor.books import Books
 from extproc.supervisor.care import Care
 from extproc.supervisor.learnt import Learnt, Word
 from extproc.supervisor.quotas import Quotas
+from extproc.supervisor.recycling import due, memory_of
 from extproc.supervisor.spawning import WorkerFailed, started, why_ended
+from extproc.supervisor.worker import Worker
 from extproc.terms.agreed import LAME_SECONDS
 from extproc.worker import channel
 from extproc.worker.places import Door, Place
@@ -44,40 +41,6 @@ STEADY_SECONDS = 10.0
 """A worker that lived so long did not die of its start."""
 BACK_OFF = (0.0, 0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Seconds before a dead worker is started again, by how often it died soon after its start."""
-PING_SECONDS = 5.0
-SILENT_PINGS = 6
-"""A worker that answers neither us nor Envoy is killed after so many unanswered pings."""
-LAST_WORDS_SECONDS = 1.0
-"""How long a worker that ended is listened to."""
-LEAST_AGE = 30.0
-"""No worker is recycled before, whatever it holds: a limit below what one needs must not become a loop."""
-
-
-def cores() -> int:
-    """How many processors this process may use, by affinity and by cgroup."""
-    count = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    with suppress(OSError, ValueError):  # no cgroup v2, or no limit ("max")
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        count = min(count, math.ceil(int(quota) / int(period)))
-    return max(count, 1)
-
-
-def due(recycle: Recycle | None, age: float, memory: int) -> str | None:
-    """Why a worker of that age (seconds) and memory (bytes) is to be replaced."""
-    if recycle is None or age < min(LEAST_AGE, recycle.max_age or LEAST_AGE):
-        return None
-    if recycle.max_age is not None and age >= recycle.max_age:
-        return f"it is {age:.0f} s old"
-    if recycle.max_memory is not None and age >= LEAST_AGE and memory > recycle.max_memory:
-        return f"it holds {memory >> 20} MiB"
-    return None
-
-
-def memory_of(pid: int) -> int:
-    """Resident bytes of a process; 0 where the system does not tell."""
-    with suppress(OSError, ValueError, IndexError):
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,130 +59,6 @@ class Window:
 
     token: str = ""
     on_trace: Callable[[channel.Traced], None] = lambda traced: None
-
-
-class _Worker:
-    """One process. `number`: its own, for ever. `oldest`: the first generation that it may still serve exchanges under.
-    `on_report`: hears what it says that is not about itself. `on_end`: hears of its end, once. `seen`: what it last
-    told the console, `heard`: of how many exchanges that ended."""
-
-    def __init__(
-        self,
-        index: int,
-        number: int,
-        process: asyncio.subprocess.Process,
-        generation: int,
-        on_report: Callable[["_Worker", channel.Report], None],
-        on_end: Callable[["_Worker"], None],
-    ) -> None:
-        self._on_report = on_report
-        self._on_end = on_end
-        self._over = False
-        self.index = index
-        self.number = number
-        self.process = process
-        self.born = time.monotonic()
-        self.oldest = generation
-        self.active = -1
-        self.expecting = -1
-        self.port = 0
-        self.failure: str | None = None
-        self.leaving = False
-        self.seen: channel.Seen | None = None
-        self.heard = 0
-        self.told = asyncio.Condition()
-        self.unanswered = 0
-        self._listening = asyncio.create_task(self._listen())
-        self._pinging = asyncio.create_task(self._ping())
-
-    @property
-    def age(self) -> float:
-        return time.monotonic() - self.born
-
-    def order(self, message: channel.Order) -> None:
-        assert self.process.stdin is not None
-        if not self.process.stdin.is_closing():
-            channel.send(self.process.stdin, message)
-
-    def leave(self, pause: float, grace: float) -> None:
-        """Ask it to end, once."""
-        if not self.leaving:
-            self.leaving = True
-            self.order(channel.Leave(pause, grace))
-
-    async def until(self, condition: Callable[[], bool], patience: float) -> bool:
-        """Whether the condition came true before the process ended, and in time."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(patience), self.told:
-                await self.told.wait_for(lambda: condition() or self.process.returncode is not None)
-        return condition()
-
-    async def ended(self) -> int:
-        """Its exit code. What it said last was heard."""
-        code = await self.process.wait()
-        self._pinging.cancel()
-        with suppress(TimeoutError):  # unless somebody it started holds its end
-            async with asyncio.timeout(LAST_WORDS_SECONDS):
-                await asyncio.wait({self._listening})
-        self._listening.cancel()
-        if self.process.stdin is not None:
-            self.process.stdin.close()
-        if not self._over:
-            self._over = True
-            self._on_end(self)
-        await self._tell()
-        return code
-
-    def kill(self) -> None:
-        with suppress(ProcessLookupError):
-            self.process.kill()
-
-    async def _listen(self) -> None:
-        try:
-            await self._hear()
-        except Exception:  # a word that is none, or a fault of ours: deaf to a worker, we could not end it later
-            log.exception("a worker is not understood: it is killed", worker=self.index, pid=self.process.pid)
-            self.kill()
-        await self.process.wait()
-        await self._tell()
-
-    async def _hear(self) -> None:
-        assert self.process.stdout is not None
-        while (report := await channel.report(self.process.stdout)) is not None:
-            match report:
-                case channel.Serving(port):
-                    self.port = port
-                case channel.Active(generation):
-                    self.active = generation
-                case channel.Expecting(generation):
-                    self.expecting = generation
-                case channel.Oldest(generation):
-                    self.oldest = generation
-                case channel.Failed(reason):
-                    self.failure = reason
-                case channel.Seen():
-                    self.seen, self.heard = report, max(self.heard, report.ended)
-                case channel.Pong():
-                    self.unanswered = 0
-                case _:
-                    self._on_report(self, report)
-                    continue
-            await self._tell()
-
-    async def _tell(self) -> None:
-        async with self.told:
-            self.told.notify_all()
-
-    async def _ping(self) -> None:
-        while True:
-            await asyncio.sleep(PING_SECONDS)
-            if self.active < 0:
-                continue  # it starts, which has a limit of its own
-            self.order(channel.Ping())
-            self.unanswered += 1
-            if self.unanswered > SILENT_PINGS and not self.leaving:
-                log.error("a worker does not answer: it is killed", worker=self.index, pid=self.process.pid)
-                self.kill()
 
 
 class Workers:
@@ -245,8 +84,8 @@ class Workers:
         self._door = door
         self._hear_ends = hear_ends
         self._load = channel.Load(0, None, {}, None, {})
-        self._slots: dict[int, _Worker] = {}
-        self._lingering: set[_Worker] = set()
+        self._slots: dict[int, Worker] = {}
+        self._lingering: set[Worker] = set()
         self._reserved: list[Place] = []
         self._care = Care()
         self._absent: dict[int, str] = {}
@@ -255,7 +94,7 @@ class Workers:
         self._learnt = Learnt()
         self.recycle: Recycle | None = None
 
-    def _reported(self, origin: _Worker, report: channel.Report) -> None:
+    def _reported(self, origin: Worker, report: channel.Report) -> None:
         match report:
             case channel.Rested() | channel.Turned():
                 self._pass_on(origin, report)
@@ -272,7 +111,7 @@ class Workers:
                     origin.number, needs, lambda verdict: origin.order(channel.Judged(id, verdict)), self._recall
                 )
 
-    def _ended(self, worker: _Worker) -> None:
+    def _ended(self, worker: Worker) -> None:
         self._books.forget(worker.number)
         self.quotas.gone(worker.number)
 
@@ -281,7 +120,7 @@ class Workers:
             if worker.number in numbers:
                 worker.order(channel.Recall(names))
 
-    def _pass_on(self, origin: _Worker, word: Word) -> None:
+    def _pass_on(self, origin: Worker, word: Word) -> None:
         """What one worker learns is told to the others, and to those that come later."""
         if isinstance(word, channel.Rested) and word.until:
             self._books.rested(word.provider, aside=word.aside)
@@ -318,7 +157,7 @@ class Workers:
         workers = [w for w in (*self._slots.values(), *self._lingering) if w.active >= 0]
         return [seen for seen in await asyncio.gather(*(self._seen(worker, most) for worker in workers)) if seen]
 
-    async def _seen(self, worker: _Worker, most: int) -> channel.Seen | None:
+    async def _seen(self, worker: Worker, most: int) -> channel.Seen | None:
         before, worker.seen = worker.heard, None
         worker.order(channel.Look(before, most))
         await worker.until(lambda: worker.seen is not None, LOOK_SECONDS)
@@ -362,7 +201,7 @@ class Workers:
         """Have the workers know a configuration that Envoy is about to learn of; back when they do, or cannot."""
         await asyncio.gather(*(self._expecting(worker, load) for worker in list(self._slots.values())))
 
-    async def _expecting(self, worker: _Worker, load: channel.Load) -> None:
+    async def _expecting(self, worker: Worker, load: channel.Load) -> None:
         worker.failure, worker.expecting = None, -1
         worker.order(channel.Expect(load))
         await worker.until(lambda: worker.expecting >= load.generation or worker.failure is not None, APPLY_SECONDS)
@@ -374,7 +213,7 @@ class Workers:
             worker.order(load)
         await asyncio.gather(*(self._applied(worker, load.generation) for worker in list(self._slots.values())))
 
-    async def _applied(self, worker: _Worker, generation: int) -> None:
+    async def _applied(self, worker: Worker, generation: int) -> None:
         worker.failure = None
         if await worker.until(lambda: worker.active >= generation or worker.failure is not None, APPLY_SECONDS):
             if worker.failure is not None:
@@ -418,11 +257,11 @@ class Workers:
                 worker.kill()
             await asyncio.gather(*waiting)
 
-    async def _spawn(self, index: int) -> _Worker:
+    async def _spawn(self, index: int) -> Worker:
         """A new worker in its place, serving. Raises `WorkerFailed`."""
         process = await started()
         load = self._load
-        worker = _Worker(index, next(self._numbers), process, load.generation, self._reported, self._ended)
+        worker = Worker(index, next(self._numbers), process, load.generation, self._reported, self._ended)
         tls = self._door.tls
         files = None if tls is None else (str(tls.certificate), str(tls.key), str(tls.client_ca))
         said, place = self._logging, str(self._reserved[index])
@@ -493,7 +332,7 @@ class Workers:
             self._care.keep(f"worker {index} is seen off", partial(self._see_off, former))
             await asyncio.sleep(LAME_SECONDS + 0.5)
 
-    async def _see_off(self, former: _Worker) -> None:
+    async def _see_off(self, former: Worker) -> None:
         await former.ended()
         self._lingering.discard(former)
 

@@ -47,6 +47,9 @@ class NamePatterns:
         # A dozen patterns cost as much as opening a request's body, and few names come again and again.
         self._matches = lru_cache(maxsize=_NAMES)(self._match)
 
+    def __repr__(self) -> str:
+        return f"NamePatterns({self.patterns})"
+
     def __contains__(self, name: str) -> bool:
         return name in self._exact or (bool(self._others) and self._matches(name))
 

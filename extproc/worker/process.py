@@ -60,6 +60,7 @@ class Current:
         self._in_use: Counter[int] = Counter()
         self._former: tuple[Config, ...] = ()
         self._coming: tuple[Config, ...] = ()
+        self._expected: channel.Load | None = None
         config = self._loaded(first)
         rules = Rules(config) if config.has_limits else None
         self.snapshot = Snapshot(config, first.texts, rules=rules, paths=Paths(self._learnt))
@@ -86,14 +87,19 @@ class Current:
     def expect(self, order: channel.Load) -> None:
         """Envoy may choose by this configuration before it is ours."""
         if (config := self._tried(order)) is not None:
-            self._coming = (config,)
+            self._coming, self._expected = (config,), order
             self._show(self.config, {**order.texts, **self.snapshot.contexts})
             channel.send(self._report, channel.Expecting(order.generation))
 
     def load(self, order: channel.Load) -> None:
         """Swap the configuration. One that does not load is reported, and changes nothing."""
-        if (config := self._tried(order)) is None:
+        if self._expected is not None and msgspec.structs.replace(self._expected, texts=order.texts) == order:
+            (config,) = self._coming
+        elif (tried := self._tried(order)) is not None:
+            config = tried
+        else:
             return
+        self._expected = None
         self._former, self._coming, self._generation = (self.config,), (), order.generation
         self._show(config, order.texts)
         channel.send(self._report, channel.Active(order.generation))

@@ -36,8 +36,9 @@ def test_curl(gateway: Gateway) -> None:
     assert "通义" in "".join(event["choices"][0]["delta"].get("content") or "" for event in events)
 
 
-def test_openai_for_python(gateway: Gateway, tmp_path: Path) -> None:
-    (tmp_path / "snippet.py").write_text(snippet(gateway.base, "openai-python").text)
+@pytest.mark.parametrize("id", ["openai-python", "langchain"])
+def test_python(gateway: Gateway, tmp_path: Path, id: str) -> None:
+    (tmp_path / "snippet.py").write_text(snippet(gateway.base, id).text)
     assert ran(sys.executable, str(tmp_path / "snippet.py")).endswith("你说：你好")
 
 

@@ -323,6 +323,18 @@ def test_what_envoy_refuses_is_one_sentence(config: Path, tmp_path: Path, comman
     assert lines[1:] == ([] if command == "run" else ["(if it names paths of another machine: --no-validate)"])
 
 
+def test_what_envoy_refuses_of_a_provider_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    provider = "{id: p, type: openai, apiTokens: [sk-sim-PLANTED], tls: {caFile: ca.pem}}"
+    (tmp_path / "gateway.yaml").write_text(f"providers: [{provider}]\nroutes: [{{name: r, provider: p}}]\n")
+    options = ("--config", str(tmp_path / "gateway.yaml"), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+    with processes.command(tmp_path, "run", *options, environ=processes.environment()) as process:
+        assert process.wait() == 1
+    (line,) = [line for line in process.errors.splitlines() if line.startswith("extproc: ")]
+    assert line.startswith("extproc: Envoy refuses its configuration: ")
+    assert "ca.pem" in line
+
+
 def test_an_empty_access_log_is_none(config: Path, tmp_path: Path) -> None:
     with processes.gateway(tmp_path, "--config", str(config), "--simulate", "--access-log", "") as gateway:
         assert ask(gateway.port, body=chat("x")).status == 200

@@ -16,13 +16,16 @@ import pytest
 from structlog.testing import capture_logs
 
 from extproc.providers.blocks import Recycle
-from extproc.supervisor import supervisor
+from extproc.supervisor import recycling, supervisor
+from extproc.supervisor import worker as worker_module
+from extproc.supervisor.recycling import due
 from extproc.supervisor.spawning import WorkerFailed
-from extproc.supervisor.supervisor import Logging, Workers, due
+from extproc.supervisor.supervisor import Logging, Workers
+from extproc.supervisor.worker import Worker
 from extproc.worker import channel
 from extproc.worker.places import Address, Door, Place, UnixSocket, places, reserved
 
-ORDER = supervisor._Worker.order
+ORDER = Worker.order
 ANY = Address("127.0.0.1", 0)
 
 
@@ -98,9 +101,9 @@ def test_ports_are_consecutive() -> None:
 
 
 def test_there_is_a_core_and_this_process_holds_memory() -> None:
-    assert supervisor.cores() >= 1
-    assert supervisor.memory_of(os.getpid()) > 1 << 20
-    assert supervisor.memory_of(1 << 30) == 0
+    assert recycling.cores() >= 1
+    assert recycling.memory_of(os.getpid()) > 1 << 20
+    assert recycling.memory_of(1 << 30) == 0
 
 
 def test_a_port_is_reserved_from_strangers() -> None:
@@ -245,7 +248,7 @@ async def test_one_that_keeps_dying_is_said_each_time_and_slower(
 
 
 async def test_a_worker_whose_loop_stands_still_is_killed(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "PING_SECONDS", 0.05)
+    monkeypatch.setattr(worker_module, "PING_SECONDS", 0.05)
     with ExitStack() as stack, capture_logs() as logs:
         await start(workers, stack)
         (pid,) = children()
@@ -276,7 +279,5 @@ async def test_workers_tell_each_other_which_keys_rest(workers: Workers, monkeyp
         monkeypatch.undo()
         os.kill(first.process.pid, signal.SIGKILL)
         told: list[channel.Order] = []
-        monkeypatch.setattr(
-            supervisor._Worker, "order", lambda self, message: (told.append(message), ORDER(self, message))
-        )
+        monkeypatch.setattr(Worker, "order", lambda self, message: (told.append(message), ORDER(self, message)))
         await until(lambda: workers.serving == 2 and rest in told)

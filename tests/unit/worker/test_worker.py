@@ -74,12 +74,22 @@ async def test_what_is_expected_is_known_beside_and_served_later(reports: Report
     assert snapshot.config.providers[0].names == ("before",)
     assert [c.providers[0].names for c in snapshot.others] == [("after",)]
     assert dict(snapshot.contexts) == {"p": "text"}
+    (expected,) = snapshot.others
     del snapshot
     current.load(order(2, "after"))
+    assert current.snapshot.config is expected  # not loaded again
     assert [c.providers[0].names for c in current.snapshot.others] == [("before",)]
-    assert [await reports.next(), await reports.next()] == [channel.Active(2), channel.Oldest(1)]
-    await asyncio.sleep(0.05)
+    assert [await reports.next(), await reports.next()] == [channel.Active(2), channel.Oldest(2)]
     assert current.snapshot.others == ()
+
+
+async def test_what_was_expected_and_then_refused_is_not_served(reports: Reports) -> None:
+    current = Current(reports, order(1, "before"))
+    current.expect(order(2, "refused"))
+    current.load(order(2, "after"))
+    assert current.config.providers[0].names == ("after",)
+    current.load(order(2, "refused"))
+    assert current.config.providers[0].names == ("refused",)
 
 
 async def test_the_same_generation_again_stays_in_use(reports: Reports) -> None:
