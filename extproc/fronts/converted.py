@@ -60,6 +60,7 @@ class Converted(Translator):
     def event(self, event: sse.Event) -> Iterable[bytes]:
         """Raises whatever the reader does."""
         if event.is_done:
+            self._reader.saw_done = True
             return self.close() if self._reader.done_ends else ()
         if self._ended:
             return ()
