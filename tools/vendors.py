@@ -45,6 +45,9 @@ _WORDS = {
     "jsonSchema": ("`json_schema` → `json_object`", "`json_schema` → `json_object`"),
     "toolChoice": ("`tool_choice` cannot be {}", "`tool_choice` 不能是 {}"),
     "forced": ("tools are not forced while it thinks", "思考时不强制工具"),
+    "toolsSwitch": ("{} for tools", "工具加 {}"),
+    "members": ("messages have {} alone", "消息只有 {}"),
+    "unsaid": ("no finish reason: `{}`", "没有结束原因：`{}`"),
     "streamTools": ("{} for streamed tools", "流式工具加 {}"),
     "ask": ("asked for thinking by {}", "以 {} 要求思考"),
     "noask": ("no effort", "不接受思考强度"),
@@ -131,6 +134,10 @@ class Page:
             yield self.say("toolChoice", code(quirks.tool_choice))
         if quirks.stream_tools and quirks.stream_tools != usual.stream_tools:
             yield self.say("streamTools", f"`{quirks.stream_tools}`")
+        if quirks.tools_switch and quirks.tools_switch != usual.tools_switch:
+            yield self.say("toolsSwitch", f"`{quirks.tools_switch}`")
+        if quirks.message_members != usual.message_members:
+            yield self.say("members", code(quirks.message_members))
         if quirks.tool_ids and quirks.tool_ids != usual.tool_ids:
             yield self.say("toolIds", str(quirks.tool_ids))
         if quirks.cache_control and quirks.cache_control != usual.cache_control:
@@ -145,7 +152,10 @@ class Page:
         if quirks.returns_thinking != usual.returns_thinking and quirks.returns_thinking:
             yield self.say("returns", self.say(quirks.returns_thinking))
         if quirks.finish != usual.finish:
-            yield self.say("finish", ", ".join(f"`{a}` → `{b}`" for a, b in quirks.finish.items()))
+            if told := ", ".join(f"`{a}` → `{b}`" for a, b in quirks.finish.items() if a):
+                yield self.say("finish", told)
+            if "" in quirks.finish:
+                yield self.say("unsaid", quirks.finish[""])
         if quirks.usage != usual.usage:
             yield from self._usage(quirks.usage)
         if quirks.errors != usual.errors:

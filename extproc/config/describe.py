@@ -45,7 +45,8 @@ def describe(loaded: Loaded) -> str:
     if config.limits:
         lines += ["", "Limits of use", *(f"  {limit.scope}: {_limit(limit)}" for limit in config.limits)]
     if config.has_limits:
-        lines.append(f"  kept in {config.usage.store}; on failure: {config.usage.on_failure}")
+        shared = f"{config.redis.place}, for all its gateways" if config.redis and config.shares_limits else None
+        lines.append(f"  kept in {shared or config.usage.store}; on failure: {config.usage.on_failure}")
     lines += ["", "Limits", f"  JSON body up to {_size(config.max_body_bytes)}"]
     if config.workers is not None:
         lines.append(f"  {config.workers} worker process{'es' if config.workers > 1 else ''}")
@@ -415,6 +416,8 @@ _DESCRIPTIONS = {
     "clamps": "What numbers may be: min and max, or value for the only one.",
     "beside": "Where a member is there, others that it refuses beside it.",
     "streamTools": "A member that must be true for the arguments of tools to be streamed.",
+    "toolsSwitch": "A member that must be true for calls of tools to be told as OpenAI tells them.",
+    "messageMembers": "What messages may have; other members are dropped and named.",
     "jsonSchema": "object: it knows response_format json_object only.",
     "toolChoice": "What tool_choice cannot say: none, required, function. The last two become auto.",
     "roles": "What it lacks: developer, system turns after the first (later-system), system at all.",
@@ -429,7 +432,8 @@ _DESCRIPTIONS = {
     "field": "What thinking is called; think: it stands in the content between <think> and </think>.",
     "forced": "false: tools cannot be forced while it thinks.",
     "unasked": "Whether it thinks unless it is told not to.",
-    "finish": "Its finish reasons and OpenAI's for them; error for one that is a failure.",
+    "finish": "Its finish reasons and OpenAI's for them; error for one that is a failure. An empty one stands for "
+    "answers that have none, for streams at their [DONE].",
     "usage": "Where streams tell their usage.",
     "UsageForm.at": "The member that is usage, a dotted path.",
     "afterDone": "Whether it comes behind [DONE].",

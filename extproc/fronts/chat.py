@@ -50,12 +50,14 @@ class ChatWriter(Writer):
         self._turns: dict[int, OneCall] = {}
         self._minted = 0
         self._head: bytes | None = None
+        self._aside = False  # whether it was told
 
     # Whole
 
     def whole(self, deltas: list[Delta]) -> bytes:
         head = self._envelope("chat.completion")
-        return jsontext.dump({**head, "choices": [self._choice(delta) for delta in deltas], **self._usage_member()})
+        choices = [self._choice(delta) for delta in deltas]
+        return jsontext.dump({**head, "choices": choices, **self._source.aside, **self._usage_member()})
 
     def _choice(self, delta: Delta) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": delta.content}
@@ -164,6 +166,9 @@ class ChatWriter(Writer):
         chunk: dict[str, Any] = {"index": choice.index, "delta": delta, "finish_reason": finish}
         if choice.logprobs is not None and delta:
             chunk["logprobs"], choice.logprobs = choice.logprobs, None
+        if finish is not None and not self._aside and self._source.aside:
+            self._aside = True
+            return self._event([chunk], dict(self._source.aside))
         return self._event([chunk])
 
     def _event(self, choices: list[dict[str, Any]], more: dict[str, Any] | None = None) -> bytes:

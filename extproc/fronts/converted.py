@@ -60,6 +60,7 @@ class Converted(Translator):
     def event(self, event: sse.Event) -> Iterable[bytes]:
         """Raises whatever the reader does."""
         if event.is_done:
+            self._reader.saw_done = True
             return self.close() if self._reader.done_ends else ()
         if self._ended:
             return ()
@@ -98,9 +99,12 @@ class Converted(Translator):
             self.said += spoken(delta.content + delta.reasoning)
             if delta.tools:
                 self.said += sum([spoken(tool.arguments) for tool in delta.tools.values()])
+            if delta.refusal:
+                self.said += spoken(delta.refusal)
             if self._thinking is not None:
                 self._thinking.apply(delta, last=last or delta.finish is not None)
             news.append(delta)
+        self._reader.said = self.said  # for writers to tell where the vendor tells nothing
         return news
 
 

@@ -107,6 +107,8 @@ def _unpacked(text: str) -> str:
     except NotJson:
         return text
     if isinstance(value, dict):
+        if not value:
+            return ""  # so are calls without arguments written
         texts = [one for one in value.values() if isinstance(one, str)]
         given = value.get("input", texts[0] if len(texts) == len(value) == 1 else None)
         if isinstance(given, str):

@@ -19,6 +19,7 @@ from extproc.providers.reader import Reader
 from extproc.terms.call import Call
 from extproc.terms.deltas import Delta, Tool
 from extproc.terms.errors import ProxyError
+from extproc.terms.frozen import replace
 from extproc.terms.usage import Usage
 from extproc.text import jsontext, sse
 from extproc.text.jsontext import NotJson
@@ -32,9 +33,6 @@ _REASONS: Final[Mapping[str, str]] = {
 }
 
 _PING: Final = sse.encode(b'{"type":"ping"}', b"ping")
-
-_CHARACTERS: Final = 4
-"""Of a token, where the vendor counts none."""
 
 
 class MessagesWriter(Writer):
@@ -57,7 +55,6 @@ class MessagesWriter(Writer):
         self._finish: str | None = None
         self._stop: str | None = None
         self._refused = False
-        self._length = 0
 
     # The interface of a writer
 
@@ -72,7 +69,7 @@ class MessagesWriter(Writer):
                 "content": self._blocks,
                 "stop_reason": reason,
                 "stop_sequence": stop,
-                "usage": self._usage(self._source.usage),
+                "usage": self._usage(self._counted()),
             }
         )
 
@@ -87,7 +84,7 @@ class MessagesWriter(Writer):
         reason, stop = self._reason()
         self._event(
             "message_delta",
-            {"delta": {"stop_reason": reason, "stop_sequence": stop}, "usage": self._usage(self._source.usage)},
+            {"delta": {"stop_reason": reason, "stop_sequence": stop}, "usage": self._usage(self._counted())},
         )
         self._event("message_stop", {})
         return self._taken()
@@ -124,7 +121,6 @@ class MessagesWriter(Writer):
             self._blocks.append(block)
 
     def said(self, text: str, logprobs: Any) -> None:
-        self._length += len(text)
         match self._kind:
             case "call":
                 self._argue(text)
@@ -183,14 +179,11 @@ class MessagesWriter(Writer):
         if self._started:
             return
         self._started = True
-        usage = self._source.usage
-        if usage.prompt_tokens is None:  # programs price by it
-            usage = Usage(prompt_tokens=self._notes.conversation.tokens(FEW))
         begun: dict[str, Any] = {
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            "usage": self._usage(usage, begun=True),
+            "usage": self._usage(replace(self._counted(), completion_tokens=0)),
         }
         self._event("message_start", {"message": {**self._message(), **begun}})
         self._out.append(_PING)
@@ -214,16 +207,14 @@ class MessagesWriter(Writer):
             return "stop_sequence", self._stop
         return reason, None
 
-    def _usage(self, known: Usage, *, begun: bool = False) -> dict[str, Any]:
+    def _asked(self) -> int:
+        return self._notes.conversation.tokens(FEW)
+
+    def _usage(self, known: Usage) -> dict[str, Any]:
         """All four counts, always: absent ones make Claude Code abort (BerriAI/litellm#24176, 2026). What was read from
         a cache or written to one is not in `input_tokens` (alibaba/higress#4149, 2026)."""
-        prompt = known.prompt_tokens
-        if prompt is None:
-            prompt = self._notes.conversation.tokens(FEW)
+        prompt, answered = known.prompt_tokens or 0, known.completion_tokens or 0
         read, written = known.cached_tokens or 0, known.cache_write_tokens or 0
-        answered = known.completion_tokens
-        if answered is None:
-            answered = 0 if begun else -(-self._length // _CHARACTERS)
         usage: dict[str, Any] = {
             "input_tokens": max(0, prompt - read - written),
             "output_tokens": answered,

@@ -82,6 +82,15 @@ _TOO_LONG: Final = (
     re.compile(r"exceeded model token limit:? (?P<most>\d+)(?:.{0,20}?requested:? (?P<count>\d+))?", re.I),
 )
 
+_PROMPT: Final = re.compile(
+    r"(?P<count>\d+)(?: tokens)? (?:in the (?:messages|prompt)|input tokens|of text input)", re.I
+)
+_ROOM: Final = 4096
+"""Tokens that are enough for an answer: a prompt that leaves as many is not what is too long."""
+_TOO_LONG_UNCOUNTED: Final = re.compile(
+    r"context_length_exceeded|exceeds? (?:the|this model's) context (?:window|length)", re.I
+)
+
 _IS_ANTHROPICS: Final = re.compile(r"\d+ > \d+, which is the maximum allowed|\d+ tokens > \d+ maximum")
 _SYSTEM_TURN: Final = re.compile(
     # vLLM's and llama.cpp's templates, DashScope, Pydantic's words of those who know two roles (2026)
@@ -101,15 +110,23 @@ def _worded(message: str, asked: int) -> str:
     for pattern in _TOO_LONG:
         if found := pattern.search(message):
             most = int(found["most"])
+            prompt = _PROMPT.search(message)
+            if asked and prompt is not None and (room := most - int(prompt["count"])) >= _ROOM:
+                return _too_many(asked, room, message)
             count = int(found.groupdict().get("count") or most + 1)
             return f"prompt is too long: {count} tokens > {most} maximum. {message}"
     if _SYSTEM_TURN.search(message):
         return f"role 'system' is not supported in messages. {message}"
     if found := _MOST_TOKENS.search(message):
-        most = int(found["most"])
-        wanted = max(asked, most + 1)
-        return f"max_tokens: {wanted} > {most}, which is the maximum allowed number of output tokens. {message}"
+        return _too_many(asked, int(found["most"]), message)
+    if _TOO_LONG_UNCOUNTED.search(message):
+        return f"prompt is too long. {message}"
     return message
+
+
+def _too_many(asked: int, most: int, message: str) -> str:
+    wanted = max(asked, most + 1)
+    return f"max_tokens: {wanted} > {most}, which is the maximum allowed number of output tokens. {message}"
 
 
 def headers(request_id: str | None) -> dict[str, Any]:

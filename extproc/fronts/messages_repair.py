@@ -19,6 +19,17 @@ SIGNATURE: Final = "YWktcHJveHk6"
 OF_BETAS: Final = ("betas", "container", "context_management", "diagnostics", "mcp_servers", "output_format", "speed")
 """Members that a vendor without the beta refuses (decolua/9router#3797, 2026)."""
 
+OF_BETAS_IN_TOOLS: Final = ("allowed_callers", "defer_loading", "eager_input_streaming", "input_examples")
+"""The same of tools (anthropic 2.14.0's types). Claude Code sends the second, `output_config` within a message, and
+marks for the cache with a `scope` (run 2026-11-30, 2.1.332)."""
+
+_ANYWHERE: Final = (BILLING.encode(), b'"ttl"', b'"scope"', b"\\u00")
+_WORTH_A_LOOK: Final = {
+    "system": _ANYWHERE,
+    "messages": (*_ANYWHERE, b'"system"', b'"thinking"', b'"output_config"'),
+    "tools": (*_ANYWHERE, *(f'"{name}"'.encode() for name in OF_BETAS_IN_TOOLS)),
+}
+
 _BUDGETS: Final = {"low": 4096, "medium": 16384}
 _LARGEST_BUDGET: Final = 32000
 _SMALLEST_BUDGET: Final = 1024
@@ -28,10 +39,13 @@ def repair(fields: Fields, traits: Traits, *, own: bool) -> tuple[Fields, tuple[
     """The body as its vendor takes it, and what was dropped of it. `own`: it goes to Anthropic."""
     mended = dict(fields)
     dropped = [] if own else [name for name in OF_BETAS if mended.pop(name, NULL) != NULL]
-    for name in ("system", "messages", "tools"):
+    timed = own or traits.cache_ttl
+    for name, marks in _WORTH_A_LOOK.items():
         given = bytes(mended.get(name, b""))
-        if given.startswith(b"["):
-            mended[name] = Raw(_list(given, own=own, timed=own or traits.cache_ttl))
+        if given.startswith(b"[") and any(mark in given for mark in marks):
+            mended[name] = Raw(_list(given, own=own, timed=timed))
+    if not own:
+        _alone(mended, timed=timed)
     system = jsontext.peek(mended.get("system", NULL))
     if system == [] or (isinstance(system, str) and system.startswith(BILLING)):
         del mended["system"]
@@ -40,13 +54,8 @@ def repair(fields: Fields, traits: Traits, *, own: bool) -> tuple[Fields, tuple[
     return mended, tuple(dropped)
 
 
-_WORTH_A_LOOK: Final = (BILLING.encode(), b'"ttl"', b'"system"', b'"thinking"', b"\\u00")
-
-
 def _list(given: bytes, *, own: bool, timed: bool) -> bytes:
     """Messages, blocks or tools. A message that is left empty goes. `timed`: marks for the cache may have a time."""
-    if not any(mark in given for mark in _WORTH_A_LOOK):
-        return given
     items = jsontext.items(given)
     kept = [mended for item in items if (mended := _item(item, own=own, timed=timed)) is not None]
     return given if kept == items else jsontext.dump(kept)
@@ -65,16 +74,28 @@ def _item(item: Raw, *, own: bool, timed: bool) -> Raw | None:
         return None
     if role is not None and _text(opened, "content").startswith(BILLING):
         return None
-    if role == "system" and not own:
-        mended["role"] = jsontext.raw("user")
-    if not timed and "cache_control" in opened and b'"ttl"' in bytes(opened["cache_control"]):
-        mended["cache_control"] = jsontext.raw({"type": "ephemeral"})
-    if bytes(opened.get("content", b"")).startswith(b"["):
-        content = _list(bytes(opened["content"]), own=own, timed=timed)
+    if not own:
+        if role == "system":
+            mended["role"] = jsontext.raw("user")
+        for name in ("output_config",) if role is not None else OF_BETAS_IN_TOOLS:
+            mended.pop(name, None)
+        _alone(mended, timed=timed)
+    content = bytes(opened.get("content", b""))
+    if content.startswith(b"["):
+        if any(mark in content for mark in _WORTH_A_LOOK["messages"]):
+            content = _list(content, own=own, timed=timed)
         if role is not None and content == b"[]":
             return None
         mended["content"] = Raw(content)
     return item if mended == opened else jsontext.raw(mended)
+
+
+def _alone(block: Fields, *, timed: bool) -> None:
+    """A mark for the cache as every vendor takes it, without what came with betas, in place."""
+    if "cache_control" in block and isinstance(mark := jsontext.peek(block["cache_control"]), dict):
+        kept = {name: mark[name] for name in ("type", "ttl") if name in mark and (timed or name != "ttl")}
+        if len(kept) < len(mark):
+            block["cache_control"] = jsontext.raw(kept)
 
 
 def _text(block: Fields, name: str = "text") -> str:

@@ -12,7 +12,7 @@ from extproc.fronts.responses import Responses
 from extproc.fronts.thinking import thinking
 from extproc.providers import Provider
 from extproc.providers.translator import Translator
-from extproc.terms.call import CHAT, MODELS, Call, Target
+from extproc.terms.call import CHAT, MODELS, ROOTS, Call, Target
 from extproc.terms.errors import UnsupportedApi
 
 FRONTS: Final[Mapping[str, Front]] = {front.name: front for front in (Chat(), Messages(), Responses())}
@@ -23,7 +23,7 @@ CHAT_FRONT: Final = FRONTS["chat"]
 def front_of(target: Target, *, anthropic: bool) -> Front:
     """The front whose form an answer has, whatever becomes of the request. `anthropic`: the client says which version
     of Anthropic's API it speaks, which counts for paths that are every front's, and for those that are none's."""
-    if anthropic and (target.api is None or target.root == MODELS):
+    if anthropic and (target.root == MODELS or target.root not in ROOTS):
         return FRONTS["messages"]
     return FRONTS.get(target.front, CHAT_FRONT)
 

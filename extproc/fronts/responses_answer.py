@@ -56,6 +56,7 @@ class ResponsesWriter(Writer):
         self._finish: str | None = None
         self._number = 0
         self._minted = 0
+        self._called: set[str] = set()
         self._out: list[bytes] = []
 
     # The interface of a writer
@@ -93,7 +94,8 @@ class ResponsesWriter(Writer):
         place = len(self._items)
         if call is not None:
             named = self._notes.names.get(call.name) or Named("function", call.name)
-            call_id = call.id or self._mint("call")
+            call_id = call.id if call.id and call.id not in self._called else self._mint("call")
+            self._called.add(call_id)
             match named.kind:
                 case "function":
                     self._open = Function(self, self._mint("fc"), place, named, call_id)
@@ -191,7 +193,7 @@ class ResponsesWriter(Writer):
         }
 
     def _usage(self) -> dict[str, Any]:
-        known = self._source.usage
+        known = self._counted()
         prompt, completion = known.prompt_tokens or 0, known.completion_tokens or 0
         return {
             "input_tokens": prompt,

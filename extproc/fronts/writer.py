@@ -7,6 +7,8 @@ from extproc.providers.reader import Reader
 from extproc.terms.call import Call
 from extproc.terms.deltas import Delta
 from extproc.terms.errors import ProxyError
+from extproc.terms.frozen import replace
+from extproc.terms.usage import Usage, estimate
 
 
 class Writer(ABC):
@@ -21,6 +23,25 @@ class Writer(ABC):
         self._call = call
         self._model = model
         self._source = source
+
+    def _counted(self) -> Usage:
+        """What was used: the vendor's counts, and where it has none those that the log has, which are estimates."""
+        known = self._source.usage
+        if known.prompt_tokens is not None and known.completion_tokens is not None:
+            return known
+        prompt = self._asked() if known.prompt_tokens is None else known.prompt_tokens
+        answered = self._source.said if known.completion_tokens is None else known.completion_tokens
+        return replace(
+            known,
+            prompt_tokens=prompt,
+            completion_tokens=answered,
+            total_tokens=prompt + answered,
+            estimated=True,
+        )
+
+    def _asked(self) -> int:
+        """The request's input tokens, about."""
+        return estimate(self._call.body or {})
 
     @abstractmethod
     def whole(self, deltas: list[Delta]) -> bytes:

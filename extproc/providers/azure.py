@@ -13,8 +13,7 @@ from pydantic import AfterValidator
 
 from extproc.providers.base import with_query
 from extproc.providers.blocks import Filled
-from extproc.providers.openai import OfOpenAI, openai_traits
-from extproc.providers.traits import Traits
+from extproc.providers.openai import OfOpenAI
 from extproc.providers.urls import BaseUrl, merge_query, parse_base_url
 from extproc.terms.call import Call
 from extproc.terms.errors import InvalidParameter, MissingParameter, UnsupportedApi
@@ -55,9 +54,6 @@ class Azure(OfOpenAI):
     @cached_property
     def _url(self) -> BaseUrl:
         return parse_base_url(self.azure_service_url)
-
-    def traits(self, model: str) -> Traits:
-        return openai_traits(model)
 
     @property
     def vendor_url(self) -> str:

@@ -4,7 +4,7 @@ remembers of them, and which of them are errors."""
 from typing import Any
 
 from extproc.providers import dashscope
-from extproc.providers.dashscope_frames import Increments, Numbers, read_choices
+from extproc.providers.dashscope_frames import Increments, Numbers, citations, read_choices
 from extproc.providers.reader import Reader
 from extproc.terms.deltas import Delta
 from extproc.terms.errors import BadUpstreamResponse
@@ -22,6 +22,7 @@ class ChatReader(Reader):
     def __init__(self) -> None:
         self._increments = Increments()
         self._calls: dict[int, Numbers] = {}
+        self._cited: dict[int, int] = {}  # search results that each choice has told
 
     def body(self, body: bytes) -> list[Delta]:
         return self._frame(body, whole=True)
@@ -44,13 +45,28 @@ class ChatReader(Reader):
         """The choices of a frame or of a whole answer, none where it has no `output`; usage and id are noted."""
         try:
             document = jsontext.load(data)
-            choices = read_choices(document.get("output") or {}, None if whole else self._numbers)
+            output = document.get("output") or {}
+            choices = read_choices(output, None if whole else self._numbers)
+            if "search_info" in output:
+                self._cite(output["search_info"], choices)
             self.answer_id = self.answer_id or document.get("request_id")
         except (NotJson, LookupError, TypeError, AttributeError) as error:
             raise BadUpstreamResponse("the vendor's answer cannot be read") from error
         if isinstance(document.get("usage"), dict):
             self.raw_usage = document["usage"]
         return choices
+
+    def _cite(self, found: Any, choices: list[Delta]) -> None:
+        """What was found in the web: each choice tells each result once, however often frames repeat it."""
+        if not isinstance(found, dict) or not found:
+            return
+        self.aside = {"search_info": found}
+        if not isinstance(results := found.get("search_results"), list):
+            return
+        for choice in choices:
+            told = self._cited.get(choice.index, 0)
+            choice.annotations = citations(results[told:])
+            self._cited[choice.index] = max(told, len(results))
 
     @property
     def details(self) -> dict[str, Any]:

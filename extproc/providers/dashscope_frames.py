@@ -109,6 +109,19 @@ def read_choices(output: Any, numbers: Callable[[int], Numbers] | None) -> list[
     return choices
 
 
+def citations(results: list[Any]) -> tuple[Any, ...]:
+    """`search_results` as OpenAI's annotations: web pages by their address. Where the text refers to them (`[1]`,
+    `[ref_1]`) is for the text to say (DashScope's reference of text generation, 2026)."""
+    return tuple(
+        {
+            "type": "url_citation",
+            "url_citation": {"url": one["url"], "title": _text(one.get("title")), "start_index": 0, "end_index": 0},
+        }
+        for one in results
+        if isinstance(one, dict) and isinstance(one.get("url"), str) and one["url"]
+    )
+
+
 _FRAMES_TO_SETTLE = 16
 _TEXT_TO_SETTLE = 1 << 14
 _MOST_INDEXES = 1024

@@ -109,7 +109,9 @@ class Moonshot(Provider):
         if call.api != CHAT:
             return ()
         family = self.family(call.upstream_model)
-        return (*_sampling(fields, family), *_thinking(fields, family, self.default_effort), *_tools(fields, family))
+        dropped = *_sampling(fields, family), *_thinking(fields, family, self.default_effort), *_tools(fields, family)
+        _remember(fields, family)
+        return dropped
 
     def _lists(self, name: str, row: Family) -> Family:
         if self.fixed_temperature_models is None:
@@ -156,12 +158,36 @@ def _thinking(fields: Fields, family: Family, default: str | None) -> Iterator[s
             effort = family.efforts[0]
         if isinstance(effort, str):
             fields["reasoning_effort"] = jsontext.raw(_HIGHER.get(effort, effort))
+            fields.pop("thinking", None)  # both are a 400 (HKUDS/nanobot#3939, 2026-05)
     elif family.thinks is not None:
+        if off and family.thinks == "always":  # likewise (theopenco/llmgateway#3065, 2026-07)
+            del fields["thinking"]
+            yield "thinking"
         given = fields.pop("reasoning_effort", NULL) != NULL
         if effort in _OFF and family.thinks == "unasked":
             fields.setdefault("thinking", _DISABLED)
         elif given and not (effort in _OFF and family.thinks == "never"):
             yield "reasoning_effort"
+
+
+def _remember(fields: Fields, family: Family) -> None:
+    """Calls of tools with what was thought at them, a blank where nobody knows it any more: "reasoning_content is
+    missing in assistant tool call message" (mastra-ai/mastra#12592, 2026-02, openclaw/openclaw#74846, 2026-04)."""
+    text = bytes(fields["messages"])
+    if family.thinks not in ("always", "unasked") or b'"tool_calls"' not in text:
+        return
+    if jsontext.peek(fields.get("thinking", NULL), "type") == "disabled":
+        return
+    try:
+        messages = jsontext.objects(fields["messages"])
+    except NotJson:
+        return
+    calling = [one for one in messages if bytes(one.get("tool_calls", NULL)) not in (b"null", b"[]")]
+    bare = [one for one in calling if one.get("reasoning_content", NULL) == NULL]
+    for message in bare:
+        message["reasoning_content"] = jsontext.raw(" ")
+    if bare:
+        fields["messages"] = jsontext.raw(messages)
 
 
 def _tools(fields: Fields, family: Family) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """OpenAI, and whoever speaks its API under another base URL (`openaiCustomUrl`)."""
 
 from collections.abc import Mapping
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator
@@ -20,38 +20,8 @@ from extproc.terms.errors import UnsupportedApi
 from extproc.terms.frozen import replace
 from extproc.text import jsontext
 from extproc.text.jsontext import Fields
-from extproc.text.patterns import NamePatterns
 
-_TO_XHIGH = ("none", "low", "medium", "high", "xhigh")
-_SPOKEN: Final = tuple(
-    (NamePatterns(names.split()), efforts, output)
-    for names, efforts, output in (
-        ("gpt-6-sol* gpt-6-luna* gpt-6.1-terra*", (*_TO_XHIGH, "max"), 128_000),
-        ("gpt-6*", ("low", "medium", "high", "xhigh", "max"), 128_000),
-        ("gpt-5.2* gpt-5.4* gpt-5.5* gpt-5.6*", _TO_XHIGH, 128_000),
-        ("gpt-5.1*", ("none", "low", "medium", "high"), 128_000),
-        ("gpt-5*", ("minimal", "low", "medium", "high"), 128_000),
-        ("o1* o3* o4*", ("low", "medium", "high"), 100_000),
-        ("gpt-4.1*", (), 32_768),
-        ("gpt-4o-2024-05-13", (), 4_096),
-        ("gpt-4o*", (), 16_384),
-        ("gpt-4-turbo* gpt-3.5*", (), 4_096),
-        ("gpt-4 gpt-4-0*", (), 8_192),
-    )
-)
-"""Names, the efforts that they take, the most tokens of an answer. OpenAI, "GPT-5.6" and "GPT-6" guides, 2026-10; its
-pages of the models, and litellm 1.110.2, 2026-11."""
-
-_OTHERS = Traits(files=True, strict=True, verbosity=True)
-
-
-@lru_cache(maxsize=256)
-def openai_traits(model: str) -> Traits:
-    """Of one of OpenAI's models, at OpenAI or Azure."""
-    for names, efforts, output in _SPOKEN:
-        if model in names:
-            return replace(_OTHERS, efforts=efforts, asks="effort" if efforts else "", output=output)
-    return _OTHERS
+_OTHERS: Final = Traits(files=True, strict=True, verbosity=True)
 
 
 def _base_url(text: str) -> str:
@@ -68,6 +38,12 @@ class OfOpenAI(Provider):
     example_model: ClassVar[str] = "gpt-6-luna"
 
     chat_api: Literal["pass", "responses"] | None = None
+
+    def traits(self, model: str) -> Traits:
+        known = self.family(model)
+        if known.thinks == "never":
+            return replace(_OTHERS, asks="", efforts=(), output=known.output)
+        return replace(_OTHERS, efforts=known.efforts or None, output=known.output)
 
     @property
     def converts(self) -> bool:
@@ -135,9 +111,6 @@ class OpenAI(OfOpenAI):
     @property
     def vendor_url(self) -> str:
         return self._url.origin
-
-    def traits(self, model: str) -> Traits:
-        return openai_traits(model)
 
     def path(self, call: Call) -> str:
         if call.api is None:

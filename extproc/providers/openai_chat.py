@@ -59,7 +59,8 @@ class ChatReader(Reader):
         if (error := self._event_error(event)) is not None:
             raise error
         if event.name == b"error":
-            raise _refusal(event.data, None)
+            told = jsontext.peek(event.data)
+            raise _refusal(event.data, told if isinstance(told, dict) else None)
         return self._deltas(self._document(event.data), whole=False) if event.data else []
 
     def _document(self, data: bytes) -> dict[str, Any]:
@@ -152,13 +153,14 @@ def _parts(content: Any) -> tuple[str, str]:
 
 def _refusal(data: bytes, document: dict[str, Any] | None) -> UpstreamError:
     """An error inside of a 200. Its status: the one that it names, else 500."""
-    if document is None or not isinstance(error := document.get("error"), dict):
-        words = error if document is not None and isinstance(error, str) else ""
+    told = document or {}
+    if not isinstance(error := told.get("error"), dict):
+        words = next((said for said in (error, told.get("message")) if isinstance(said, str) and said), None)
         return UpstreamError(500, words or "the model vendor sent an error")
     status = next(
         (
             found
-            for value in (document.get("status_code"), error.get("status_code"), error.get("code"))
+            for value in (told.get("status_code"), error.get("status_code"), error.get("code"))
             if (found := jsontext.whole(value)) is not None and 400 <= found < 600
         ),
         500,

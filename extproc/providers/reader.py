@@ -2,6 +2,7 @@
 nothing. A reader knows its vendor's protocol, and no front."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from extproc.terms.deltas import Delta
@@ -28,8 +29,14 @@ class Reader(Counted, ABC):
     done_ends: bool = True
     """Whether nothing follows a `[DONE]`: some tell their usage behind it."""
 
+    saw_done: bool = False
+    """Whether a `[DONE]` came: told by whoever reads events."""
+
     answer_id: str | None = None
     """The vendor's id of the answer, as soon as it is known."""
+
+    aside: Mapping[str, Any] = {}
+    """Members of the vendor's answer that OpenAI has no place for, and clients of chat get as they are."""
 
     @abstractmethod
     def body(self, body: bytes) -> list[Delta]:

@@ -45,7 +45,13 @@ def handle(call: Call) -> Answer:
 
 
 def elsewhere(call: Call) -> Answer:
-    """Answer one request (Call) at another vendor's Messages endpoint: Answer, or Refusal."""
+    """Answer one request (Call) at another vendor's Messages endpoint, which has nothing of Anthropic's betas: Answer,
+    or Refusal."""
+    if betas := call.headers.get("anthropic-beta"):
+        raise refuse(f"anthropic-beta: unexpected value(s) `{betas}`")
+    if "beta" in call.query:
+        raise refuse("beta: there is no such parameter")
+    claude_checks.check_elsewhere(call.json(), call.vendor)
     return messages(call, call.path[call.path.rindex("/messages") + 1 :], own=False)
 
 

@@ -3,6 +3,7 @@
 Source: Anthropic API reference, "Extended thinking", "Tool use" and model pages, 2026-11-30.
 """
 
+from collections.abc import Iterator
 import re
 from typing import Any
 
@@ -56,6 +57,36 @@ def check(body: Json, *, own: bool, counting: bool = False) -> None:
     _tools(body)
     if own:
         _models_own(body)
+
+
+def check_elsewhere(body: Json, vendor: str) -> None:
+    """Refuse what only Anthropic has. `vendor`: its name here; of DashScope its own users have told the words.
+
+    Source: anthropics/claude-code#29531 (its 400 in full), decolua/9router#3797, BerriAI/litellm#38790, Alibaba's page
+    on explicit caches, 2026-11-16.
+    """
+    for name in ("context_management", "mcp_servers", "container", "betas", "output_format", "speed", "diagnostics"):
+        if name in body:
+            raise refuse(f"{name}: Extra inputs are not permitted")
+    kind = (body.get("thinking") or {}).get("type", "disabled")
+    if vendor == "dashscope" and kind not in ("enabled", "disabled"):
+        raise refuse(f"Only 'enabled' and 'disabled' are supported for thinking; '{kind}' is not supported.")
+    timed = vendor == "dashscope" and str(body.get("model")).startswith("qwen4")
+    for mark in _marks({name: body.get(name) for name in ("system", "messages", "tools", "cache_control")}):
+        if extra := sorted(mark.keys() - ({"type", "ttl"} if timed else {"type"})):
+            raise refuse(f"cache_control.{extra[0]}: {mark[extra[0]]} is not supported")
+
+
+def _marks(value: Any) -> Iterator[Json]:
+    """The marks for the cache in a request, not those in what a tool was given or its schema."""
+    if isinstance(value, list):
+        for one in value:
+            yield from _marks(one)
+    elif isinstance(value, dict):
+        if isinstance(mark := value.get("cache_control"), dict):
+            yield mark
+        for name in ("system", "messages", "tools", "content"):
+            yield from _marks(value.get(name))
 
 
 def _system(system: Any) -> None:

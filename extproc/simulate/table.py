@@ -29,8 +29,9 @@ class Facts:
     members of a chat body, `turns`: members of its messages. `thinks`: the member that must ask for thinking, `always`,
     or nothing. `says`: what thinking is called in answers. `finish`: its words for OpenAI's. `forced`: whether tools
     can be forced. `wants`: members that messages of an assistant must have. `roles`: those it has. `ids`: the length of
-    a tool call's id. `parts`: content in parts. `key`: empty where there is none. `bare_errors`: their form.
-    `messages`: where it has Anthropic's Messages. `adds`: members beside OpenAI's in answers."""
+    a tool call's id. `parts`: content in parts. `ends`: whether it says why. `key`: empty where there is none.
+    `bare_errors`: their form. `messages`: where it has Anthropic's Messages. `adds`: members beside OpenAI's in
+    answers."""
 
     name: str
     hosts: str
@@ -49,6 +50,7 @@ class Facts:
     parts: bool = False
     key: str = "authorization"
     bare_errors: str = ""
+    ends: bool = True
     messages: str = ""
     adds: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
@@ -134,6 +136,8 @@ class Facts:
                 thinking = self._rename(said, whole="message" in choice, thinking=thinking)
                 if choice.get("finish_reason") in self.finish:
                     choice["finish_reason"] = self.finish[choice["finish_reason"]]
+                if not self.ends:
+                    choice.pop("finish_reason", None)
             if self.usage == "x_groq" and one["object"].endswith("chunk"):
                 self._aside(one)
         return answers
@@ -214,7 +218,7 @@ ALL = (
     Facts("yi", "api.lingyiwanwu.com"),
     Facts("baichuan", "api.baichuan-ai.com", has="embeddings"),
     Facts("ai360", "api.360.cn", has="embeddings models"),
-    Facts("spark", "spark-api-open.xf-yun.com", has="", bare_errors="code"),
+    Facts("spark", "spark-api-open.xf-yun.com", has="", bare_errors="code", ends=False),
     Facts(
         "longcat",
         "api.longcat.chat",

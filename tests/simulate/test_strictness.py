@@ -167,6 +167,48 @@ def test_openai_form(http: httpx.Client, path: str, headers: dict[str, str], bod
     assert ("request_id" in told) == path.startswith("/compatible-mode")
 
 
+ANTHROPIC = "/apps/anthropic/v1/messages"
+VERSIONED = {"x-api-key": KEY, "anthropic-version": "2026-10-21"}
+HOUR = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+SCHEMA = {"type": "object"}
+
+ELSEWHERE_ROWS: list[tuple[str, dict[str, str], Any, str]] = [
+    ("", {"anthropic-beta": "context-management-2025-06-27"}, {}, "anthropic-beta"),
+    ("?beta=true", {}, {}, "beta"),
+    *(("", {}, {name: {}}, f"{name}: Extra inputs") for name in ("context_management", "speed", "mcp_servers")),
+    ("", {}, {"thinking": {"type": "adaptive"}}, "Only 'enabled' and 'disabled' are supported for thinking"),
+    ("", {}, {"system": [{"type": "text", "text": "s", **HOUR}]}, "cache_control.ttl"),
+    ("", {}, {"messages": [{"role": "user", "content": [{"type": "text", "text": "s", **HOUR}]}]}, "cache_control.ttl"),
+    ("", {}, {"tools": [{"name": "f", "input_schema": SCHEMA, **HOUR}]}, "cache_control.ttl"),
+    ("", {}, {"cache_control": {"type": "ephemeral", "scope": "global"}}, "cache_control.scope"),
+    ("", {}, {"tools": [{"name": "f", "input_schema": SCHEMA, "defer_loading": True}]}, "defer_loading"),
+    ("", {}, {"messages": [USER, {"role": "system", "content": "s"}]}, "messages.1.role"),
+    ("", {}, {"messages": [{**USER, "output_config": {}}]}, "messages.0.output_config"),
+]
+
+
+@pytest.mark.parametrize(("query", "headers", "more", "why"), ELSEWHERE_ROWS)
+def test_messages_at_dashscope(
+    http: httpx.Client, query: str, headers: dict[str, str], more: dict[str, Any], why: str
+) -> None:
+    body = {"model": "qwen3.8-max", "max_tokens": 9, "messages": [USER]}
+    assert http.post(ANTHROPIC, headers=VERSIONED, json=body).status_code == 200
+    answer = http.post(ANTHROPIC + query, headers=VERSIONED | headers, json=body | more)
+    told = answer.json()
+    assert (answer.status_code, told["error"]["type"]) == (400, "invalid_request_error"), told
+    assert why in told["error"]["message"]
+
+
+def test_marks_with_a_time_are_for_qwen4(http: httpx.Client) -> None:
+    body = {
+        "model": "qwen4-max",
+        "max_tokens": 9,
+        "messages": [USER],
+        "system": [{"type": "text", "text": "s", **HOUR}],
+    }
+    assert http.post(ANTHROPIC, headers=VERSIONED, json=body).status_code == 200
+
+
 @pytest.mark.parametrize("body", [b"{", b'{"a": NaN}', b"[1]", b"\xff{}", b"[" * 100_000, b""])
 def test_bad_json(http: httpx.Client, body: bytes) -> None:
     answer = http.post(OPENAI, headers={**BEARER, "content-type": "application/json"}, content=body)

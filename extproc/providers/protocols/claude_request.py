@@ -21,7 +21,9 @@ ALLOWED: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}", re.ASCII)
 _FALSE = jsontext.raw(False)
 _LEAST_BUDGET = 1024
 _BUDGETS: Mapping[str, int] = {"low": 2048, "medium": 8192, "high": 24_576, "xhigh": 32_000, "max": 32_000}
-_EFFORTS: Mapping[str, str] = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "max"}
+_EFFORTS: Mapping[str, str] = {"minimal": "low"}
+_OLDER_EFFORTS: Mapping[str, str] = {"minimal": "low", "xhigh": "max"}
+"""Levels that others have. `xhigh` came with opus-4-7 (Anthropic, "Effort", 2026-11)."""
 _UNSAID = frozenset(
     "frequency_penalty presence_penalty logit_bias logprobs top_logprobs seed store metadata service_tier modalities "
     "audio prediction verbosity web_search_options functions function_call safety_identifier prompt_cache_key".split()
@@ -177,7 +179,8 @@ def thinking(fields: Fields, known: Claude, body: dict[str, Any], dropped: list[
     if known.thinking in ("always", "adaptive", "both"):
         if known.thinking != "always":
             body["thinking"] = {"type": "adaptive"}
-        body["output_config"] = {"effort": _EFFORTS.get(effort, effort)}
+        efforts = _OLDER_EFFORTS if known.thinking == "both" else _EFFORTS
+        body["output_config"] = {"effort": efforts.get(effort, effort)}
         return True
     budget = min(_BUDGETS.get(effort, _LEAST_BUDGET), body["max_tokens"] - 1)
     if budget < _LEAST_BUDGET:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from extproc.terms.errors import BadUpstreamResponse, StreamTruncated
-from extproc.text import sse
+from extproc.text import jsontext, sse
 from extproc.text.sse import EventTooLong
 
 KIND = "application/vnd.amazon.eventstream"
@@ -78,6 +78,7 @@ def _event(message: Any) -> sse.Event:
     kind = headers.get(":message-type")
     if kind in ("exception", "error"):
         name = f"!{headers.get(':exception-type') or headers.get(':error-code') or kind}"
-        payload = message.payload or b'{"message":"%b"}' % str(headers.get(":error-message", "")).encode()
+        words = headers.get(":error-message")  # an error has its words here, and no payload
+        payload = message.payload if words is None else jsontext.dump({"message": str(words)})
         return sse.Event(payload, name.encode(), (), b"")
     return sse.Event(message.payload, str(headers.get(":event-type", "")).encode(), (), b"")

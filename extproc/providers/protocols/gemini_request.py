@@ -45,6 +45,9 @@ _UNSAID = frozenset(
     "logit_bias store metadata service_tier user verbosity prediction parallel_tool_calls functions function_call "
     "safety_identifier prompt_cache_key web_search_options audio".split()
 )
+_FALSE: Final = jsontext.raw(False)
+_NEUTRAL: Final = {"parallel_tool_calls": jsontext.TRUE}
+"""What says nothing; of the others `false` does."""
 _EFFORTS: Mapping[str, str] = {"minimal": "minimal", "low": "low", "medium": "medium", "high": "high"}
 _BUDGETS: Mapping[str, int] = {"minimal": 512, "low": 1024, "medium": 8192, "high": 24_576}
 
@@ -62,7 +65,7 @@ def request(
     if "messages" not in fields:
         raise MissingParameter("messages is missing", param="messages")
     given = conversation.read(fields)
-    body: dict[str, Any] = {"contents": _contents(given.turns)}
+    body: dict[str, Any] = {"contents": _contents(given.turns, signed=thinks(model))}
     if texts := [{"text": text.text} for text in given.system if text.text]:
         body["systemInstruction"] = {"parts": texts}
     if config := _config(fields, model, budget, dropped):
@@ -70,11 +73,11 @@ def request(
     _tools(fields, body, dropped)
     if safety:
         body["safetySettings"] = [{"category": c, "threshold": t} for c, t in safety.items()]
-    dropped += (name for name in fields if name in _UNSAID and fields[name] not in (NULL, jsontext.TRUE))
+    dropped += (name for name in fields if name in _UNSAID and fields[name] not in (NULL, _NEUTRAL.get(name, _FALSE)))
     return body
 
 
-def _contents(turns: list[Turn]) -> list[dict[str, Any]]:
+def _contents(turns: list[Turn], *, signed: bool) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     order: list[str] = []  # of the calls that the turn before made
     for turn in turns:
@@ -85,7 +88,7 @@ def _contents(turns: list[Turn]) -> list[dict[str, Any]]:
             results = {part.id: part for part in parts if isinstance(part, ToolResult)}
             first = [results[id] for id in order if id in results]
             parts = [*first, *(p for p in parts if not (isinstance(p, ToolResult) and p in first))]
-        if made := _parts(parts, signed=turn.role == "assistant"):
+        if made := _parts(parts, signed=signed and turn.role == "assistant"):
             found.append({"role": "model" if turn.role == "assistant" else "user", "parts": made})
     return found
 
@@ -164,7 +167,10 @@ def _config(fields: Fields, model: str, budget: int | None, dropped: list[str]) 
             dropped.append("response_format")
     if isinstance(kinds := load(fields, "modalities"), list):
         config["responseModalities"] = [str(kind).upper() for kind in kinds]
-    if thinking := _thinking(load(fields, "reasoning_effort"), model, budget):
+    effort = load(fields, "reasoning_effort")
+    if isinstance(effort, str) and not thinks(model):
+        dropped += ["reasoning_effort"] * (effort not in ("none", "minimal"))
+    elif thinking := _thinking(effort, model, budget):
         config["thinkingConfig"] = thinking
     return config
 

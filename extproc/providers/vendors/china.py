@@ -6,6 +6,12 @@ from extproc.providers.vendors.words import MAX_TOKENS, UNIT, all_but
 
 _HIGRESS = "higress ai-proxy, provider/*.go, 2026-06"
 
+_SPARK = {
+    **dict.fromkeys(("10005", "11200", "11201"), 401),
+    **dict.fromkeys(("10007", "11202", "11203"), 429),
+    **dict.fromkeys(("10013", "10014", "10019"), 400),
+}
+
 ROWS = (
     Row(
         type="deepseek",
@@ -21,14 +27,16 @@ ROWS = (
             returns_thinking="required",
             thinking=Thinking(
                 ask=("thinking", "reasoning_effort"),
-                efforts={"medium": "high", "xhigh": "max"},
+                efforts={"minimal": "low", "medium": "high", "xhigh": "high"},
                 forced=False,
                 unasked=True,
             ),
+            json_schema="object",
         ),
         sources=(
             _HIGRESS,
-            "https://api-docs.deepseek.com/guides/thinking_mode, 2026-09",
+            "https://api-docs.deepseek.com/guides/thinking_mode, 2026-11: what it makes of each effort",
+            "https://api-docs.deepseek.com/api/create-chat-completion, 2026-11: response_format is text or json_object",
             "Zoo-Code-Org/Zoo-Code#201, 2026-05: every assistant turn",
             "mozilla-ai/any-llm#1384, 2026-10: no forced tools while it thinks",
         ),
@@ -293,20 +301,20 @@ ROWS = (
         quirks=Quirks(
             url=("https://spark-api-open.xf-yun.com",),
             apis={"chat": ""},
+            tools_switch="tool_calls_switch",
+            json_schema="object",
+            finish={"": "stop"},
             errors=(
-                ErrorForm(
-                    at="code",
-                    ok=(0, "0"),
-                    message="message",
-                    statuses={
-                        **dict.fromkeys(("10005", "11200", "11201"), 401),
-                        **dict.fromkeys(("10007", "11202", "11203"), 429),
-                        **dict.fromkeys(("10013", "10014", "10019"), 400),
-                    },
-                ),
+                ErrorForm(at="code", ok=(0, "0"), message="message", statuses=_SPARK),
+                ErrorForm(at="error", message="error.message", code="error.code", statuses=_SPARK),
             ),
         ),
-        sources=(_HIGRESS, "https://www.xfyun.cn/doc/spark/HTTP%E8%B0%83%E7%94%A8%E6%96%87%E6%A1%A3.html, 2026-11"),
+        sources=(
+            _HIGRESS,
+            "https://www.xfyun.cn/doc/spark/HTTP%E8%B0%83%E7%94%A8%E6%96%87%E6%A1%A3.html, 2026-11",
+            "lobehub/lobe-chat (a recorded stream in its spark.ts), 2025-04: no finish_reason, tool calls as an object",
+            "agentuniverse (its Spark LLM, read), 2026-11: a list by tool_calls_switch",
+        ),
     ),
     Row(
         type="longcat",
@@ -356,6 +364,6 @@ ROWS = (
             returns_thinking="kept",
             messages_auth="bearer",
         ),
-        sources=("https://docs.siliconflow.cn/docs/api/chat-completions-post, 2026-11-30",),
+        sources=("https://docs.siliconflow.cn/docs/api/chat-completions-post, 2026-11-30: errors of text alone",),
     ),
 )

@@ -33,13 +33,16 @@ class Chunks:
     def __init__(self, quirks: Quirks) -> None:
         self._errors = quirks.errors
         self._finish = quirks.finish
+        self._unsaid = quirks.finish.get("")
+        self._open: dict[int, str] = {}  # choices of a stream without a finish so far → the one that they will have
+        self._frame: Fields = {}  # what else the last chunk had
         self._usage = quirks.usage
         self._parts = quirks.content == "parts"
         self._field = quirks.thinking.field
         self._tagged: dict[int, Tagged] | None = {} if self._field == "think" else None
         self._marks = tuple(
             [b'"reasoning"'] * (self._field == "reasoning")
-            + [b'"%b"' % reason.encode() for reason in quirks.finish]
+            + [b'"%b"' % reason.encode() for reason in quirks.finish if reason]
             + [b'"content":[', b'"content": [', b'"arguments":{', b'"arguments": {'] * self._parts
         )
 
@@ -50,6 +53,13 @@ class Chunks:
     def whole(self, fields: Fields) -> bool:
         """The same for a whole answer."""
         return self._put_right(fields, "message")
+
+    def unfinished(self) -> bytes:
+        """The last chunk of a stream that came to its `[DONE]` without a finish, from a vendor who tells none; else
+        empty."""
+        choices = [{"index": i, "delta": {}, "finish_reason": reason} for i, reason in self._open.items()]
+        self._open = {}
+        return jsontext.dump({**self._frame, "choices": choices}) if choices else b""
 
     def judge(self, fields: Fields) -> bool:
         """An answer of another API: whether it is an error is all that is asked of it."""
@@ -64,13 +74,15 @@ class Chunks:
         if self._usage.reasoning_outside:
             moved = _add_reasoning(fields) or moved
         text = bytes(fields.get("choices", b""))
-        if self._tagged is None and not any(mark in text for mark in self._marks):
+        if self._tagged is None and self._unsaid is None and not any(mark in text for mark in self._marks):
             return moved
         try:
             choices = jsontext.objects(fields["choices"])
         except (NotJson, KeyError):
             return moved
         changed = False
+        if self._unsaid is not None:
+            self._frame = {name: value for name, value in fields.items() if name not in ("choices", "usage")}
         for place, choice in enumerate(choices):
             before = dict(choice)
             self._choice(choice, name, place)
@@ -85,6 +97,8 @@ class Chunks:
             if self._finish[finish] == "error":
                 raise _ended(choice, finish)
             choice["finish_reason"] = jsontext.raw(self._finish[finish])
+        if self._unsaid is not None:
+            self._follow(choice, name, place, self._unsaid)
         if not bytes(choice.get(name, b"")).startswith(b"{"):
             if self._tagged is None or finish is None:
                 return
@@ -103,6 +117,20 @@ class Chunks:
             self._untag(said, self._tagged.setdefault(key, Tagged()), last=name == "message" or finish is not None)
         if said != given:
             choice[name] = jsontext.raw(said)
+
+    def _follow(self, choice: Fields, name: str, place: int, unsaid: str) -> None:
+        """Which choices have no finish: a whole one gets it, one of a stream when that is over (`unfinished`)."""
+        index = jsontext.peek(choice.get("index", NULL)) if name == "delta" else place
+        key = index if isinstance(index, int) else place
+        if jsontext.peek(choice.get("finish_reason", NULL)):
+            self._open.pop(key, None)
+            return
+        called = jsontext.peek(choice.get(name, NULL), "tool_calls")
+        reason = "tool_calls" if called else self._open.get(key, unsaid)
+        if name == "delta":
+            self._open[key] = reason
+        else:
+            choice["finish_reason"] = jsontext.raw(reason)
 
     def _untag(self, said: Fields, tagged: Tagged, *, last: bool) -> None:
         given = jsontext.peek(said.get("content", NULL))

@@ -75,6 +75,8 @@ def refusal(status: int, body: bytes, forms: tuple[ErrorForm, ...]) -> UpstreamE
     """A refusal of status 400 or more, whose words may stand where those of a 200 do, or in one of the lists that
     servers make of them (FastAPI's `detail`, Cloudflare's `errors`)."""
     with suppress(NotJson):
+        if body.lstrip().startswith(b'"') and isinstance(words := jsontext.load(body), str) and words:
+            return UpstreamError(status, words)  # a bare text (SiliconFlow's documents, 2026)
         fields = jsontext.fields(body)
         if bytes(fields.get("error", b"")).startswith(b"{"):
             return vendor_error(status, body)

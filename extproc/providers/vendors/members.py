@@ -52,6 +52,8 @@ class Members:
         if quirks.cache_control is not None:
             yield b'"cache_control"'
         yield from (b'"%b"' % path[-1].encode() for path in self._in_messages)
+        if quirks.message_members:
+            yield b'"role"'
 
     def repair(self, fields: Fields, api: str | None, *, stream: bool) -> tuple[str, ...]:
         """Put a body in the vendor's form, in place; the names of what was dropped."""
@@ -89,8 +91,10 @@ class Members:
         for member, clamp in quirks.clamps.items():
             if fields.get(member, NULL) != NULL:
                 fields[member] = _clamped(fields[member], clamp)
-        if stream and quirks.stream_tools and quirks.stream_tools not in fields and "tools" in fields:
-            fields[quirks.stream_tools] = jsontext.TRUE
+        if "tools" in fields:
+            for switch in (quirks.stream_tools if stream else None, quirks.tools_switch):
+                if switch is not None:
+                    fields.setdefault(switch, jsontext.TRUE)
         if quirks.cache_control is not None and b'"cache_control"' in bytes(fields.get("tools", b"")):
             fields["tools"], found = _uncached(fields["tools"], keep=quirks.cache_control == "kept")
             dropped += ["cache_control"] if found else []
@@ -136,6 +140,9 @@ class Members:
                 dropped += _drop(message, path, "messages")
         if role == "assistant":
             dropped += self._thought(message, fields)
+        if quirks.message_members:
+            unknown = [name for name in message if name not in quirks.message_members]
+            dropped += [f"messages.{name}" for name in unknown if message.pop(name) != NULL]
         if quirks.tool_ids is not None:
             _short_ids(message, quirks.tool_ids)
         if quirks.cache_control is not None:

@@ -148,9 +148,11 @@ class Quirks(_Said):
     clamps: Mapping[str, Clamp] = {}
     beside: Mapping[str, Members] = {}
     stream_tools: str | None = None
+    tools_switch: str | None = None
     json_schema: Literal["taken", "object"] = "taken"
     tool_choice: tuple[Literal["none", "required", "function"], ...] = ()
     roles: tuple[Literal["developer", "later-system", "system"], ...] = ("developer",)
+    message_members: Members = ()
     cache_control: Literal["kept", "dropped"] | None = None
     returns_thinking: Literal["required", "kept", "dropped"] | None = None
     tool_ids: int | None = Field(default=None, ge=4, le=64)
@@ -159,7 +161,8 @@ class Quirks(_Said):
     """Applied in `thinking.py`, what is asked and what is answered."""
 
     finish: Mapping[str, str] = {}
-    """Applied in `chunks.py`, as all of an answer's."""
+    """Applied in `chunks.py`, as all of an answer's. What stands for "" is the reason of an answer that has none, in a
+    stream at its `[DONE]`."""
     usage: UsageForm = UsageForm()
     errors: tuple[ErrorForm, ...] = ()
     content: Literal["text", "parts"] = "text"

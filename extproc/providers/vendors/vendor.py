@@ -238,13 +238,17 @@ class Repaired(PassThrough):
             super().__init__(call, restore=restore, edit=chunks.chunk, whole=chunks.whole, hides=hides)
         else:
             super().__init__(call, restore=restore, edit=chunks.judge, whole=chunks.judge, hides=hides)
+        self._chunks = chunks
         self._waits = quirks.usage.after_done
         self._done: list[bytes] = []
 
     def event(self, event: sse.Event) -> Iterable[bytes]:
-        if not (self._waits and event.is_done):
+        if not event.is_done:
             return super().event(event)
-        self._done = list(super().event(event))
+        last = list(super().event(_event(data))) if (data := self._chunks.unfinished()) else []
+        if not self._waits:
+            return (*last, *super().event(event))
+        self._done = [*last, *super().event(event)]
         return ()
 
     def close(self) -> Iterable[bytes]:
@@ -264,6 +268,15 @@ class RepairedReader(ChatReader):
 
     def event(self, event: sse.Event) -> list[Delta]:
         return super().event(sse.Event(_changed(event.data, self._chunks.chunk), event.name, event.comments, event.raw))
+
+    def close(self) -> list[Delta]:
+        data = self._chunks.unfinished() if self.saw_done else b""
+        return super().event(_event(data)) if data else []
+
+
+def _event(data: bytes) -> sse.Event:
+    """An event of ours, as if the vendor had sent it."""
+    return sse.Event(data, b"", (), b"data: " + data + b"\n\n")
 
 
 def _changed(data: bytes, change: Callable[[Fields], bool]) -> bytes:

@@ -51,6 +51,7 @@ ROWS = (
             prefix="/openai/v1",
             apis=dict.fromkeys(("chat", "responses", "models", "embeddings", "audio", "files", "batches"), ""),
             refuses=("stream_options", "logit_bias", "messages.name"),
+            message_members=("role", "content", "name", "tool_calls", "tool_call_id", "function_call", "reasoning"),
             beside={"tools": ("response_format",)},
             thinking=Thinking(
                 ask=("reasoning_effort",),
@@ -66,6 +67,7 @@ ROWS = (
             "groq 1.7.0 (types, run), 2026-11-30",
             "https://console.groq.com/docs/openai, 2026-11: logit_bias and messages[].name are 400",
             "https://console.groq.com/docs/structured-outputs, 2026-11: not beside tools",
+            "chatboxai/chatbox#2083, 2025-02, SimonSchubert/Kai#265, 2026-05: other members of messages are 400",
         ),
     ),
     Row(
@@ -114,6 +116,7 @@ ROWS = (
             takes=("strict",),
             apis=dict.fromkeys(("chat", "embeddings", "models", "files", "audio", "responses", "moderations"), ""),
             refuses=("messages.name", "user", "stream_options", "logit_bias", "store"),
+            message_members=("role", "content", "name", "tool_calls", "tool_call_id", "prefix"),
             renames={**MAX_TOKENS, "seed": "random_seed"},
             thinking=Thinking(ask=("reasoning_effort",)),
             tool_ids=9,
@@ -172,10 +175,7 @@ ROWS = (
             takes=("top_k",),
             prefix="/inference/v1",
             apis={"chat": "", "completions": "", "embeddings": "", "models": "", "rerank": "", "responses": ""},
-            refuses=tuple(
-                f"messages.{name}"
-                for name in ("annotations", "audio", "refusal", "reasoning_details", "provider_specific_fields")
-            ),
+            message_members=("role", "content", "name", "tool_calls", "tool_call_id", "reasoning_content"),
             cache_control="dropped",
             beside={"tools": ("response_format",)},
             returns_thinking="kept",
@@ -195,7 +195,12 @@ ROWS = (
             takes=("strict",),
             apis={"chat": "", "completions": "", "models": ""},
             refuses=("metadata", "store"),
-            thinking=Thinking(ask=("reasoning_effort",), field="reasoning", adds={"reasoning_format": "parsed"}),
+            thinking=Thinking(
+                ask=("reasoning_effort",),
+                efforts={"minimal": "low", "xhigh": "high", "max": "high"},
+                field="reasoning",
+                adds={"reasoning_format": "parsed"},
+            ),
             returns_thinking="kept",
             errors=(ErrorForm(at="error", message="error.message", code="error.code", status="status_code"),),
         ),

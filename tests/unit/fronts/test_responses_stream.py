@@ -95,3 +95,11 @@ def test_a_call_without_an_end_does_not_fill_the_memory() -> None:
 
 def test_a_heartbeat_is_a_comment() -> None:
     assert list(writer().heartbeat()) == [b": keep-alive\n\n"]
+
+
+def test_calls_with_one_id_get_two() -> None:
+    deltas = [Delta(tools={0: Tool("a", "f", "{}"), 1: Tool("a", "g", "{}"), 2: Tool("", "h", "{}")}, finish="stop")]
+    ids = [item["call_id"] for item in check(streamed(copies(deltas)))["output"]]
+    assert ids[0] == "a"
+    assert len(set(ids)) == 3
+    assert ids == [item["call_id"] for item in json.loads(writer().whole(deltas))["output"]]

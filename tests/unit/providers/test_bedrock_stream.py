@@ -103,6 +103,11 @@ def test_a_stream_that_is_not_whole_ends_with_an_error(stream: bytes, code: str)
     assert events[-1]["error"]["code"] == code
 
 
+def test_an_error_has_the_words_of_its_header() -> None:
+    events = told([BEGUN + message({}, message_type="error", error_code="Broken", error_message='it is "慢"'), b""])
+    assert events[-1]["error"]["message"] == 'it is "慢"'
+
+
 def test_counts_that_never_come_are_not_waited_for() -> None:
     events = told([BEGUN + TEXT + event("messageStop", {"stopReason": "end_turn"}), b""])
     assert events[-2]["choices"][0]["finish_reason"] == "stop"

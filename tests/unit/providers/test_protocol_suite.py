@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import openai
+from openai.lib.streaming.chat import ChatCompletionStreamState
 import pytest
 
 from extproc.simulate import aws
@@ -63,7 +64,7 @@ class Client:
         else:
             given.pop("stream", None)
             # The SDK's helper wants strict tools; chunks put together by its own accumulator
-            state = openai.lib.streaming.chat.ChatCompletionStreamState()
+            state: Any = ChatCompletionStreamState()
             options: Any = {"include_usage": True}
             for chunk in self.sdk.chat.completions.create(**given, stream=True, stream_options=options):
                 state.handle_chunk(chunk)
