@@ -29,8 +29,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 
 @asynccontextmanager
-async def gateways(server: Store, count: int = 1, patience: float = 20.0) -> AsyncIterator[list[SharedQuotas]]:
-    block = Redis.model_validate({"url": server.url, "keyPrefix": f"t{random.random()}:", "timeout": patience})
+async def gateways(server: Store, count: int = 1) -> AsyncIterator[list[SharedQuotas]]:
+    block = Redis.model_validate({"url": server.url, "keyPrefix": f"t{random.random()}:", "timeout": 20.0})
     async with asyncio.timeout(120):
         contexts = [sharing(block) for _ in range(count)]
         found = [await context.__aenter__() for context in contexts]
