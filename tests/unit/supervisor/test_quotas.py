@@ -24,6 +24,12 @@ from tests.unit.limits.test_windows import bucket
 DAYS = bucket("day", limit=100)
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow this machine is."""
+    monkeypatch.setattr("extproc.supervisor.quotas.AHEAD_SECONDS", 60.0)
+
+
 def key(client: str = "alice", model: str = "m", **more: Any) -> Key:
     values: dict[str, Any] = {"error": "", "status": "2xx", "estimated": False, **more}
     return Key(client, "chat", "chat", "r", "p", model, model, refused=False, **values)
