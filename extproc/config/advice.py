@@ -54,6 +54,9 @@ def advice(config: Config) -> Iterator[str]:
         if unpriced and priced:
             names = ", ".join(f"{model} at {provider}" for provider, model in unpriced[:5])
             yield f"{limit.said} does not count {names}: there is no price in {limit.currency} for it"
+    if config.has_limits and config.redis is not None and not config.shares_limits:
+        store = config.usage.store
+        yield f"limits are not shared through redis: usage.store is {store}, so each gateway lets the whole through"
     steps: dict[str, list[str]] = {}
     for step in (step for route in config.routes for step in route.steps if step.model):
         steps.setdefault(step.provider, []).append(step.model or "")

@@ -267,6 +267,11 @@ class Config(Block):
         """Whether anybody's use is limited."""
         return bool(self.limits) or any(client.limits for client in self.clients)
 
+    @property
+    def shares_limits(self) -> bool:
+        """Whether limits are kept in Redis, for all gateways that have the same."""
+        return self.has_limits and self.redis is not None and self.usage.store in ("auto", "redis")
+
     @cached_property
     def effective_routes(self) -> tuple[Route, ...]:
         """The routes; without any, the only provider takes everything."""

@@ -45,7 +45,8 @@ def describe(loaded: Loaded) -> str:
     if config.limits:
         lines += ["", "Limits of use", *(f"  {limit.scope}: {_limit(limit)}" for limit in config.limits)]
     if config.has_limits:
-        lines.append(f"  kept in {config.usage.store}; on failure: {config.usage.on_failure}")
+        shared = f"{config.redis.place}, for all its gateways" if config.redis and config.shares_limits else None
+        lines.append(f"  kept in {shared or config.usage.store}; on failure: {config.usage.on_failure}")
     lines += ["", "Limits", f"  JSON body up to {_size(config.max_body_bytes)}"]
     if config.workers is not None:
         lines.append(f"  {config.workers} worker process{'es' if config.workers > 1 else ''}")

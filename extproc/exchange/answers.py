@@ -65,7 +65,10 @@ class AnswerSide(Failing):
         match self._state:
             case Streaming(translator=seen) | Watching(watch=seen):
                 self._count(seen, complete=False)
-            case Sent() | Counting():  # the vendor may be at it, or was
+            case Sent():  # the vendor may be at it
+                self._price()
+            case Counting():
+                self.record.untold = True
                 self._price()
 
     def _response_head(self, event: ResponseHeaders) -> Forward:

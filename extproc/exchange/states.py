@@ -58,6 +58,7 @@ class Record:
     `client`: the name of the client whose key was shown. `front`: the dialect that it speaks; `converted`: the vendor
     does not. `dropped`: what of its request could not be said to the vendor, as the answer's header tells it.
     `operation`: what its API does, in OpenTelemetry's words. `refused`: by us, before a vendor was asked.
+    `untold`: the answer went past uncounted, and Envoy, which was to count it, did not say that it ended.
     `lacks_model`: what named the model, where the vendor says that it has none of that name.
     `usage`: from the request on, estimated until the vendor tells. `cost`: of it, None where the model's price is not
     known, in `currency` (ISO 4217)."""
@@ -90,6 +91,7 @@ class Record:
     lacks_model: str | None = None
     operation: str = OTHER
     refused: bool = False
+    untold: bool = False
 
 
 class Start(Frozen, frozen=True):

@@ -2,7 +2,7 @@
 
 Rule: pure, one thread. A request goes on where less than the limit counts in each of its buckets, so never more than
 limit and one reservation is let through. What a worker may give out by itself (a lease) counts as used until it says
-what became of it; what a dead one reserved is settled at what it last said.
+what became of it. Nobody knows what a dead one did at last: all that it reserved, and was lent, stays used.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,8 +13,12 @@ from msgspec import Struct, field, msgpack
 from extproc.limits.buckets import Bucket
 from extproc.limits.windows import PARTS, SLIDING, Now, counts, is_over, slot, wait
 
+LEASE_SECONDS: Final = 1.0
+"""How long a lease may be used."""
 SHARE: Final = 16
-"""The part of what is left that is lent to a worker at once."""
+"""The part of what is left that is lent to a worker at most."""
+FIRST: Final = 4
+"""Requests for which a worker is lent at first: what a dead one was lent counts, so it is no more than it may need."""
 MOST: Final = 20_000
 """Buckets: names of models are their clients' own words. Beyond, those that were used least lately are forgotten."""
 STEPS: Final = (0.9, 0.95, 1.0)
@@ -54,15 +58,11 @@ class Verdict(Struct, frozen=True, array_like=True):
 
 
 class Report(Struct, frozen=True, array_like=True):
-    """What a worker did since its last one. `heard`: the requests whose verdict it has. `moves`: what was reserved by
-    leases, and by how much less or more was used than was reserved: bucket, slot, amount. `returned`: what was lent and
-    is not any more: bucket, amount. `open`: by how much less or more than reserved is used until now of what goes on,
-    in place of what was said before."""
+    """What a worker did since its last one. `moves`: what was reserved by leases, and by how much less or more was used
+    than was reserved: bucket, slot, amount. `returned`: what was lent and is not any more: bucket, amount."""
 
-    heard: tuple[int, ...] = ()
     moves: tuple[tuple[str, int, int], ...] = ()
     returned: tuple[tuple[str, int], ...] = ()
-    open: tuple[tuple[str, int, int], ...] = ()
 
 
 class Step(Struct, frozen=True):
@@ -81,9 +81,13 @@ class Fill(Struct, frozen=True):
 
 
 class _State(Struct):
+    """`slots`: what is used, by when; of what is limited at a time by who has it. `lent`: to whom;
+    `leases`: how much of late, and when."""
+
     bucket: Bucket
     slots: dict[int, int] = field(default_factory=dict)
     lent: dict[int, int] = field(default_factory=dict)
+    leases: dict[int, tuple[int, float]] = field(default_factory=dict)
     told: tuple[float, int, float] = (0.0, 0, 0.0)
     """The highest step that was told of, in which period, when."""
 
@@ -103,13 +107,11 @@ class Authority:
 
     def __init__(self) -> None:
         self._states: dict[str, _State] = {}
-        self._open: dict[int, tuple[tuple[str, int, int], ...]] = {}
-        self._unheard: dict[int, dict[int, tuple[tuple[str, int, int], ...]]] = {}
         self._dirty: set[str] = set()
         self._steps: list[Step] = []
 
-    def reserve(self, needs: Sequence[Need], now: Now, who: int, id: int, *, last: bool = True) -> Verdict:
-        """Reserve in every bucket, or in none. `id`: the request's, of this worker. `last`: a refusal is final."""
+    def reserve(self, needs: Sequence[Need], now: Now, who: int, *, last: bool = True) -> Verdict:
+        """Reserve in every bucket, or in none. `last`: a refusal is final."""
         states = [self._state(need.bucket, now) for need in needs]
         used = [self._used(state, now) for state in states]
         full = [
@@ -122,25 +124,30 @@ class Authority:
         if full:
             pause, state, count = max(full, key=lambda one: one[0])
             return Verdict(by=state.bucket, wait=pause, used=count)
-        granted = tuple(self._grant(*each, now, who) for each in zip(needs, states, used, strict=True))
-        release = (
-            (need.bucket.name, one.slot, need.known - need.amount) for need, one in zip(needs, granted, strict=True)
-        )
-        self._unheard.setdefault(who, {})[id] = tuple(release)
-        return Verdict(granted)
+        return Verdict(tuple(self._grant(*each, now, who) for each in zip(needs, states, used, strict=True)))
 
     def _grant(self, need: Need, state: _State, used: int, now: Now, who: int) -> Granted:
-        at = slot(state.bucket, now)
+        at = who if state.bucket.per is None else slot(state.bucket, now)
         if need.amount:
             state.slots[at] = state.slots.get(at, 0) + need.amount
-            self._dirty.add(state.bucket.name)
         lease = 0
         if state.bucket.per not in (None, "second") and not state.lent.get(who):
-            share = (state.bucket.limit - used - need.amount) // SHARE
-            lease = share if share >= 2 * max(need.amount, 1) else 0
-            if lease:
-                state.lent[who] = lease
+            lease = self._lease(state, need.amount, used, now, who)
+        if need.amount or lease:
+            self._dirty.add(state.bucket.name)
         return Granted(at, used, wait(state.bucket, state.slots, 1, now), lease)
+
+    def _lease(self, state: _State, amount: int, used: int, now: Now, who: int) -> int:
+        """Twice as much as before for who used that within its time, else half as much."""
+        share = (state.bucket.limit - used - amount) // SHARE
+        if share < 2 * max(amount, 1):
+            return 0
+        before, when = state.leases.get(who, (0, 0.0))
+        wanted = before * 2 if now.ticks - when < LEASE_SECONDS else before // 2
+        lease = min(share, max(wanted, FIRST * amount, FIRST))
+        state.leases[who] = lease, now.ticks
+        state.lent[who] = lease
+        return lease
 
     def lends(self, needs: Iterable[Need], but: int) -> set[int]:
         """The workers to which something of these buckets is lent."""
@@ -152,19 +159,23 @@ class Authority:
         for name, amount in report.returned:
             if (state := self._states.get(name)) is not None:
                 state.lent[who] = max(state.lent.get(who, 0) - amount, 0)
-        for id in report.heard:
-            self._unheard.get(who, {}).pop(id, None)
+                self._dirty.add(name)
         self._move(report.moves, now)
-        self._dirty.update(name for name, _, _ in (*self._open.get(who, ()), *report.open))
-        self._open[who] = report.open
+
+    def undo(self, needs: Sequence[Need], verdict: Verdict, now: Now, who: int) -> None:
+        """A verdict that its worker will not hear of."""
+        pairs = list(zip((need.bucket.name for need in needs), needs, verdict.granted, strict=True))
+        moves = tuple((name, one.slot, -need.amount) for name, need, one in pairs)
+        self.report(Report(moves, tuple((name, one.lease) for name, _, one in pairs if one.lease)), now, who)
 
     def gone(self, who: int, now: Now) -> None:
-        """A worker is dead: nothing is lent to it, and what it reserved is settled at what it last said."""
-        for state in self._states.values():
-            state.lent.pop(who, None)
-        self._move(self._open.pop(who, ()), now)
-        for release in self._unheard.pop(who, {}).values():
-            self._move(release, now)
+        """A worker is dead: what was lent to it may all be used, and what it had at a time is free again."""
+        for name, state in self._states.items():
+            state.leases.pop(who, None)
+            if lent := state.lent.pop(who, 0):
+                self._move(((name, slot(state.bucket, now), lent),), now)
+            if state.bucket.per is None:
+                state.slots.pop(who, None)
 
     def _move(self, moves: Iterable[tuple[str, int, int]], now: Now) -> None:
         for name, at, amount in moves:
@@ -242,22 +253,26 @@ class Authority:
         return bool(self._dirty)
 
     def changed(self, now: Now) -> dict[str, bytes | None]:
-        """The buckets that changed since this was last asked, as `restore` takes them: as if all workers were dead."""
+        """The buckets that changed since this was last asked, as `restore` takes them: with all that was lent."""
         dirty, self._dirty = self._dirty, set()
-        settled: dict[str, dict[int, int]] = {name: dict(s.slots) for name in dirty if (s := self._states.get(name))}
-        unheard = (release for of_one in self._unheard.values() for release in of_one.values())
-        for name, at, amount in (move for moves in (*self._open.values(), *unheard) for move in moves):
-            if name in settled and at in settled[name]:
-                settled[name][at] = max(settled[name][at] + amount, 0)
-        return {name: self._written(name, settled.get(name), now) for name in dirty}
+        return {name: self._written(self._states.get(name), now) for name in dirty}
+
+    def counts_later(self, needs: Iterable[Need]) -> bool:
+        """Whether what was just reserved must outlive this process. Of seconds it need not: none starts so soon."""
+        return any(need.bucket.per not in (None, "second") and need.bucket.name in self._dirty for need in needs)
 
     def again(self, names: Iterable[str]) -> None:
         """These could not be kept: they are still changed."""
         self._dirty.update(names)
 
-    def _written(self, name: str, slots: Mapping[int, int] | None, now: Now) -> bytes | None:
-        kept = {at: amount for at, amount in (slots or {}).items() if amount}
-        if not kept or (bucket := self._states[name].bucket).per is None:
+    def _written(self, state: _State | None, now: Now) -> bytes | None:
+        if state is None or (bucket := state.bucket).per is None:
+            return None
+        kept = {at: amount for at, amount in state.slots.items() if amount}
+        if lent := self._lent(state):
+            latest = slot(bucket, Now(now.ticks + LEASE_SECONDS, now.date + LEASE_SECONDS))
+            kept[latest] = kept.get(latest, 0) + lent
+        if not kept:
             return None
         length = SLIDING.get(bucket.per or "", 0.0) / PARTS
         shift = now.date - now.ticks if length else 0.0

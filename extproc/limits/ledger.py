@@ -3,17 +3,14 @@
 Rule: pure, and the caller's lock around it. Every reservation is settled once: whoever settles it again does nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
 
-from extproc.limits.authority import Granted, Need, Report, Verdict
+from extproc.limits.authority import LEASE_SECONDS, Granted, Need, Report, Verdict
 from extproc.limits.buckets import Spend
 from extproc.limits.windows import Now, slot
-
-LEASE_SECONDS: Final = 1.0
-"""How long a lease may be used."""
 
 
 class _Lease(Struct):
@@ -23,27 +20,42 @@ class _Lease(Struct):
     reset: float
 
 
-class Reservation:
-    """What one request has reserved. `asked`: of the authority, so its end is told at once."""
+_NO_MORE: Final[Mapping[int, int]] = {}
 
-    __slots__ = ("asked", "needs", "running", "slots")
+
+class Reservation:
+    """What one request has reserved. `asked`: of the authority, so its end is told at once. `running`: what is used so
+    far, as far as it is known."""
+
+    __slots__ = ("_more", "asked", "needs", "running", "slots")
 
     def __init__(self, needs: Sequence[Need], slots: Sequence[int], *, asked: bool) -> None:
         self.needs = needs
         self.slots = slots
         self.asked = asked
         self.running: Spend | None = None
-        """What is used so far, as far as it is known."""
+        self._more = _NO_MORE
 
     def deltas(self, spend: Spend | None) -> Iterator[tuple[str, int, int]]:
-        """By how much less or more is used than was reserved, were it over now. `spend` None: what is known anyway."""
-        for need, at in zip(self.needs, self.slots, strict=True):
+        """It is over: by how much less or more is used than counts. `spend` None: what is known anyway."""
+        for number, (need, at) in enumerate(zip(self.needs, self.slots, strict=True)):
             kind = need.bucket.kind
             if kind == "requests":
                 continue
             actual = 0 if kind == "concurrent" else need.known if spend is None else spend.of(kind)
-            if actual != need.amount:
-                yield need.bucket.name, at, actual - need.amount
+            counts = need.amount + self._more.get(number, 0) if self._more else need.amount
+            if actual != counts:
+                yield need.bucket.name, at, actual - counts
+
+    def excess(self) -> Iterator[tuple[str, int, int]]:
+        """By how much more is used so far than counts; from now on it does."""
+        if self.running is None:
+            return
+        for number, (need, at) in enumerate(zip(self.needs, self.slots, strict=True)):
+            more = self.running.of(need.bucket.kind) - need.amount - self._more.get(number, 0)
+            if more > 0 and need.bucket.kind != "requests":
+                self._more = {**self._more, number: self._more.get(number, 0) + more}
+                yield need.bucket.name, at, more
 
 
 class Ledger:
@@ -54,8 +66,6 @@ class Ledger:
         self._going: set[Reservation] = set()
         self._moves: dict[tuple[str, int], int] = {}
         self._returned: dict[str, int] = {}
-        self._said_open: tuple[tuple[str, int, int], ...] = ()
-        self._heard: list[int] = []
 
     def reserve(self, needs: Sequence[Need], now: Now) -> tuple[Reservation, Verdict] | None:
         """By leases alone; None: the authority has to be asked."""
@@ -78,9 +88,8 @@ class Ledger:
         self._going.add(reservation)
         return reservation, Verdict(tuple(granted))
 
-    def granted(self, id: int, needs: Sequence[Need], verdict: Verdict, now: Now) -> Reservation:
+    def granted(self, needs: Sequence[Need], verdict: Verdict, now: Now) -> Reservation:
         """The authority said yes to a request of ours."""
-        self._heard.append(id)
         for need, one in zip(needs, verdict.granted, strict=True):
             if one.lease:
                 until, used = now.ticks + LEASE_SECONDS, one.used + need.amount
@@ -106,6 +115,10 @@ class Ledger:
         for name in names:
             self._return(name)
 
+    def leave(self) -> None:
+        """Nothing more will be reserved: give all back with the next report."""
+        self.recall(list(self._leases))
+
     def _return(self, name: str) -> None:
         if (lease := self._leases.pop(name, None)) is not None and lease.room:
             self._returned[name] = self._returned.get(name, 0) + lease.room
@@ -114,14 +127,12 @@ class Ledger:
         """What is to be told; None: nothing new."""
         for name in [name for name, lease in self._leases.items() if lease.until <= now.ticks]:
             self._return(name)
-        open: dict[tuple[str, int], int] = {}
         for reservation in self._going:
-            for name, at, amount in reservation.deltas(reservation.running):
-                open[name, at] = open.get((name, at), 0) + amount
-        said = tuple((name, at, amount) for (name, at), amount in open.items())
-        if not (self._moves or self._returned or self._heard) and said == self._said_open:
+            for move in reservation.excess():
+                self._add(*move)
+        if not (self._moves or self._returned):
             return None
         moves = tuple((name, at, amount) for (name, at), amount in self._moves.items() if amount)
-        report = Report(tuple(self._heard), moves, tuple(self._returned.items()), said)
-        self._heard, self._moves, self._returned, self._said_open = [], {}, {}, said
+        report = Report(moves, tuple(self._returned.items()))
+        self._moves, self._returned = {}, {}
         return report

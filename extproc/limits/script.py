@@ -2,7 +2,8 @@
 
 Rule: pure: names, arguments and answers. All buckets that are a client's own, and what it holds of them, have one hash
 tag, all others another, so that a script finds its keys on one node of a cluster. A reservation is known by its id:
-whoever settles it again does nothing, and one that nobody renews is settled at what was known of it.
+whoever settles it again does nothing. One that nobody renews is a dead worker's, and stays used whole:
+what it held at a time is free again.
 """
 
 from collections.abc import Sequence
@@ -18,16 +19,21 @@ KEPT: Final = {"second": 10, "minute": 180, "hour": 10_800, "day": 40 * 86_400, 
 HELD_MS: Final = 30_000
 """Milliseconds until a reservation that is not renewed counts as a dead worker's."""
 
+_MINUS: Final = """
+local function minus(n) return n == '0' and n or string.sub(n, 1, 1) == '-' and string.sub(n, 2) or '-' .. n end
+"""
+"""As text: a number of Lua's is a double. Redis does not take -0."""
+
 _DEAD: Final = """
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, 50)) do
   local held = redis.call('HGET', KEYS[1], id)
-  if held and held ~= 'dead' then
-    for key, at, known in string.gmatch(held, '(%S+) (%S+) %S+ (%S+);') do
-      redis.call('HINCRBY', key, at, known)
+  if held and string.sub(held, 1, 5) ~= 'dead ' then
+    for key, at, more in string.gmatch(held, '(%S+) (%S+) %S+ (%S+);') do
+      redis.call('HINCRBY', key, at, more)
     end
-    redis.call('HSET', KEYS[1], id, 'dead')
+    redis.call('HSET', KEYS[1], id, 'dead ' .. held)
     redis.call('ZADD', KEYS[2], now + 3600000, id)
   else
     redis.call('HDEL', KEYS[1], id)
@@ -107,33 +113,44 @@ redis.call('PEXPIRE', KEYS[2], 7200000)
 return out
 """
 )
-"""KEYS: what is held, by when, the buckets. ARGV: id, milliseconds; for each bucket limit, amount, what a dead worker's
-is settled by, whether it refuses nothing, window in milliseconds (0: a calendar's), slot, life, when it is told."""
+"""KEYS: what is held, by when, the buckets. ARGV: id, milliseconds; for each bucket limit, amount, what is
+added when its worker is dead, whether it refuses nothing, window in milliseconds (0: a calendar's), slot, life, when it
+is told."""
 
-SETTLE: Final = """
+SETTLE: Final = (
+    _MINUS
+    + """
 local held = redis.call('HGET', KEYS[1], ARGV[1])
 if not held then return 0 end
-for i = 3, #KEYS do
-  local b = 1 + (i - 3) * 3
-  redis.call('HINCRBY', KEYS[i], ARGV[b + 1], held == 'dead' and ARGV[b + 3] or ARGV[b + 2])
+local i = 3
+for more in string.gmatch(held, '%S+ %S+ %S+ (%S+);') do
+  local b = 1 + (i - 3) * 2
+  redis.call('HINCRBY', KEYS[i], ARGV[b + 1], ARGV[b + 2])
+  if string.sub(held, 1, 5) == 'dead ' then
+    redis.call('HINCRBY', KEYS[i], ARGV[b + 1], minus(more))
+  end
+  i = i + 1
 end
 redis.call('HDEL', KEYS[1], ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
 return 1
 """
-"""ARGV: id; for each bucket slot, by how much less or more is used than was reserved, and than was known, where it was
-taken for a dead worker's."""
+)
+"""ARGV: id; for each bucket slot, and by how much less or more is used than was reserved."""
 
-CANCEL: Final = """
+CANCEL: Final = (
+    _MINUS
+    + """
 local held = redis.call('HGET', KEYS[1], ARGV[1])
-if held and held ~= 'dead' then
+if held and string.sub(held, 1, 5) ~= 'dead ' then
   for key, at, amount in string.gmatch(held, '(%S+) (%S+) (%S+) %S+;') do
-    redis.call('HINCRBY', key, at, '-' .. amount)
+    redis.call('HINCRBY', key, at, minus(amount))
   end
 end
 redis.call('HDEL', KEYS[1], ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
 """
+)
 """ARGV: the id of what was perhaps reserved, and is not wanted."""
 
 RENEW: Final = """
@@ -141,7 +158,7 @@ local t = redis.call('TIME')
 local until_ = t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[1]
 for n = 2, #ARGV, 2 do
   local held = redis.call('HGET', KEYS[1], ARGV[n])
-  if held and held ~= 'dead' then
+  if held and string.sub(held, 1, 5) ~= 'dead ' then
     redis.call('HSET', KEYS[1], ARGV[n], ARGV[n + 1])
     redis.call('ZADD', KEYS[2], until_, ARGV[n])
   end
@@ -149,7 +166,7 @@ end
 redis.call('PEXPIRE', KEYS[1], 7200000)
 redis.call('PEXPIRE', KEYS[2], 7200000)
 """
-"""ARGV: milliseconds; for each reservation its id and what it is settled by if this was the last word."""
+"""ARGV: milliseconds; for each reservation its id and what is held, as `RESERVE` writes it."""
 
 
 def tag(bucket: Bucket) -> str:
@@ -179,13 +196,10 @@ class Part:
         for need in self.needs:
             bucket = need.bucket
             window = int(SLIDING.get(bucket.per or "", 0) * 1000)
-            sent += [bucket.limit, need.amount, self._known(need, need.known) - need.amount]
+            sent += [bucket.limit, need.amount, -need.amount if bucket.kind == "concurrent" else 0]
             sent += [int(need.forced or bucket.shadow), window, slot(bucket, now)]
             sent += [KEPT[bucket.per or "hour"] * 1000, bucket.warn_at]
         return [str(one) for one in sent]
-
-    def _known(self, need: Need, known: int) -> int:
-        return 0 if need.bucket.kind == "concurrent" else known
 
     def verdict(self, answer: list[Any], now: Now) -> tuple[Verdict, list[tuple[Bucket, float]]]:
         """What `RESERVE` answered, and of which buckets it is to be told that little is left."""
@@ -214,14 +228,15 @@ class Part:
         """The arguments of `SETTLE`."""
         sent: list[str] = [self.id]
         for need, at in zip(self.needs, self.slots, strict=True):
-            actual = self._actual(need, spend)
-            sent += [at, str(actual - need.amount), str(actual - self._known(need, need.known))]
+            sent += [at, str(self._actual(need, spend) - need.amount)]
         return sent
 
     def renew(self, spend: Spend | None) -> list[str]:
         """Two of the arguments of `RENEW`."""
-        parts = zip(self.keys[2:], self.slots, self.needs, strict=True)
-        held = (f"{key} {at} {need.amount} {self._actual(need, spend) - need.amount};" for key, at, need in parts)
+        held = []
+        for key, at, need in zip(self.keys[2:], self.slots, self.needs, strict=True):
+            more = self._actual(need, spend) - need.amount
+            held.append(f"{key} {at} {need.amount} {more if need.bucket.kind == 'concurrent' else max(more, 0)};")
         return [self.id, "".join(held)]
 
 

@@ -35,6 +35,8 @@ def slot(bucket: Bucket, now: Now) -> int:
 
 def counts(bucket: Bucket, slots: Mapping[int, int], now: Now) -> int:
     """What counts now of what was used."""
+    if bucket.per is None:
+        return sum(slots.values())
     current = slot(bucket, now)
     if bucket.per not in SLIDING:
         return slots.get(current, 0)

@@ -1,11 +1,12 @@
 """The limits of use and what was used, for all workers: one authority, one file.
 
-Rule: what is decided is decided in memory at once; a thread writes it down every second, and whatever becomes of the
-file, nobody waits for it. What could not be written is written later; that it cannot is said once, and `trouble` knows.
+Rule: what is decided is decided in memory at once, and told when the file has it, so that whoever comes after a
+`kill -9` knows of all that was let through. A file that takes too long or fails is trouble, which is said once; then
+nobody waits for it, and what could not be written is written later.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -28,7 +29,9 @@ from extproc.terms.tallies import Key, Tally
 log = structlog.get_logger("extproc.quotas")
 
 WRITE_SECONDS: Final = 0.5
-"""How often the file is brought up to date: so much may be lost when all processes are killed."""
+"""How often the file is told what was used: so much of the history may be lost when all processes are killed."""
+AHEAD_SECONDS: Final = 1.0
+"""How long a request waits until the file has what is reserved for it."""
 RECALL_SECONDS: Final = 0.05
 """How long a request that would be refused waits for what is lent to other workers."""
 AGAIN_SECONDS: Final = 5.0
@@ -67,12 +70,17 @@ class Quotas:
         self.uncounted = 0
         self._authority = Authority()
         self._thread = ThreadPoolExecutor(1, "usage store")
+        self._ahead_thread = ThreadPoolExecutor(1, "usage store, buckets")
         self._store: Store | None = None
         self._rows: dict[tuple[int, int, history.Place], Row] = {}
         self._tried = self._pruned = -AGAIN_SECONDS
         self._told: dict[int, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._writing = asyncio.Lock()
+        self._ahead = asyncio.Lock()
+        self._next: asyncio.Task[None] | None = None
+        self._writes: set[asyncio.Task[None]] = set()
+        self._opening = asyncio.Lock()
         self._away: dict[int, str] = {}
 
     @property
@@ -91,7 +99,6 @@ class Quotas:
     def wanted(
         self,
         who: int,
-        id: int,
         needs: Sequence[Need],
         judged: Callable[[Verdict], None],
         recall: Callable[[set[int], tuple[str, ...]], None],
@@ -101,19 +108,62 @@ class Quotas:
             self.uncounted += 1
             judged(Verdict())
             return
-        verdict = self._authority.reserve(needs, _now(), who, id, last=False)
+        verdict = self._authority.reserve(needs, _now(), who, last=False)
         if verdict.granted:
             self._tell_steps()
-            judged(verdict)
+            if self._waits(needs):
+                self._begin(self._tell(who, needs, verdict, judged))
+            else:
+                judged(verdict)
             return
-        task = asyncio.create_task(self._again(who, id, needs, judged, recall))
+        self._begin(self._again(who, needs, judged, recall))
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _waits(self, needs: Sequence[Need]) -> bool:
+        return self._path is not None and self.trouble is None and self._authority.counts_later(needs)
+
+    async def _tell(self, who: int, needs: Sequence[Need], verdict: Verdict, judged: Callable[[Verdict], None]) -> None:
+        """Once the file has it, or cannot: then by `on_failure`."""
+        try:
+            async with asyncio.timeout(AHEAD_SECONDS):
+                await asyncio.shield(self._written())
+        except FAULTS as error:
+            self._failed(error)
+            if self.on_failure != "local":
+                self._authority.undo(needs, verdict, _now(), who)
+                self.uncounted += 1
+                verdict = Verdict()
+        judged(verdict)
+
+    def _written(self) -> asyncio.Task[None]:
+        """The next write that begins: it is everybody's who waits. Raises one of `FAULTS`."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._write_buckets())
+            self._writes.add(self._next)
+            self._next.add_done_callback(self._writes.discard)
+        return self._next
+
+    async def _write_buckets(self) -> None:
+        async with self._ahead:
+            self._next = None
+            if not await self._opened() or self._store is None:
+                raise OSError(self.trouble or "the file is not open")
+            buckets = self._authority.changed(_now())
+            if self._path is None or not buckets:
+                return
+            try:
+                await self._aside(partial(self._store.keep, buckets), self._ahead_thread)
+            except FAULTS:
+                self._authority.again(buckets)
+                raise
 
     async def _again(
         self,
         who: int,
-        id: int,
         needs: Sequence[Need],
         judged: Callable[[Verdict], None],
         recall: Callable[[set[int], tuple[str, ...]], None],
@@ -128,9 +178,12 @@ class Quotas:
             waiting.cancel()
         else:
             await asyncio.sleep(0.002)
-        verdict = self._authority.reserve(needs, _now(), who, id)
+        verdict = self._authority.reserve(needs, _now(), who)
         self._tell_steps()
-        judged(verdict)
+        if verdict.granted and self._waits(needs):
+            await self._tell(who, needs, verdict, judged)
+        else:
+            judged(verdict)
 
     def spent(self, who: int, report: Report) -> None:
         """What a worker did."""
@@ -227,33 +280,42 @@ class Quotas:
         await self.write()
         if self._store is not None:
             await self._aside(self._store.close)
-        self._thread.shutdown(wait=False)
+        for thread in (self._thread, self._ahead_thread):
+            thread.shutdown(wait=False)
 
     async def _opened(self) -> bool:
-        if self._store is not None:
+        async with self._opening:
+            if self._store is not None:
+                return True
+            if time.monotonic() - self._tried < AGAIN_SECONDS:
+                return False
+            self._tried = time.monotonic()
+            try:
+                store, kept = await self._aside(self._read)
+            except FAULTS as error:
+                self._failed(error)
+                return False
+            self._authority.restore(kept, _now())
+            self._store = store
             return True
-        if time.monotonic() - self._tried < AGAIN_SECONDS:
-            return False
-        self._tried = time.monotonic()
+
+    def _read(self) -> tuple[Store, dict[str, bytes]]:
+        store = Store(self._path)
         try:
-            self._store = await self._aside(partial(Store, self._path))
-            kept = await self._aside(self._store.buckets)
-        except FAULTS as error:
-            self._failed(error)
-            return False
-        self._authority.restore(kept, _now())
-        return True
+            return store, store.buckets()
+        except BaseException:
+            store.close()
+            raise
 
     async def _flush(self, now: float) -> None:
         if not (self._rows or self._authority.dirty or self.trouble) or not await self._opened():
             return
         assert self._store is not None
-        rows, buckets = self._rows, self._authority.changed(_now())
-        self._rows = {}
+        await self._written()
+        rows, self._rows = self._rows, {}
         try:
-            await self._aside(partial(self._store.write, rows.values(), buckets))
+            await self._aside(partial(self._store.write, rows.values()))
         except FAULTS:
-            self._authority.again(buckets)
             newer, self._rows = self._rows, rows
             for row in newer.values():
                 self._keep(row)
@@ -266,14 +328,14 @@ class Quotas:
             await self._aside(partial(self._store.prune, now))
 
     def _failed(self, error: BaseException) -> None:
-        reason = str(error) or type(error).__name__
+        reason = str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
         if self.trouble is None:
             told = {"file": str(self._path), "reason": reason, "on_failure": self.on_failure}
             log.error("what was used cannot be written down: it is tried again", **told)
         self.trouble = reason
 
-    async def _aside(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+    async def _aside(self, work: Callable[[], T], thread: ThreadPoolExecutor | None = None) -> T:
+        return await asyncio.get_running_loop().run_in_executor(thread or self._thread, work)
 
 
 @asynccontextmanager

@@ -1,7 +1,8 @@
 """The file in which it stays what was used and what is left: SQLite, one writer.
 
-Rule: no decision and no clock; rows in, rows out. One thread calls. What a call writes is there whole or not at all,
-also after `kill -9`: a power cut may cost the last second (WAL, `synchronous=NORMAL`).
+Rule: no decision and no clock; rows in, rows out. One thread calls, and another `keep`, which waits for no history and
+for no `fsync`. What a call writes is there whole or not at all, also after `kill -9`: a power cut may cost the last
+second (WAL, `synchronous=NORMAL`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -53,8 +54,11 @@ class Store:
                 os.close(self._lock)
                 raise OSError(f"another process has {path}") from None
         try:
-            self._base = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False, timeout=1)
+            self._base = _connected(path)
             self._opened(path)
+            self._buckets = _connected(path)
+            self._buckets.execute("PRAGMA synchronous = NORMAL")
+            self._buckets.execute("PRAGMA wal_autocheckpoint = 0")  # the other connection's work
         except BaseException:
             self.close()
             raise
@@ -72,21 +76,27 @@ class Store:
     def close(self) -> None:
         with suppress(AttributeError, sqlite3.Error):
             self._base.close()
+            self._buckets.close()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
-    def write(self, rows: Iterable[Row], buckets: Mapping[str, bytes | None] = {}) -> None:
-        """Add rows to what is there, and put buckets in the place of their former states; None: forget one."""
+    def write(self, rows: Iterable[Row]) -> None:
+        """Add rows to what is there."""
         with self._base:
             self._base.execute("BEGIN IMMEDIATE")
             for row in rows:
                 self._add(row)
+
+    def keep(self, buckets: Mapping[str, bytes | None]) -> None:
+        """Put buckets in the place of their former states; None: forget one."""
+        with self._buckets:
+            self._buckets.execute("BEGIN IMMEDIATE")
             for name, state in buckets.items():
                 if state is None:
-                    self._base.execute("DELETE FROM buckets WHERE name = ?", (name,))
+                    self._buckets.execute("DELETE FROM buckets WHERE name = ?", (name,))
                 else:
-                    self._base.execute("INSERT OR REPLACE INTO buckets VALUES (?, ?)", (name, state))
+                    self._buckets.execute("INSERT OR REPLACE INTO buckets VALUES (?, ?)", (name, state))
 
     def _add(self, row: Row) -> None:
         known = self._base.execute(_ROWS + _HERE, _where(row)).fetchone()
@@ -118,6 +128,10 @@ class Store:
         with self._base:
             for width, kept in KEPT.items():
                 self._base.execute("DELETE FROM used WHERE width = ? AND at < ?", (width, now - kept - width))
+
+
+def _connected(path: Path | None) -> sqlite3.Connection:
+    return sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False, timeout=1)
 
 
 def _where(row: Row) -> tuple[int | str, ...]:

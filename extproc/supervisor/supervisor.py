@@ -108,7 +108,7 @@ class Workers:
                 self.quotas.shared_away(origin.number, reason)
             case channel.Wanted(id, needs):
                 self.quotas.wanted(
-                    origin.number, id, needs, lambda verdict: origin.order(channel.Judged(id, verdict)), self._recall
+                    origin.number, needs, lambda verdict: origin.order(channel.Judged(id, verdict)), self._recall
                 )
 
     def _ended(self, worker: Worker) -> None:

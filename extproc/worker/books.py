@@ -4,7 +4,7 @@ Rule: once per exchange, at its end; nothing per chunk. What was taken is the su
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 import threading
 from typing import Any, Final
@@ -27,7 +27,7 @@ from extproc.terms.tallies import (
 from extproc.terms.usage import NOT_COUNTED
 
 MOST_KEYS: Final = 4096
-"""Kinds of exchanges that are told apart within a second; what comes beyond is counted without its models' names."""
+"""Kinds of exchanges that are told apart at a time; what comes beyond is counted without its models' names."""
 _LONGEST: Final = 200
 """Characters of a model's name."""
 
@@ -102,9 +102,11 @@ class Times(Frozen, frozen=True):
 
 class Books:
     """Filled by the thread of the streams, emptied by the event loop's. A row of numbers per kind of exchange: a plain
-    list, since this is done for each exchange (a tally's own methods take three times as long)."""
+    list, since this is done for each exchange (a tally's own methods take three times as long). `first`: called, by any
+    thread, when there is something to take again."""
 
     def __init__(self) -> None:
+        self.first: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
         self._rows: dict[_Kind, list[Any]] = {}
         self._costs: dict[tuple[_Kind, str], Decimal] = {}
@@ -175,6 +177,8 @@ class Books:
 
     def _new(self, kind: _Kind) -> tuple[list[Any], _Kind]:
         """A row, and what it is known by: without the words of clients and vendors where there are too many."""
+        if not self._rows:
+            self.first()
         if len(self._rows) >= MOST_KEYS:
             kind = (*kind[:5], OTHER, OTHER, kind[7], None if kind[8] is None else OTHER, *kind[9:])
         return self._rows.setdefault(kind, [0] * _LENGTH), kind

@@ -49,6 +49,8 @@ class Ends:
 
     def over(self, record: Record, account: Callable[[], None]) -> None:
         """An exchange is over: account it, now or when it is known how it ended."""
+        if record.untold and self._later is None:
+            record.complete = True
         if record.complete or not record.path or record.request_id is None or self._later is None:
             account()
             return
@@ -99,4 +101,6 @@ class Ends:
             if not several:
                 del self._waiting[id]
         waiting.record.error = how
+        if how is None and waiting.record.untold:
+            waiting.record.complete = True
         waiting.account()

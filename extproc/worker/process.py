@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 import os
 from pathlib import Path
 import signal
@@ -41,7 +42,10 @@ log = structlog.get_logger("extproc.worker")
 FORMER_SECONDS = 5.0
 """How long Envoy may still route by the configuration before."""
 COUNT_SECONDS = 1.0
-"""How often the supervisor hears what exchanges sum up to: a worker that is killed takes so much with it."""
+"""How often the supervisor hears how many exchanges are open and how many keys rest."""
+SOON_SECONDS = 0.05
+"""How soon it hears of exchanges that ended: a worker that is killed takes so much with it. Less would cost more: they
+are summed up meanwhile."""
 GONE_SECONDS = 1.0
 """How long open exchanges may go on when the supervisor died without a word."""
 
@@ -182,6 +186,7 @@ async def work(orders: asyncio.StreamReader, report: channel.Writer) -> None:
                     _obey(orders, report, current, keys, quotas, served, ends, farewell, feed)
                 )
                 counting = asyncio.create_task(_counted(counts))
+                books.first = partial(_later, running, SOON_SECONDS, counts.tell)
                 running.add_signal_handler(signal.SIGTERM, obeying.cancel)
                 channel.send(report, channel.Serving(served.port))
                 channel.send(report, channel.Active(first.generation))
@@ -193,7 +198,7 @@ async def work(orders: asyncio.StreamReader, report: channel.Writer) -> None:
         for task in (telling, sharing):
             task.cancel()
         await asyncio.gather(telling, sharing, return_exceptions=True)
-        quotas.tell()
+        quotas.leave()
     except (ConfigError, OSError) as error:
         channel.send(report, channel.Failed(str(error)))
 
@@ -234,7 +239,7 @@ def _ends(begin: channel.Begin) -> Ends:
 
 
 def _later(running: asyncio.AbstractEventLoop, seconds: float, work: Callable[[], None]) -> None:
-    """Called by another thread than the loop's."""
+    """Called by any thread."""
     with suppress(RuntimeError):  # the loop is closed: whatever waits is told at the end
         running.call_soon_threadsafe(running.call_later, seconds, work)
 

@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("extproc.quotas")
 
 REPORT_SECONDS: Final = 0.5
-"""How often the supervisor is told what became of leases: what a dead worker did not tell is lost, or settled as known
-before."""
+"""How often the supervisor is told what became of leases: what a dead worker did not tell counts whole."""
 _GLANCE: Final = 1.0
 """Seconds between looks at whether the configuration names another Redis."""
 PATIENCE: Final = 2.0
@@ -175,7 +174,7 @@ class Quotas:
             outcome: Held | ProxyError = held
             prompt = False
             if verdict.granted:
-                held.reservation = self._ledger.granted(id, needs, verdict, _now())
+                held.reservation = self._ledger.granted(needs, verdict, _now())
                 held.headers = headers(needs, verdict)
                 prompt = held.over and self._ledger.settle(held.reservation, spent(held))  # nobody waited any more
             elif verdict.by is None and self._on_failure() != "refuse":
@@ -221,6 +220,12 @@ class Quotas:
         if report is not None:
             channel.send(self._report, channel.Spent(report))
 
+    def leave(self) -> None:
+        """Say the last: no exchange goes on."""
+        with self._lock:
+            self._ledger.leave()
+        self.tell()
+
     async def run(self) -> None:
         """Say it again and again."""
         while True:
@@ -255,7 +260,7 @@ class Quotas:
 
 def shared_store(config: Config) -> Redis | None:
     """Where limits are kept for several machines; None where each keeps its own."""
-    return config.redis if config.has_limits and config.usage.store in ("auto", "redis") else None
+    return config.redis if config.shares_limits else None
 
 
 def _now() -> Now:

@@ -167,8 +167,8 @@ class SharedQuotas:
                 await client.aclose()
                 client = RedisCluster.from_url(url, **options)
             self._client = client
-        async with asyncio.timeout(self._block.timeout):
-            await self._client.ping()
+        async with asyncio.timeout(self._block.timeout):  # what writes: a former master after a failover still reads
+            await self._client.pexpire(f"{self._block.key_prefix}limits:probe", 1)
 
     def _options(self) -> dict[str, Any]:
         return {

@@ -58,10 +58,15 @@ The vendor keeps a book of its own. Made on {limits_date} by `make chaos ARGS=li
 
 | column | means |
 |---|---|
-| answered, refused, cut, error | what became of the requests: whole streams, 429, streams that broke off, no connection or another status |
+| answered, refused, cut, error | what became of the requests: whole streams, 429, streams that broke off, and 500 where a killed process had the request or 503 where it is not known what is left |
+| away | attempts to connect while nothing listened: no request was sent. Clients try about seven times a second |
 | let through | tokens by the vendor's book: of answers that it sent whole, and of those that broke off what it had sent |
-| beyond | how many of them are beyond the limit. Where nobody was killed, one reservation at most; else also what the killed processes had not yet told: half a second of a worker's requests, a second of the supervisor's |
-| counted | tokens that `/usage` of all gateways has. Where nothing was cut, exactly what the vendor told, else the run fails; requests of a killed worker are not in it |
+| beyond | how many of them are beyond the limit: never more than one reservation, or the run fails. Of what was killed all counts that it had reserved or was lent, so less than the limit may be let through |
+| counted | tokens that `/usage` of all gateways has. Where nothing was cut, exactly what the vendor told, else the run fails; what a killed worker had under way is not in it |
+
+Played by tests of their own, since they need a clock or a moment of their choice: the clock set forward and back, the ends of days and months in zones with daylight saving, over two lives of the supervisor
+(`tests/unit/supervisor/test_quota_clocks.py`); a price that changes and a client that goes and comes back while requests are under way (`tests/contract/test_money.py`); workers and supervisor killed at any
+moment, by chance (`tests/unit/limits/test_authority.py`); a Redis that forgets (`tests/unit/worker/test_shared_quotas.py`).
 
 ## How it was run
 
@@ -119,10 +124,14 @@ CHINESE = """\
 
 | 列 | 含义 |
 |---|---|
-| 答完、拒绝、中断、错误 | 请求的结局：完整的流、429、断掉的流、没有连接或别的状态 |
+| 答完、拒绝、中断、错误 | 请求的结局：完整的流、429、断掉的流，以及 500（被杀的进程手上的请求）或 503（不知道还剩多少） |
+| 不在 | 无人监听时的连接尝试：没有发出请求。客户端每秒约试七次 |
 | 放行 | 按厂商的账：完整发出的回答的 token，以及断掉的回答已发出的 token |
-| 超出 | 其中超出限额的部分。没有进程被杀时至多一次预留；否则还有被杀进程尚未报告的部分：工作进程半秒，主进程一秒 |
-| 计数 | 所有网关的 `/usage` 合计。没有中断时必须恰好等于厂商所说，否则运行失败；被杀工作进程手上的请求不在其中 |
+| 超出 | 其中超出限额的部分：绝不超过一次预留，否则运行失败。被杀的进程预留的和借到的都算作已用，所以放行的可能少于限额 |
+| 计数 | 所有网关的 `/usage` 合计。没有中断时必须恰好等于厂商所说，否则运行失败；被杀的工作进程手上的请求不在其中 |
+
+需要自定时钟或时机的情形由单独的测试检验：时钟向前和向后拨、有夏令时的时区里日与月的结束，都跨主进程的两次生命（`tests/unit/supervisor/test_quota_clocks.py`）；请求进行中价格改变、客户端删除后又加回（`tests/contract/test_money.py`）；
+任意时刻杀死工作进程和主进程，时机随机（`tests/unit/limits/test_authority.py`）；会忘记的 Redis（`tests/unit/worker/test_shared_quotas.py`）。
 
 ## 如何运行
 
@@ -169,10 +178,12 @@ def _table(rows: Sequence[Mapping[str, Any]], language: str) -> str:
     return "\n".join(lines)
 
 
-_LIMIT_COLUMNS = ("answered", "refused", "cut", "error", "let", "beyond", "counted")
+_LIMIT_COLUMNS = ("answered", "refused", "cut", "error", "away", "let", "beyond", "counted")
 _LIMIT_HEADS = {
-    "english": "scenario, what happens, answered, refused, cut, error, let through, beyond, counted, s".split(", "),
-    "chinese": "场景、发生什么、答完、拒绝、中断、错误、放行、超出、计数、秒".split("、"),
+    "english": "scenario, what happens, answered, refused, cut, error, away, let through, beyond, counted, s".split(
+        ", "
+    ),
+    "chinese": "场景、发生什么、答完、拒绝、中断、错误、不在、放行、超出、计数、秒".split("、"),
 }
 
 

@@ -20,18 +20,21 @@ _FAKE = "import fakeredis; fakeredis.TcpFakeServer(('127.0.0.1', {port})).serve_
 
 
 class Store:
-    """`url`: its address, the same in every life; what it knew is gone after each."""
+    """`url`: its address, the same in every life. `keeps`: it writes down what it is told (`appendonly`, by its default
+    once a second to the disk); else what it knew is gone after each."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, keeps: bool = False) -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/3"
+        self._keeps = "yes" if keeps else "no"
         self._log = directory / "store.log"
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         fake = (sys.executable, "-c", _FAKE.format(port=self.port))
-        real = (BINARY or "", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
+        real = (BINARY or "", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "")
+        real += ("--appendonly", self._keeps)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 real if BINARY else fake, cwd=self._directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -111,8 +114,8 @@ def _state(node: redis.Redis) -> str:
 
 
 @contextlib.contextmanager
-def store(directory: Path, *, started: bool = True) -> Iterator[Store]:
-    server = Store(directory)
+def store(directory: Path, *, started: bool = True, keeps: bool = False) -> Iterator[Store]:
+    server = Store(directory, keeps=keeps)
     try:
         if started:
             server.start()

@@ -7,7 +7,7 @@ import anthropic
 import pytest
 
 from .conftest import Simulator
-from .processes import Gateway
+from .processes import PATIENCE, Gateway
 
 VENDORS = [("qwen", "gpt-4o"), ("openai", "my-gpt"), ("openai-plain", "gpt-4o")]
 WEATHER: Any = {
@@ -24,7 +24,7 @@ every_vendor = pytest.mark.parametrize(("provider", "model"), VENDORS, ids=str)
 @pytest.fixture(scope="module")
 def claude(gateway: Gateway) -> Iterator[Claude]:
     """The SDK, its requests taken by the route of one provider of `gateway.yaml`."""
-    with anthropic.DefaultHttpxClient(trust_env=False, timeout=30) as http:
+    with anthropic.DefaultHttpxClient(trust_env=False, timeout=PATIENCE) as http:
 
         def client(provider: str) -> anthropic.Anthropic:
             return anthropic.Anthropic(
@@ -109,3 +109,26 @@ def test_errors_are_the_sdks_own(claude: Claude, simulator: Simulator) -> None:
     with pytest.raises(anthropic.NotFoundError):
         client.messages.batches.list()
     assert not [r for r in simulator.requests("sk-the-client-s-own") if "/messages" in r["path"]]
+
+
+def test_nothing_of_anthropic_s_betas_reaches_dashscope(claude: Claude) -> None:
+    """What Claude Code 2.1.332 sends (run 2026-11-30), to DashScope's own Messages, which refuses all of it."""
+    hour: Any = {"cache_control": {"type": "ephemeral", "ttl": "1h", "scope": "global"}}
+    body: Any = {
+        "model": "gpt-4o",
+        "max_tokens": 5000,
+        "system": [{"type": "text", "text": "x-anthropic-billing-header: 1"}, {"type": "text", "text": "s", **hour}],
+        "messages": [*user("你好"), {"role": "system", "content": "kurz", "output_config": {"effort": "low"}}],
+        "tools": [{**WEATHER, **hour, "defer_loading": True, "eager_input_streaming": True}],
+        "thinking": {"type": "adaptive", "display": "omitted"},
+        "extra_body": {"context_management": {"edits": []}, "output_config": {"effort": "low"}},
+        "extra_headers": {"anthropic-beta": "context-management-2025-06-27"},
+        "extra_query": {"beta": "true"},
+    }
+    client = claude("qwen-compatible")
+    whole = client.messages.create(**body)
+    with client.messages.stream(**body) as stream:
+        streamed = stream.get_final_message()
+    for message in (whole, streamed):
+        assert [block.type for block in message.content] == ["thinking", "text"]
+        assert (message.model, message.stop_reason) == ("gpt-4o", "end_turn")

@@ -2,9 +2,11 @@
 shows it, to the last digit."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 import contextlib
 from decimal import Decimal
 import json
+from pathlib import Path
 import subprocess
 import sys
 import threading
@@ -182,7 +184,7 @@ def test_a_cut_stream_and_one_that_its_client_leaves_cost_an_estimate(
                ("content-length", str(len(body))))  # fmt: skip
     for logs, cut_by in enumerate(("vendor_cut", "client_left")):
         read = threading.Event()
-        vendors[0].reply = Reply(200, SAID, SSE, end="reset", seen=read)
+        vendors[0].reply = Reply(200, (*SAID, read), SSE, end="reset")
         with contextlib.closing(Connection(gateway.port).socket) as client:
             client.settimeout(60)
             client.sendall(head("POST", "/cut/v1/chat/completions", headers) + body)
@@ -218,3 +220,40 @@ def test_a_failed_attempt_costs_what_its_vendor_told(
     book += cheap(500, 20) + dear(900, 0, 10)
     until(lambda: len(logged(gateway, "fails")) == 4, "all attempts are logged")
     same_everywhere(gateway, "fails", book)
+
+
+def test_a_price_changes_and_a_client_goes_and_comes_back_while_requests_are_under_way(
+    vendors: tuple[scripted.Vendor, scripted.Vendor], tmp_path: Path
+) -> None:
+    """What began under a price costs that price; what a client had used is still used when it is back."""
+    path = tmp_path / "gateway.yaml"
+    began = CONFIG.replace("DEAR", vendors[0].url).replace("CHEAP", vendors[1].url)
+    path.write_text(began)
+    with processes.gateway(tmp_path, "--config", str(path), "--workers", "2") as gateway, ThreadPoolExecutor(1) as pool:
+
+        def change(text: str, times: int) -> None:
+            path.write_text(text)
+            until(lambda: len(gateway.events("configuration changed")) == times, "the change is served")
+
+        vendors[0].reply = whole(usage=usage(1000, 0, 100))
+        assert asked(gateway, "sums").status == 200
+        until(lambda: Decimal(limit(gateway, "sums")["used"]) == dear(1000, 0, 100), "it is settled")
+        end = threading.Event()
+        said = (*SAID, LAST, event(choices=[], usage=usage(2000, 0, 200)), b"data: [DONE]\n\n")
+        vendors[0].replies = [Reply(200, said, SSE, seen=end)]
+        asked_before = len(vendors[0].requests)
+        under_way = pool.submit(asked, gateway, "sums", stream=True, max_tokens=300)
+        until(lambda: len(vendors[0].requests) > asked_before, "the vendor has it")
+        gone = began.replace("  - {name: sums, key: key-of-sums-0001, limits: [{usd: 100, per: month}]}\n", "")
+        change(gone.replace("input: 3.1,", "input: 6.2,").replace("output: 12.7", "output: 25.4"), 1)
+        assert asked(gateway, "sums").status == 401
+        assert asked(gateway, "cut").status == 200
+        end.set()
+        assert under_way.result(60).status == 200
+        until(lambda: Decimal(limit(gateway, "cut")["used"]) == 2 * dear(1000, 0, 100), "the new price")
+        change(began, 2)
+        book = dear(1000, 0, 100) + dear(2000, 0, 200)
+        until(lambda: Decimal(limit(gateway, "sums")["used"]) == book, "the old price, for what began under it")
+        assert asked(gateway, "sums").status == 200
+        until(lambda: sum("cost" in line for line in logged(gateway, "sums")) == 3, "all are logged")
+        same_everywhere(gateway, "sums", book + dear(1000, 0, 100))

@@ -215,7 +215,14 @@ def test_stand_in_does_not_hide_mistakes(tmp_path: Path) -> None:
         read(tmp_path, "providers: [{type: qwen, apiTokens: ['file:none']}]", stand_in=STAND_IN)
 
 
+LIMITED = "providers: [{type: qwen, apiToken: x}]\nlimits: [{requests: 9, per: day}]\nredis: {url: 'redis://r'}\n"
 ADVICE = [
+    ("limits shared through redis, which is there for keys too (BerriAI/litellm#30661)", LIMITED, []),
+    (
+        "limits that several gateways do not share, although redis is there (BerriAI/litellm#30661)",
+        LIMITED + "usage: {store: memory}",
+        ["limits are not shared through redis: usage.store is memory, so each gateway lets the whole through"],
+    ),
     (
         "no effect in compatible mode",
         "providers: [{type: qwen, apiToken: x, qwenEnableCompatible: true, qwenFileIds: [a], qwenEnableSearch: true, "

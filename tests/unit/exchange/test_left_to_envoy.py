@@ -99,11 +99,11 @@ def test_what_envoy_lost_a_part_of_is_an_estimate(usage: dict[str, Any], prompt:
     assert (exchange.record.usage.prompt_tokens, exchange.record.usage.estimated) == (prompt or asked, True)
 
 
-def test_a_stream_that_is_not_told_of_costs_its_input_and_is_not_complete() -> None:
+def test_a_stream_that_is_not_told_of_costs_its_input() -> None:
     exchange, _ = sent(ASKING)
     answered(exchange, SSE)
     exchange.close()
-    assert not exchange.record.complete
+    assert (exchange.record.complete, exchange.record.untold) == (False, True)
     assert exchange.record.usage.estimated
     assert exchange.record.usage.total_tokens == exchange.record.usage.prompt_tokens
     assert exchange.record.cost is None

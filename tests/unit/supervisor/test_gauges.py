@@ -69,7 +69,7 @@ async def test_what_is_so_now(tmp_path: Path) -> None:
         await live.change(set(), texts, workers, NoEnvoy(live.loaded))
     gauges.follow()
     assert "hers" in books.models
-    workers.quotas.wanted(1, 1, [Need(bucket("day", limit=100), 25)], lambda verdict: None, lambda whose, names: None)
+    workers.quotas.wanted(1, [Need(bucket("day", limit=100), 25)], lambda verdict: None, lambda whose, names: None)
     async with (
         admin.serving("127.0.0.1", 0, lambda: None, dict, families=books.families) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,

@@ -7,6 +7,7 @@ from decimal import Decimal
 import os
 from pathlib import Path
 import sqlite3
+import threading
 import time
 from typing import Any
 
@@ -23,6 +24,12 @@ from tests.unit.limits.test_windows import bucket
 DAYS = bucket("day", limit=100)
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow this machine is."""
+    monkeypatch.setattr("extproc.supervisor.quotas.AHEAD_SECONDS", 60.0)
+
+
 def key(client: str = "alice", model: str = "m", **more: Any) -> Key:
     values: dict[str, Any] = {"error": "", "status": "2xx", "estimated": False, **more}
     return Key(client, "chat", "chat", "r", "p", model, model, refused=False, **values)
@@ -34,10 +41,10 @@ def tally(cost: str = "0.000001", **more: Any) -> Tally:
     return made
 
 
-async def ask(quotas: Quotas, amount: int, known: int = 0, *, who: int = 1, id: int = 1) -> Verdict:
+async def ask(quotas: Quotas, amount: int, known: int = 0, *, who: int = 1) -> Verdict:
     told: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-    quotas.wanted(who, id, [Need(DAYS, amount, known)], told.set_result, lambda numbers, names: None)
-    async with asyncio.timeout(5):
+    quotas.wanted(who, [Need(DAYS, amount, known)], told.set_result, lambda numbers, names: None)
+    async with asyncio.timeout(60):
         return await told
 
 
@@ -47,46 +54,93 @@ async def opened(path: Path | None, on_failure: str = "local") -> AsyncIterator[
         yield quotas
 
 
-async def test_what_is_used_survives_and_what_was_reserved_does_not(tmp_path: Path) -> None:
+async def test_what_was_told_is_in_the_file_whatever_is_killed_then(tmp_path: Path) -> None:
     path = tmp_path / "state" / "usage.db"
+    quotas = Quotas(path)
+    await quotas.open()
+    assert (await ask(quotas, 1)).granted[0].lease == 4
+    assert (await ask(quotas, 1, who=2)).granted[0].lease == 4
+    assert path.stat().st_mode & 0o777 == 0o600
+    other = Quotas(path)  # a second process
+    await other.open()
+    assert other.trouble is not None
+    assert "another process has" in other.trouble
+    assert quotas._store is not None
+    quotas._store.close()  # all that a kill does to the file
     async with opened(path) as quotas:
-        assert (await ask(quotas, 90, 7)).granted
-        await quotas.write()
-        assert path.stat().st_mode & 0o777 == 0o600
-        other = Quotas(path)  # a second process
-        await other.open()
-        assert other.trouble is not None
-        assert "another process has" in other.trouble
-    async with opened(path) as quotas:
-        assert [fill.used for fill in quotas.fills()] == [7]
+        assert [fill.used for fill in quotas.fills()] == [1 + 4 + 1 + 4]
         assert quotas.reset("nobody") == []
 
 
-async def test_a_worker_that_dies_leaves_what_was_known(tmp_path: Path) -> None:
+async def test_who_ends_as_it_should_leaves_what_was_used(tmp_path: Path) -> None:
+    async with opened(tmp_path / "u.db") as quotas:
+        (granted,) = (await ask(quotas, 90, 7)).granted
+        quotas.spent(1, Report(((DAYS.name, granted.slot, -50),)))
+    async with opened(tmp_path / "u.db") as quotas:
+        assert [fill.used for fill in quotas.fills()] == [40]
+
+
+@pytest.mark.parametrize("per", ["second", None])
+async def test_what_counts_only_for_now_waits_for_no_file(
+    per: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(tmp_path / "u.db") as quotas:
+        monkeypatch.setattr(Store, "keep", None)
+        told: list[Verdict] = []
+        quotas.wanted(1, [Need(bucket(per, limit=100), 1)], told.append, lambda numbers, names: None)
+        assert [bool(verdict.granted) for verdict in told] == [True]
+        monkeypatch.undo()
+
+
+@pytest.mark.parametrize(("on_failure", "granted", "used"), [("local", True, [60]), ("refuse", False, [])])
+async def test_a_file_that_takes_too_long_is_trouble_and_nobody_waits_for_it(
+    on_failure: str, granted: bool, used: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(tmp_path / "u.db", on_failure) as quotas:
+        hung, keep = threading.Event(), Store.keep
+
+        def slow(self: Store, buckets: Any) -> None:
+            hung.wait()
+            keep(self, buckets)
+
+        monkeypatch.setattr(Store, "keep", slow)
+        monkeypatch.setattr("extproc.supervisor.quotas.AHEAD_SECONDS", 0.05)
+        try:
+            assert bool((await ask(quotas, 60)).granted) == granted
+            assert quotas.trouble == "no answer in time"
+            assert [fill.used for fill in quotas.fills()] == used
+        finally:
+            hung.set()
+        await quotas.write()
+        assert quotas.trouble is None
+
+
+async def test_a_worker_that_dies_leaves_all_that_it_may_have_used() -> None:
     async with opened(None) as quotas:
-        assert (await ask(quotas, 100, 7)).granted
-        refused = await ask(quotas, 1, who=2, id=1)
+        assert (await ask(quotas, 1)).granted[0].lease == 4
+        quotas.gone(1)
+        assert [fill.used for fill in quotas.fills()] == [5]
+        assert (await ask(quotas, 95, who=2)).granted
+        refused = await ask(quotas, 1, who=2)
         assert refused.by is not None
         assert refused.by.name == DAYS.name
-        quotas.gone(1)
-        assert (await ask(quotas, 1, who=2, id=2)).granted
 
 
 async def test_what_is_lent_to_others_is_asked_for_before_anybody_is_refused() -> None:
     async with opened(None) as quotas:
         first = await ask(quotas, 1)
-        assert first.granted[0].lease == 6
+        assert first.granted[0].lease == 4
         asked: list[Any] = []
 
         def recall(numbers: set[int], names: tuple[str, ...]) -> None:
             asked.append((numbers, names))
-            quotas.spent(1, Report((1,), (), ((DAYS.name, 6),), ()))
+            quotas.spent(1, Report((), ((DAYS.name, 4),)))
 
         told: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
-        assert (await ask(quotas, 92, who=2, id=1)).granted  # 1 + 6 lent + 92 leave one
-        assert (await ask(quotas, 1, who=2, id=2)).granted
-        quotas.wanted(2, 3, [Need(DAYS, 5)], told.set_result, recall)
-        async with asyncio.timeout(5):
+        assert (await ask(quotas, 94, who=2)).granted  # 1 + 4 lent + 94 leave one
+        assert (await ask(quotas, 1, who=2)).granted
+        quotas.wanted(2, [Need(DAYS, 5)], told.set_result, recall)
+        async with asyncio.timeout(60):
             assert (await told).granted
         assert asked == [({1}, (DAYS.name,))]
 
@@ -99,7 +153,7 @@ async def test_a_store_that_fails_is_said_once_and_limits_go_by_what_is_configur
     path.write_bytes(b"this is no database, and not ours to remove" * 100)
     async with opened(path, on_failure) as quotas:
         assert quotas.trouble is not None
-        assert [bool((await ask(quotas, 100, 100, id=n)).granted) for n in (1, 2)] == granted
+        assert [bool((await ask(quotas, 100, 100)).granted) for _ in range(2)] == granted
         await quotas.write()
         quotas.add([(key(), tally())])
         assert [row.tally.exchanges for row in await quotas.history(0)] == [1]
@@ -107,17 +161,20 @@ async def test_a_store_that_fails_is_said_once_and_limits_go_by_what_is_configur
     assert capsys.readouterr().out.count("cannot be written down") == 1
 
 
-async def test_what_could_not_be_written_is_written_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("what", ["write", "keep"])
+async def test_what_could_not_be_written_is_written_later(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with opened(tmp_path / "u.db") as quotas:
         writes = 0
-        write = Store.write
+        keep = getattr(Store, what)
 
         def full(self: Store, *arguments: Any) -> None:
             nonlocal writes
             writes += 1
             raise sqlite3.OperationalError("database or disk is full")
 
-        monkeypatch.setattr(Store, "write", full)
+        monkeypatch.setattr(Store, what, full)
         assert (await ask(quotas, 30, 30)).granted
         quotas.add([(key(), tally())])
         await quotas.write()
@@ -125,7 +182,7 @@ async def test_what_could_not_be_written_is_written_later(tmp_path: Path, monkey
         await quotas.write()
         assert quotas.trouble == "database or disk is full"
         assert writes >= 2
-        monkeypatch.setattr(Store, "write", write)
+        monkeypatch.setattr(Store, what, keep)
         await quotas.write()
         assert quotas.trouble is None
     async with opened(tmp_path / "u.db") as quotas:

@@ -139,3 +139,18 @@ def test_what_the_sidecar_took_is_summed_until_the_first_chunk(monkeypatch: pyte
     assert clock.over
     clock.stop()
     assert clock.times() == Times(3.0, 1.5, 2.0, 0.125 + 0.25 + 0.5)
+
+
+def test_who_takes_is_called_once_until_it_took() -> None:
+    kept, calls = Books(), 0
+
+    def called() -> None:
+        nonlocal calls
+        calls += 1
+
+    kept.first = called
+    for _ in range(2):
+        for model in ("a", "b", "a"):
+            kept.add(record(model=model), Times(2.0, 0.5, None, 0.002))
+        assert len(kept.take()) == 2
+    assert calls == 2

@@ -92,3 +92,22 @@ def test_what_waits_is_bounded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> N
     desk.over("early-0")
     desk.over("early-4")
     assert desk.said[2:] == [("early-0", 1, None), ("early-4", 1, "client_left")]
+
+
+@pytest.mark.parametrize("word", ["client_left", None])
+def test_an_end_that_nobody_tells_is_no_cut_where_envoy_counts(word: str | None, desk: Desk) -> None:
+    """Envoy 1.40 says nothing of an answer that was there at once: an error is what its log calls one."""
+    record = Record(path="/v1/chat/completions", request_id="r", untold=True)
+    desk.ends.over(record, lambda: desk.said.append(("r", 1, record.error)))
+    if word:
+        desk.ends.tell("r", 1, word)
+    else:
+        desk.later.pop()()
+    assert desk.said == [("r", 1, word)]
+    assert record.complete is (word is None)
+
+
+def test_where_nobody_reads_envoy_s_log_neither() -> None:
+    record, said = Record(path="/v1/chat/completions", request_id="r", untold=True), []
+    Ends().over(record, lambda: said.append(record.complete))
+    assert said == [True]
