@@ -7,6 +7,7 @@ import json
 import os
 from pathlib import Path
 import signal
+import threading
 from typing import Any
 
 import httpx
@@ -137,6 +138,29 @@ def test_fallbacks_are_one_request_and_sums_are_the_vendors(gateway: Gateway, ht
     until(lambda: used(gateway, "requests per hour for client sums") == 5, "so are requests, which leases let through")
 
 
+def test_workers_that_are_replaced_give_back_what_they_were_lent(gateway: Gateway, http: httpx.Client) -> None:
+    limit = "tokens per month for client sums"
+    known, former, over = used(gateway, limit), set(gateway.process.workers()), threading.Event()
+
+    def go_on() -> int:
+        told = 0
+        while not over.is_set():
+            answer = ask(http, "sums")
+            assert answer.status_code == 200, answer.text
+            told += answer.json()["usage"]["total_tokens"]
+        return told
+
+    with ThreadPoolExecutor(1) as pool:
+        told = pool.submit(go_on)
+        try:
+            gateway.process.popen.send_signal(signal.SIGHUP)
+            until(lambda: not former & set(gateway.process.workers()), "all are replaced", 120)
+        finally:
+            over.set()
+        known += told.result(60)
+    until(lambda: used(gateway, limit) == known, "all that was lent is back")
+
+
 def test_what_is_killed_had_used_what_it_reserved_and_the_counts_survive_all(
     gateway: Gateway, http: httpx.Client
 ) -> None:
@@ -156,7 +180,14 @@ def test_what_is_killed_had_used_what_it_reserved_and_the_counts_survive_all(
     gateway.process.popen.kill()
     gateway.process.popen.wait()
     with processes.gateway(path.parent / "again", "--config", str(path), "--workers", "1") as again:
-        assert known - 50_000 < used(again, "tokens per month for client sums") < before + 2_000_000
+        known, least = used(again, "tokens per month for client sums"), known - 50_000
+        assert least < known < before + 2_000_000
+        with httpx.Client(base_url=again.base, trust_env=False, timeout=30) as other:
+            known += ask(other, "sums").json()["usage"]["total_tokens"]
+        again.process.popen.terminate()  # at once: what its worker was lent is not used
+        again.process.popen.wait(60)
+    with processes.gateway(path.parent / "third", "--config", str(path), "--workers", "1") as third:
+        assert used(third, "tokens per month for client sums") == known
 
 
 def test_two_gateways_on_one_redis_let_through_as_much_as_one(tmp_path: Path) -> None:
