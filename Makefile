@@ -1,6 +1,6 @@
 # One obvious command each; `make help` lists them. Everything is installed into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help install native run test test-unit containers fuzz chaos bench bench-quick micro instructions check format stubs bootstrap dashboard helm manifests vendors capacity lock clean
+.PHONY: help install native run test test-unit containers fuzz chaos bench bench-quick oracle micro instructions check format stubs bootstrap dashboard helm manifests vendors capacity lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -53,6 +53,9 @@ instructions: install ## count the instructions of the hot paths, fail if one ne
 
 bench: $(BENCH) ## us, Envoy alone, a processor that does nothing and other gateways, by turns; docs/benchmarks/ written (ARGS="scenario ...")
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+oracle: ## LiteLLM's proxy beside us on the same traffic, every difference explained in docs/benchmarks/oracle.md
+	@$(BIN)/python -m tests.oracle
 
 bench-quick: $(BENCH) ## the short form (five minutes), into build/bench
 	@$(BIN)/python -m tests.bench --quick $(ARGS)
