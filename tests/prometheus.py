@@ -49,12 +49,12 @@ class Prometheus:
 
 @contextlib.contextmanager
 def prometheus(directory: Path, target: str, rules: Path) -> Iterator[Prometheus]:
-    """Scrapes `target`'s `/metrics` five times a second until the end of the block."""
+    """Scrapes `target`'s `/metrics` every second until the end of the block."""
     directory.mkdir(parents=True, exist_ok=True)
     config = directory / "prometheus.yml"
-    job = {"job_name": "ai-proxy", "scrape_interval": "200ms", "static_configs": [{"targets": [target]}]}
+    job = {"job_name": "ai-proxy", "scrape_interval": "1s", "static_configs": [{"targets": [target]}]}
     document = {"global": {"evaluation_interval": "1s"}, "rule_files": [str(rules)], "scrape_configs": [job]}
-    config.write_text(json.dumps({**document, "scrape_configs": [{**job, "scrape_timeout": "200ms"}]}))
+    config.write_text(json.dumps({**document, "scrape_configs": [{**job, "scrape_timeout": "1s"}]}))
     port = processes.free_port()
     command = [program("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={directory / 'data'}"]
     with (directory / "log").open("wb") as log:

@@ -233,8 +233,8 @@ class AnswerSide(Failing):
                 translated = state.translator.body(body)
         except (Undecodable, EventTooLong) as error:
             raise BadUpstreamResponse(f"the vendor's answer cannot be read: {error}") from None
-        except UpstreamError:
-            self.record.pause = pauses.of_body(body)
+        except UpstreamError as refusal:
+            self.record.pause = refusal.rests or (pauses.of_body(body) if refusal.status == 429 else 0.0)
             raise
         self.record.verdict = self.record.status
         self._count(state.translator, complete=True)

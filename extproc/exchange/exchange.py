@@ -76,6 +76,12 @@ HELLO = "/api/hello"
 _SHOWN_PATH = 512
 """Characters of a path in the log, which has a line for those too who have no key."""
 
+
+def _said(dropped: tuple[str, ...]) -> tuple[str, ...]:
+    """Without what no client said: fronts other than chat ask for the usage of every stream."""
+    return tuple(name for name in dropped if name != "stream_options")
+
+
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -314,7 +320,7 @@ class Exchange(AnswerSide):
         self._state = Sent(provider, call, translator, by_envoy)
         self.record.converted = call.target is CHAT_TARGET
         self.record.upstream_model, self.record.stream = call.upstream_model, call.stream
-        if dropped := notes.dropped + upstream.dropped:
+        if dropped := notes.dropped + (upstream.dropped if self._front.name == "chat" else _said(upstream.dropped)):
             self.record.dropped = outgoing.listed(dropped)
         read = translator is not None or provider.watches(call)
         if read and call.body is not None and provider.record_usage is not False and is_used(call.target):

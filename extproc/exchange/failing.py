@@ -256,9 +256,10 @@ class Failing:
         if state.sent is not None and state.sent.provider.protocol == "original" and self._from_vendor():
             return self._ended(self._original_refusal(state, body))
         document = _error_document(self._decoded(state, body))
+        refusal = self._error(state, document)
         if self._from_vendor():
-            self.record.pause = pauses.of_body(document)
-        error = self._judged(self._error(state, document))
+            self.record.pause = refusal.rests or (pauses.of_body(document) if state.status == 429 else 0.0)
+        error = self._judged(refusal)
         self._note(error)
         reply = outgoing.whole(self._body_of(error), state.headers, self._metadata())
         sets = {**reply.set_headers, **self._pause(state.status, document), **self._tries_again()}

@@ -54,7 +54,7 @@ class Record:
     `request_id`: Envoy's or the client's; `upstream_request_id`: the vendor's. `attempt`: which one of the request's.
     `token`: the key that was used, never to be shown. `retry_after`: as the vendor said it. `verdict`: the status that
     the answer comes to for that key, once it is known and until the shell has taken it; `pause`: seconds that a body
-    asks for, as well.
+    asks for, as well, or for which what it says makes the key useless.
     `client`: the name of the client whose key was shown. `front`: the dialect that it speaks; `converted`: the vendor
     does not. `dropped`: what of its request could not be said to the vendor, as the answer's header tells it.
     `operation`: what its API does, in OpenTelemetry's words. `refused`: by us, before a vendor was asked.

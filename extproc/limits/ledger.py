@@ -3,7 +3,8 @@
 Rule: pure, and the caller's lock around it. Every reservation is settled once: whoever settles it again does nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from msgspec import Struct
 
@@ -19,6 +20,9 @@ class _Lease(Struct):
     reset: float
 
 
+_NO_MORE: Final[Mapping[int, int]] = {}
+
+
 class Reservation:
     """What one request has reserved. `asked`: of the authority, so its end is told at once. `running`: what is used so
     far, as far as it is known."""
@@ -30,7 +34,7 @@ class Reservation:
         self.slots = slots
         self.asked = asked
         self.running: Spend | None = None
-        self._more: dict[int, int] = {}
+        self._more = _NO_MORE
 
     def deltas(self, spend: Spend | None) -> Iterator[tuple[str, int, int]]:
         """It is over: by how much less or more is used than counts. `spend` None: what is known anyway."""
@@ -39,7 +43,7 @@ class Reservation:
             if kind == "requests":
                 continue
             actual = 0 if kind == "concurrent" else need.known if spend is None else spend.of(kind)
-            counts = need.amount + self._more.get(number, 0)
+            counts = need.amount + self._more.get(number, 0) if self._more else need.amount
             if actual != counts:
                 yield need.bucket.name, at, actual - counts
 
@@ -50,7 +54,7 @@ class Reservation:
         for number, (need, at) in enumerate(zip(self.needs, self.slots, strict=True)):
             more = self.running.of(need.bucket.kind) - need.amount - self._more.get(number, 0)
             if more > 0 and need.bucket.kind != "requests":
-                self._more[number] = self._more.get(number, 0) + more
+                self._more = {**self._more, number: self._more.get(number, 0) + more}
                 yield need.bucket.name, at, more
 
 

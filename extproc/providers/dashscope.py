@@ -214,7 +214,13 @@ def error(status: int, body: bytes) -> UpstreamError:
         str(document.get("message") or code),
         type="insufficient_quota" if code == "Arrearage" else type_of(status),
         code="content_filter" if inspected else code,
+        rests=_NO_RIGHT if code in _UNPAID else 0.0,
     )
+
+
+_UNPAID = ("Arrearage", "AllocationQuota.FreeTierOnly")
+"""No permission until somebody pays, and no rate (dashscope 2.0.2's client, 2026-11-30)."""
+_NO_RIGHT = 60.0
 
 
 _STATUS = re.compile(rb"HTTP_STATUS/([1-5]\d\d)")

@@ -37,16 +37,21 @@ def _encode(headers: Mapping[str, str], media: str) -> Headers:
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in named.items()]
 
 
-async def deliver(answer: Answer, faults: Faults, options: Options, headers: Mapping[str, str], send: Send) -> None:
-    """Send `answer` (Answer) with the transport `faults` (Faults) and extra `headers`: None."""
+async def deliver(
+    answer: Answer, faults: Faults, options: Options, headers: Mapping[str, str], send: Send, released: asyncio.Event
+) -> None:
+    """Send `answer` (Answer) with the transport `faults` (Faults) and extra `headers`: None. What the faults hold waits
+    for `released`."""
     await asyncio.sleep(options.latency if faults.delay is None else faults.delay)
     size = faults.chunk or options.chunk_size
     merged = {**headers, **answer.headers}
     if isinstance(answer, Whole):
+        if faults.hold:
+            await released.wait()
         await _deliver_whole(answer, faults, size, merged, send)
     else:
         interval = options.interval if faults.interval is None else faults.interval
-        await _deliver_events(answer, faults, size, interval, merged, send)
+        await _deliver_events(answer, faults, size, interval, merged, send, released)
 
 
 async def _deliver_whole(
@@ -73,7 +78,13 @@ def _pieces(answer: Events, faults: Faults) -> Iterator[bytes]:
 
 
 async def _deliver_events(
-    answer: Events, faults: Faults, size: int | None, interval: float, headers: Mapping[str, str], send: Send
+    answer: Events,
+    faults: Faults,
+    size: int | None,
+    interval: float,
+    headers: Mapping[str, str],
+    send: Send,
+    released: asyncio.Event,
 ) -> None:
     encoded = [*_encode(headers, answer.media), (b"cache-control", b"no-cache")]
     packer = zlib.compressobj(wbits=31) if faults.gzip else None
@@ -82,6 +93,8 @@ async def _deliver_events(
     await _start(send, 200, encoded)
     for place, piece in enumerate(_pieces(answer, faults)):
         if place:
+            if faults.hold:
+                await released.wait()
             await asyncio.sleep(interval)
         if packer is not None:
             piece = packer.compress(piece) + packer.flush(zlib.Z_SYNC_FLUSH)

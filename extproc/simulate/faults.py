@@ -18,6 +18,8 @@ be watched; TYPE is the provider's type. A `call` goes to whoever answers.
 | `inspect`         | content inspection failed, in the vendor's own shape                              |
 | `arrearage`       | the account owes money, in the vendor's own shape                                 |
 | `delay=S`         | seconds before the first byte                                                     |
+| `hold`            | a stream behind its first event, a whole answer before its first byte: waits for  |
+|                   | the next `POST /__sim__/release`                                                  |
 | `interval=S`      | seconds between events                                                            |
 | `chunk=N`         | N bytes per write                                                                 |
 | `tokens=N`        | exactly N pieces of text                                                          |
@@ -59,6 +61,7 @@ class Faults:
     inspect: bool = False
     arrearage: bool = False
     delay: float | None = None
+    hold: bool = False
     interval: float | None = None
     chunk: int | None = None
     tokens: int | None = None

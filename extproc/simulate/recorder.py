@@ -1,15 +1,16 @@
-"""What arrived, for tests to read: the last 200 requests.
+"""What arrived, for tests to read: the last 1,000 requests.
 
-Rule: recorded before anything is checked, so a refused request is there too; `status` and `finished` are
-filled in when it is answered.
+Rule: recorded before anything is checked, so a refused request is there too; `status` is filled in when it is answered,
+`finished` when that is over: false where the client left before.
 """
 
+import asyncio
 import base64
 from collections import deque
 import json
 from typing import Any
 
-KEPT = 200
+KEPT = 1000
 
 
 class Recorder:
@@ -18,6 +19,17 @@ class Recorder:
     def __init__(self) -> None:
         self.requests: deque[dict[str, Any]] = deque(maxlen=KEPT)
         self.server_names: deque[str | None] = deque(maxlen=KEPT)
+        self.released = asyncio.Event()
+        """For the exchanges that began since the last `release`."""
+
+    def found(self, mark: str) -> list[dict[str, Any]]:
+        """The requests whose path, query or body contain `mark` (str), oldest first: list of dict."""
+        return [entry for entry in self.requests if mark in f"{entry['path']}?{entry['query']} {entry['body']}"]
+
+    def release(self) -> None:
+        """Let go on whatever is held now."""
+        self.released.set()
+        self.released = asyncio.Event()
 
     def add(
         self, method: str, path: str, query: str, headers: list[tuple[str, str]], vendor: str | None
@@ -35,7 +47,7 @@ class Recorder:
             "body": None,
             "size": 0,
             "status": None,
-            "finished": False,
+            "finished": None,
         }
         self.requests.append(entry)
         return entry

@@ -98,7 +98,7 @@ class _App:
         if scope["type"] != "http":
             return
         if scope["path"].startswith("/__sim__/"):
-            await deliver(self._control(scope), Faults(), Options(), {}, send)
+            await deliver(self._control(scope), Faults(), Options(), {}, send, self.recorder.released)
             return
         with contextlib.suppress(_Gone):
             await self._exchange(scope, receive, send)
@@ -106,11 +106,15 @@ class _App:
     def _control(self, scope: Scope) -> Answer:
         match scope["method"], scope["path"]:
             case "GET", "/__sim__/requests":
-                return answer(list(self.recorder.requests))
+                query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+                return answer(self.recorder.found(query.get("mark", "")))
             case "DELETE", "/__sim__/requests":
                 self.recorder.requests.clear()
                 self.recorder.server_names.clear()
                 return answer({"cleared": True})
+            case "POST", "/__sim__/release":
+                self.recorder.release()
+                return answer({"released": True})
             case "GET", "/__sim__/tls":
                 return answer({"server_names": list(self.recorder.server_names)})
             case "GET", "/__sim__/health":
@@ -122,6 +126,7 @@ class _App:
         headers, path, query = dict(raw), scope["path"], scope["query_string"].decode("latin-1")
         found = find(path, headers.get("host", ""), self.options)
         entry = self.recorder.add(scope["method"], path, query, raw, found[0].name if found else None)
+        released = self.recorder.released
         is_json = not headers.get("content-type", "").lower().startswith("multipart/")
         body, size = await _read(receive, is_json)
         entry |= {"body": readable(body), "size": size}
@@ -145,7 +150,8 @@ class _App:
             given = replace(given, gzip=True)  # DashScope compresses for whoever accepts it
         entry["status"] = 200 if isinstance(given, Events) else given.status
         named = {"x-request-id": call.request_id}
-        entry["finished"] = await _until_gone(deliver(given, call.faults, self.options, named, send), receive)
+        work = deliver(given, call.faults, self.options, named, send, released)
+        entry["finished"] = await _until_gone(work, receive)
 
     def _guarded(self, vendor: Vendor, call: Call, raw: list[tuple[str, str]]) -> Answer:
         try:

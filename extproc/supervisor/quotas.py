@@ -30,7 +30,7 @@ log = structlog.get_logger("extproc.quotas")
 
 WRITE_SECONDS: Final = 0.5
 """How often the file is told what was used: so much of the history may be lost when all processes are killed."""
-AHEAD_SECONDS: Final = 0.5
+AHEAD_SECONDS: Final = 1.0
 """How long a request waits until the file has what is reserved for it."""
 RECALL_SECONDS: Final = 0.05
 """How long a request that would be refused waits for what is lent to other workers."""

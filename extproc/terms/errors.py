@@ -152,6 +152,7 @@ class UpstreamError(ProxyError):
 
     `document`: the vendor's own error body where it is already in OpenAI form, passed on unchanged.
     `code` goes into logs too: what is no plain text is left out.
+    `rests`: seconds for which the key is no use: what the vendor refuses it for will not pass by itself.
     """
 
     def __init__(
@@ -162,9 +163,11 @@ class UpstreamError(ProxyError):
         type: str | None = None,
         code: str | None = None,
         document: bytes | None = None,
+        rests: float = 0.0,
     ) -> None:
         super().__init__(message, code=code if code and code.isprintable() else None)
         self.status = status
+        self.rests = rests
         self.type = type or type_of(status)
         self.document = document
 

@@ -201,7 +201,7 @@ def _report_key(snapshot: Snapshot, record: Record) -> None:
     now = time.monotonic()
     if status is not None:
         snapshot.keys.report(provider, record.token, status, record.retry_after, now, time.time())
-    if pause and (status or record.status) == 429:
+    if pause:
         snapshot.keys.pause(provider, record.token, pause, now)
 
 

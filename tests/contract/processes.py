@@ -18,7 +18,8 @@ import urllib.request
 from extproc.envoy.process import find_envoy
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 40.0
+PATIENCE = 180.0
+"""Seconds until what never comes is given up: a guard against hanging, not a measure of anything."""
 WORKER = "extproc.worker"
 
 
@@ -37,22 +38,36 @@ def until(condition: Callable[[], Any], what: str, patience: float = PATIENCE) -
     return value
 
 
-def free_port() -> int:
-    """Below the ports that Linux gives to those who ask for none, else one of them takes it before its user does."""
+def _own_ports() -> Iterator[int]:
+    """Each once, from the share of this process among pytest's workers: none is given twice before its user has it. All
+    are below those that Linux gives to who asks for none."""
+    first, after = 20_000, 32_000
+    share = (after - first) // 12
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 12
+    turn = random.randrange(share)
     while True:
-        port = random.randrange(20_000, 32_000)
+        turn = (turn + 1) % share
+        yield first + worker * share + turn
+
+
+_PORTS = _own_ports()
+
+
+def free_port() -> int:
+    """One that nobody listens on, and that no other test is given."""
+    while True:
+        port = next(_PORTS)
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
 
 
 def free_ports(count: int) -> int:
     """The first of so many free ports, one after the other."""
-    while True:
-        first = free_port()
-        with contextlib.suppress(OSError), contextlib.ExitStack() as probes:
-            for port in range(first, first + count):
-                probes.enter_context(socket.create_server(("127.0.0.1", port)))
-            return first
+    found: list[int] = []
+    while len(found) < count:
+        port = free_port()
+        found = [*found, port] if found and port == found[-1] + 1 else [port]
+    return found[0]
 
 
 @contextlib.contextmanager
@@ -152,10 +167,20 @@ class Gateway:
 
     def log_lines(self) -> list[str]:
         """What the sidecar wrote; Envoy's own lines carry a prefix."""
-        return [line for line in self.process.errors.splitlines() if not line.startswith("envoy: ")]
+        return [line for line in _whole_lines(self.process.errors) if not line.startswith("envoy: ")]
 
     def events(self, name: str) -> list[dict[str, Any]]:
         return _named(self.log_lines(), name)
+
+    def accesses(self, mark: str) -> list[dict[str, Any]]:
+        """The lines of Envoy's access log that contain `mark`, such as a part of a path that a test chose."""
+        return [json.loads(line) for line in _whole_lines(self.access_log.read_text()) if mark in line]
+
+    def access(self, mark: str) -> dict[str, Any]:
+        """The one line of Envoy's access log that contains `mark`; waited for."""
+        until(lambda: self.accesses(mark), f"a line of the access log for {mark}")
+        [entry] = self.accesses(mark)
+        return entry
 
     def exchanges(self, path: str) -> list[dict[str, Any]]:
         """The log lines of exchanges whose path contains `path`, a mark that a test chose."""
@@ -166,6 +191,11 @@ class Gateway:
         until(lambda: self.exchanges(path), f"a log line for {path}")
         [entry] = self.exchanges(path)
         return entry
+
+
+def _whole_lines(text: str) -> list[str]:
+    """Without the one that is still being written."""
+    return text[: text.rfind("\n") + 1].splitlines()
 
 
 def _named(lines: list[str], name: str) -> list[dict[str, Any]]:
@@ -182,7 +212,7 @@ def gateway(directory: Path, *options: str, environ: Mapping[str, str] | None = 
 
         def ready() -> list[dict[str, Any]]:
             assert process.popen.poll() is None, f"ended with {process.popen.returncode}: {process.errors}"
-            return _named(process.errors.splitlines(), "ready")
+            return _named(_whole_lines(process.errors), "ready")
 
         said = until(ready, "the gateway is ready")[0]
         base = said["base_url"].removesuffix("/v1")
@@ -215,7 +245,7 @@ def envoy(directory: Path, *options: str) -> Iterator[Envoy]:
     bootstrap, admin, log, access_log = (directory / n for n in ("envoy.json", "admin", "envoy.log", "access.log"))
     places = ("--listen", "127.0.0.1:0", "--envoy-admin", "127.0.0.1:0", "--format", "json", "--workers", "1")
     with command(directory / "rendering", "envoy", *places, "--access-log", str(access_log), *options) as rendering:
-        assert rendering.wait(60) == 0, rendering.errors
+        assert rendering.wait() == 0, rendering.errors
         bootstrap.write_text(rendering.stdout.read_text())
     command_line = [find_envoy(), "--config-path", str(bootstrap), "--admin-address-path", str(admin)]
     with log.open("wb") as out:

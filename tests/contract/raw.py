@@ -1,11 +1,13 @@
 """HTTP/1.1 by hand: exactly the bytes a test wants, and whether the answer ended as HTTP says it must."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 import contextlib
 from dataclasses import dataclass
 import json
 import socket
 from typing import Any
+
+from .processes import PATIENCE
 
 LEAKS = (b"PLANTED", b"request_id", b"HTTP_STATUS", b'"output"', b"127.0.0.1")
 """What no client may ever read: keys, a native vendor's words, addresses behind the gateway."""
@@ -56,7 +58,7 @@ def checked_error(document: Any) -> dict[str, Any]:
 class Connection:
     """One client connection."""
 
-    def __init__(self, port: int, timeout: float = 15) -> None:
+    def __init__(self, port: int, timeout: float = PATIENCE) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         self._file = self.socket.makefile("rb")
 
@@ -106,15 +108,19 @@ class Connection:
             raise EOFError
         return data
 
-    def answer(self) -> Answer:
+    def answer(self, reads: tuple[bytes, Callable[[], Any]] | None = None) -> Answer:
+        """All that comes. `reads`: what is called once so much of the body was read."""
         status, headers = self.head()
-        body, complete = b"", True
+        body, complete = bytearray(), True
         try:
             for piece in self.pieces(headers):
                 body += piece
+                if reads and reads[0] in body:
+                    reads[1]()
+                    reads = None
         except EOFError:
             complete = False
-        return Answer(status, headers, body, complete)
+        return Answer(status, headers, bytes(body), complete)
 
     def close(self) -> None:
         self._file.close()
@@ -147,9 +153,10 @@ def ask(
     method: str = "POST",
     headers: Mapping[str, str] | None = None,
     leaks: Iterable[bytes] = LEAKS,
+    reads: tuple[bytes, Callable[[], Any]] | None = None,
 ) -> Answer:
     """One request on a connection of its own. `body`: bytes, or a value sent as JSON; `host`: a provider of
-    `gateway.yaml`. Whatever comes back is searched for leaks."""
+    `gateway.yaml`; `reads`: as of `Connection.answer`. Whatever comes back is searched for leaks."""
     data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
     given = {
         "host": f"{host}.test",
@@ -160,7 +167,7 @@ def ask(
     }
     with Connection(port) as connection:
         connection.send(head(method, path, given.items()), data)
-        answer = connection.answer()
+        answer = connection.answer(reads)
     check_leaks(answer, leaks)
     return answer
 

@@ -1,6 +1,6 @@
 """A vendor that fails as a test says, and keeps what it was sent. What it must say well, the simulated vendors say."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 import contextlib
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,20 +10,32 @@ import threading
 import time
 from typing import Any
 
+from .processes import PATIENCE
+
 
 @dataclass(frozen=True)
 class Reply:
-    """`wait`: seconds before the head. `pieces`: the body, with `pause` seconds between. `end`: whole, or a reset after
-    the pieces (`reset`; without pieces and status before the head), not before `seen` is set: what Envoy holds as a
-    reset comes it does not send on."""
+    """`pieces`: the body, with `pause` seconds between; an event among them is waited for. `wait`: seconds before the
+    head, or an event. `end`: whole, or a reset after the pieces (`reset`; without pieces before the head). Before a
+    reset there must be an event for what its client is to see, since Envoy does not send on what it holds then."""
 
     status: int = 503
-    pieces: tuple[bytes, ...] = (b'{"code":"ServiceUnavailable","message":"down","request_id":"r"}',)
+    pieces: tuple[bytes | threading.Event, ...] = (b'{"code":"ServiceUnavailable","message":"down","request_id":"r"}',)
     headers: Mapping[str, str] = field(default_factory=dict)
-    wait: float = 0.0
+    wait: float | threading.Event = 0.0
     pause: float = 0.0
     end: str = "whole"
-    seen: threading.Event | None = None
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(piece for piece in self.pieces if isinstance(piece, bytes))
+
+
+def _wait(what: float | threading.Event) -> None:
+    if isinstance(what, threading.Event):
+        what.wait(PATIENCE)
+    else:
+        time.sleep(what)
 
 
 @dataclass(frozen=True)
@@ -31,27 +43,32 @@ class Request:
     path: str
     headers: Mapping[str, str]
     body: bytes
+    peer: tuple[str, int]
 
 
 class Vendor:
-    """`reply`: what everybody gets; `replies`: what the next ones get first. `handler.timeout`: seconds that a new
-    connection may be silent."""
+    """`reply`: what everybody gets; `replies`: what the next ones get first; `chosen`: what certain requests get before
+    that. `heads`: how many requests have begun."""
 
     def __init__(self) -> None:
         self.reply = Reply()
         self.replies: list[Reply] = []
         self.requests: list[Request] = []
+        self.chosen: Callable[[Request], Reply | None] = lambda _: None
+        self.heads = 0
         vendor = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
+                vendor.heads += 1
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                vendor.requests.append(Request(self.path, headers, body))
-                reply = vendor.replies.pop(0) if vendor.replies else vendor.reply
-                time.sleep(reply.wait)
+                request = Request(self.path, headers, body, self.client_address)
+                vendor.requests.append(request)
+                reply = vendor.chosen(request) or (vendor.replies.pop(0) if vendor.replies else vendor.reply)
+                _wait(reply.wait)
                 if reply.end == "reset" and not reply.pieces:
                     self._reset()
                     return
@@ -68,11 +85,12 @@ class Vendor:
                 self.send_header("transfer-encoding", "chunked")
                 self.end_headers()
                 for piece in reply.pieces:
+                    if not isinstance(piece, bytes):
+                        _wait(piece)
+                        continue
                     self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
                     self.wfile.flush()
                     time.sleep(reply.pause)
-                if reply.seen:
-                    reply.seen.wait(60)
                 if reply.end == "reset":
                     self._reset()
                 else:

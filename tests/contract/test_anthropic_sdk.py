@@ -7,7 +7,7 @@ import anthropic
 import pytest
 
 from .conftest import Simulator
-from .processes import Gateway
+from .processes import PATIENCE, Gateway
 
 VENDORS = [("qwen", "gpt-4o"), ("openai", "my-gpt"), ("openai-plain", "gpt-4o")]
 WEATHER: Any = {
@@ -24,7 +24,7 @@ every_vendor = pytest.mark.parametrize(("provider", "model"), VENDORS, ids=str)
 @pytest.fixture(scope="module")
 def claude(gateway: Gateway) -> Iterator[Claude]:
     """The SDK, its requests taken by the route of one provider of `gateway.yaml`."""
-    with anthropic.DefaultHttpxClient(trust_env=False, timeout=30) as http:
+    with anthropic.DefaultHttpxClient(trust_env=False, timeout=PATIENCE) as http:
 
         def client(provider: str) -> anthropic.Anthropic:
             return anthropic.Anthropic(

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from .conftest import Simulator
-from .processes import Gateway
+from .processes import PATIENCE, Gateway
 from .raw import Answer, Connection, ask, chat, check_leaks, chunked, head
 
 CHAT = "/v1/chat/completions"
@@ -150,7 +150,7 @@ def test_a_chunked_body_over_the_limit_is_a_413(gateway: Gateway, over: int) -> 
 
 @pytest.mark.parametrize("over", [1, 1 << 20, 15 << 20], ids=["one byte", "one mebibyte", "fifteen mebibytes"])
 def test_a_client_that_writes_before_it_reads_sees_the_413(gateway: Gateway, over: int) -> None:
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(trust_env=False, timeout=PATIENCE) as client:
         for _ in range(3):  # a race with the connection's end would not show every time
             answer = client.post(
                 f"http://127.0.0.1:{gateway.port}{CHAT}",

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from .conftest import Simulator
-from .processes import Gateway, until
+from .processes import PATIENCE, Gateway, until
 from .raw import ask
 
 TEXT = "/api/v1/services/aigc/text-generation/generation"
@@ -70,7 +70,7 @@ def test_answers_are_untouched_to_the_byte(
     body = {"model": "qwen-plus", "input": {"messages": [{"role": "user", "content": text}]}}
     headers = {"x-dashscope-sse": "enable", "accept": "text/event-stream"} if stream else {}
     through = ask(gateway.port, TEXT, body, host=provider, headers=headers, leaks=(b"PLANTED",))
-    with httpx.Client(trust_env=False) as http:
+    with httpx.Client(trust_env=False, timeout=PATIENCE) as http:
         direct = http.post(
             simulator.url + TEXT, json=body, headers={"authorization": f"Bearer {KEY}", "host": "x", **headers}
         )

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 import json
 from pathlib import Path
+import threading
 import time
 from typing import Any
 
@@ -15,18 +16,17 @@ from .raw import Answer, Connection, ask, chat
 from .scripted import Reply, Vendor, vendor
 
 CONFIG = """\
-streamIdleTimeout: 3s
 providers:
   - {id: first, type: qwen, apiTokens: [sk-PLANTED-first], endpoint: FIRST, modelMapping: {gpt-4o: qwen-max}, outlierDetection: {consecutive5xx: 0}}
-  - {id: ejected, type: qwen, apiTokens: [sk-PLANTED-ejected], endpoint: FIRST, outlierDetection: {consecutive5xx: 3, baseEjectionTime: 60s}}
+  - {id: ejected, type: qwen, apiTokens: [sk-PLANTED-ejected], endpoint: FIRST, outlierDetection: {consecutive5xx: 3, baseEjectionTime: 600s}}
   - {id: azure-first, type: azure, apiTokens: [sk-PLANTED-azure-first], endpoint: FIRST, azureServiceUrl: "https://r.openai.azure.com?api-version=2024-10-21", outlierDetection: {consecutive5xx: 0}}
-  - {id: down, type: azure, apiTokens: [sk-PLANTED-down], endpoint: CLOSED, azureServiceUrl: "https://r.openai.azure.com?api-version=2024-10-21"}
+  - {id: down, type: azure, apiTokens: [sk-PLANTED-down], endpoint: CLOSED, azureServiceUrl: "https://r.openai.azure.com?api-version=2024-10-21", outlierDetection: {consecutive5xx: 0}}
   - {id: qwen, type: qwen, apiTokens: [sk-sim-PLANTED-qwen-0001], endpoint: SIMULATOR, modelMapping: {"*": qwen-max}}
   - {id: openai, type: openai, apiTokens: [sk-sim-PLANTED-openai-0001], endpoint: SIMULATOR}
   - {id: keyless, type: openai, endpoint: SECOND}
   - {id: pictures, type: openai, endpoint: FIRST, modelMapping: {"*": gpt-image-1}}
   - {id: second, type: openai, apiTokens: [sk-PLANTED-second], endpoint: SECOND}
-  - {id: keys, type: openai, apiTokens: [sk-PLANTED-key-1, sk-PLANTED-key-2], endpoint: FIRST, retryOnFailure: {enabled: true, retryOnStatus: ["401", "429"]}, failover: {enabled: true, failureThreshold: 1, cooldownDuration: 60000, failoverOnStatus: ["401"]}}
+  - {id: keys, type: openai, apiTokens: [sk-PLANTED-key-1, sk-PLANTED-key-2, sk-PLANTED-key-3], endpoint: FIRST, retryOnFailure: {enabled: true, retryOnStatus: ["401", "429"]}, failover: {enabled: true, failureThreshold: 1, cooldownDuration: 600000, failoverOnStatus: ["401"]}}
 routes:
   - {name: two, match: {hosts: [two.test]}, provider: [{provider: first}, {provider: openai}]}
   - {name: seen, match: {hosts: [seen.test]}, provider: [{provider: first}, {provider: second}]}
@@ -36,7 +36,9 @@ routes:
   - {name: own, match: {hosts: [own.test]}, provider: [{provider: azure-first}, {provider: keyless}]}
   - {name: shares, match: {hosts: [shares.test]}, provider: [[{provider: openai, weight: 3}, {provider: qwen}]]}
   - {name: half-down, match: {hosts: [half-down.test]}, provider: [[{provider: down}, {provider: openai}]]}
-  - {name: slow, match: {hosts: [slow.test]}, provider: [{provider: first}, {provider: openai}], retry: {firstByteTimeout: 400ms, perTryTimeout: 800ms}}
+  - {name: slow, match: {hosts: [slow.test]}, provider: [{provider: first}, {provider: openai}], retry: {firstByteTimeout: 2s, perTryTimeout: 2s}}
+  - {name: slow-stream, match: {hosts: [slow-stream.test]}, provider: [{provider: first}, {provider: openai}], retry: {firstByteTimeout: 2s, perTryTimeout: 600s}}
+  - {name: slow-whole, match: {hosts: [slow-whole.test]}, provider: [{provider: first}, {provider: openai}], retry: {firstByteTimeout: 600s, perTryTimeout: 2s}}
   - {name: once, match: {hosts: [once.test]}, provider: [{provider: first}, {provider: openai}], retry: {attempts: 1}}
   - {name: waits, match: {hosts: [waits.test]}, provider: first, retry: {on: [429]}}
   - {name: eject, match: {hosts: [eject.test]}, provider: [{provider: ejected}, {provider: openai}]}
@@ -224,31 +226,40 @@ SSE = {"content-type": "text/event-stream"}
 
 
 def test_what_has_begun_is_not_begun_again(running: Gateway, first: Vendor) -> None:
-    first.reply = Reply(200, (FRAME % b"a",), SSE, end="reset", pause=0.2)
-    answer = ask(running.port, body=chat("x", stream=True), host="two", leaks=())
+    read = threading.Event()
+    first.reply = Reply(200, (FRAME % b"a", read), SSE, end="reset")
+    reads = (b"data:", read.set)
+    answer = ask(running.port, body=chat("x", stream=True), host="two", leaks=(), reads=reads)
     assert (answer.status, answer.complete, who(answer)) == (200, False, ("first", "1"))
     assert "[DONE]" not in answer.events
     assert len(first.requests) == 1
 
 
-def test_a_stream_that_falls_silent_is_cut(running: Gateway, first: Vendor) -> None:
-    first.reply = Reply(200, (FRAME % b"a", FRAME % b"b"), SSE, pause=5.0)
-    started = time.monotonic()
-    answer = ask(running.port, body=chat("x", stream=True), host="two", leaks=())
-    assert 2 < time.monotonic() - started < 4.5
+def test_a_stream_that_falls_silent_is_cut(tmp_path: Path, first: Vendor) -> None:
+    path = tmp_path / "gateway.yaml"
+    path.write_text(
+        f"streamIdleTimeout: 2s\nprovider: {{type: qwen, apiTokens: [sk-PLANTED], endpoint: {first.url}}}\n"
+    )
+    cut = threading.Event()
+    first.reply = Reply(200, (FRAME % b"a", cut, FRAME % b"b"), SSE)
+    with processes.gateway(tmp_path, "--config", str(path)) as gateway:
+        answer = ask(gateway.port, body=chat("x", stream=True), leaks=())
+    cut.set()
     assert (answer.status, answer.complete, answer.text) == (200, False, "a")
 
 
-@pytest.mark.parametrize(("stream", "wait"), [(True, 0.6), (False, 1.1)], ids=["stream", "whole"])
-def test_slow_vendors_are_left(running: Gateway, first: Vendor, stream: bool, wait: float) -> None:
-    first.reply = Reply(200, (b"{}",), wait=wait)
-    answer = ask(running.port, body=chat("x", stream=stream), host="slow")
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+def test_slow_vendors_are_left(running: Gateway, first: Vendor, stream: bool) -> None:
+    left = threading.Event()
+    first.reply = Reply(200, (b"{}",), wait=left)
+    answer = ask(running.port, body=chat("x", stream=stream), host="slow-stream" if stream else "slow-whole")
+    left.set()
     assert (said(answer)[-1], who(answer)) == ("x", ("openai", "2"))
 
 
 def test_a_stream_that_has_begun_may_take_its_time(running: Gateway, first: Vendor) -> None:
     last = FRAME.replace(b'"null"', b'"stop"') % b""
-    first.reply = Reply(200, (FRAME % b"a", FRAME % b"b", FRAME % b"c", last), SSE, pause=0.5)
+    first.reply = Reply(200, (FRAME % b"a", FRAME % b"b", FRAME % b"c", last), SSE, pause=0.8)  # 2.4 s until the last
     answer = ask(running.port, body=chat("x", stream=True), host="slow", leaks=())
     assert (said(answer), who(answer)) == ("abc", ("first", "1"))
 
@@ -256,9 +267,12 @@ def test_a_stream_that_has_begun_may_take_its_time(running: Gateway, first: Vend
 def test_a_group_shares_and_covers_for_each_other(running: Gateway) -> None:
     shares = Counter(who(ask(running.port, body=chat("x"), host="shares"))[0] for _ in range(60))
     assert shares["openai"] > shares["qwen"] > 2
-    answers = [ask(running.port, body=chat("x"), host="half-down") for _ in range(12)]
-    assert {who(a) for a in answers} == {("openai", "1"), ("openai", "2")}
-    assert all(a.status == 200 for a in answers)
+    seen = set()
+    while seen != {("openai", "1"), ("openai", "2")}:
+        answer = ask(running.port, body=chat("x"), host="half-down")
+        assert answer.status == 200
+        seen.add(who(answer))
+        assert seen <= {("openai", "1"), ("openai", "2")}
 
 
 def test_with_nobody_else_to_ask_a_retry_waits_as_long_as_the_vendor_says(running: Gateway, first: Vendor) -> None:
@@ -270,7 +284,7 @@ def test_with_nobody_else_to_ask_a_retry_waits_as_long_as_the_vendor_says(runnin
     started = time.monotonic()
     answer = ask(running.port, body=chat("x"), host="waits", leaks=())
     assert (said(answer), who(answer)) == ("ja", ("first", "2"))
-    assert 0.9 < time.monotonic() - started < 3
+    assert time.monotonic() - started > 0.9
 
 
 def keys_of(vendor: Vendor) -> list[str]:
@@ -279,32 +293,30 @@ def keys_of(vendor: Vendor) -> list[str]:
 
 def test_a_refused_key_gives_way_and_rests(running: Gateway, first: Vendor) -> None:
     ok = Reply(200, (json.dumps(OPENAI).encode(),))
-    first.reply, first.replies = ok, [Reply(429, headers={"retry-after": "2"})]
-    answer = ask(running.port, body=chat("x"), host="keys")
-    assert (said(answer), who(answer)) == ("二", ("keys", "2"))
-    throttled, other = keys_of(first)
-    assert {throttled, other} == {"key-1", "key-2"}
-    for _ in range(6):
-        assert ask(running.port, body=chat("x"), host="keys").status == 200
-    assert set(keys_of(first)[1:]) == {other}
-    time.sleep(2.1)
-    for _ in range(12):
-        ask(running.port, body=chat("x"), host="keys")
-    assert set(keys_of(first)[8:]) == {throttled, other}
+
+    def next_keys(*replies: Reply, times: int = 1) -> list[str]:
+        first.requests.clear()
+        first.reply, first.replies = ok, list(replies)
+        for _ in range(times):
+            answer = ask(running.port, body=chat("x"), host="keys")
+            assert (said(answer), who(answer)) == ("二", ("keys", str(1 + len(replies))))
+        return keys_of(first)
+
+    briefly, other = next_keys(Reply(429, headers={"retry-after": "1"}))
+    assert briefly != other
+    processes.until(lambda: next_keys() == [briefly], "its rest is over")
+    throttled, other = next_keys(Reply(429, headers={"retry-after": "100"}))
+    assert throttled != other
+    assert throttled not in next_keys(times=10)
     # A key that the vendor does not know is set aside for its cool-down.
-    first.requests.clear()
-    first.replies = [Reply(401)]
-    assert who(ask(running.port, body=chat("x"), host="keys")) == ("keys", "2")
-    refused = keys_of(first)[0]
-    for _ in range(6):
-        ask(running.port, body=chat("x"), host="keys")
-    assert refused not in keys_of(first)[1:]
+    refused, good = next_keys(Reply(401))
+    assert {throttled, refused, good} == {"key-1", "key-2", "key-3"}
+    assert set(next_keys(times=10)) == {good}
 
 
 def test_a_vendor_that_keeps_failing_is_left_out(running: Gateway, first: Vendor) -> None:
-    attempts = [who(ask(running.port, body=chat("x"), host="eject")) for _ in range(6)]
-    assert attempts[0] == ("openai", "2")
-    assert attempts[-1] == ("openai", "1")
+    assert who(ask(running.port, body=chat("x"), host="eject")) == ("openai", "2")
+    processes.until(lambda: who(ask(running.port, body=chat("x"), host="eject")) == ("openai", "1"), "it is left out")
 
 
 def test_a_long_stream_that_comes_at_once_arrives(running: Gateway, first: Vendor) -> None:
@@ -383,26 +395,25 @@ def test_what_envoy_cannot_read_bypasses_no_route_by_model(running: Gateway, sec
 
 
 def test_a_stream_that_envoy_cannot_read_keeps_its_patience(running: Gateway, first: Vendor) -> None:
-    first.reply = Reply(wait=0.6)  # between firstByteTimeout and perTryTimeout
+    """`firstByteTimeout`, not the longer `perTryTimeout`."""
+    left = threading.Event()
+    first.reply = Reply(wait=left)
     body = b'{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"hi"}],"user":"\\ud83d"}'
-    answer = ask(running.port, body=body, host="slow")
+    answer = ask(running.port, body=body, host="slow-stream")
+    left.set()
     assert (who(answer), answer.complete, answer.text[-2:]) == (("openai", "2"), True, "hi")
 
 
 @pytest.mark.parametrize("host", ["two", "models"], ids=["a body that Envoy does not read", "one that it reads"])
 def test_a_slow_line_is_nothing_to_the_vendor(running: Gateway, first: Vendor, host: str) -> None:
     """Many servers give up a connection that stays silent, and a picture may take a minute to come."""
-    first.handler.timeout = 0.3
-    first.reply = Reply(503)
+    first.reply, before = Reply(503), first.heads
     body = json.dumps(chat("慢", model="a1")).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {host}.test\r\ncontent-length: {len(body)}\r\n"
-    try:
-        with Connection(running.port) as connection:
-            connection.send(f"{head}content-type: application/json\r\n\r\n".encode(), body[:40])
-            time.sleep(0.8)
-            assert not first.requests
-            connection.send(body[40:])
-            assert said(connection.answer()).endswith("慢")
-    finally:
-        first.handler.timeout = None
+    with Connection(running.port) as connection:
+        connection.send(f"{head}content-type: application/json\r\n\r\n".encode(), body[:40])
+        time.sleep(0.5)
+        assert first.heads == before
+        connection.send(body[40:])
+        assert said(connection.answer()).endswith("慢")
     assert len(first.requests) == (host == "two")

@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from typing import Any
 
 import grpc
@@ -76,16 +75,19 @@ def test_ready_means_that_envoy_routes(config: Path, tmp_path: Path) -> None:
 
         until(ready, "ready")
         assert ask(listen, body=chat("at the first attempt")).status == 200
-        assert seen == [503, 200]
+        assert {503, 200} >= set(seen)
         assert run.end() == 0
 
 
 # Stopping
 
 
-def stream(gateway: Gateway, tokens: int) -> tuple[Connection, Iterator[bytes], bytes]:
+SOON, ENDLESS = "[[sim:tokens=40,interval=0.05]]", "[[sim:tokens=100000,interval=0.05]]"
+
+
+def stream(gateway: Gateway, marker: str) -> tuple[Connection, Iterator[bytes], bytes]:
     """A stream under way: its connection, the rest of it, and its first piece."""
-    body = json.dumps(chat(f"x [[sim:tokens={tokens},interval=0.05]]", stream=True)).encode()
+    body = json.dumps(chat(f"x {marker}", stream=True)).encode()
     headers = {"host": "x.test", "content-type": "application/json", "content-length": str(len(body))}
     connection = Connection(gateway.port)
     connection.send(head("POST", CHAT, headers.items()), body)
@@ -98,7 +100,7 @@ def stream(gateway: Gateway, tokens: int) -> tuple[Connection, Iterator[bytes], 
 def test_sigterm_lets_a_stream_finish_and_ends_with_0(config: Path, tmp_path: Path) -> None:
     with processes.gateway(tmp_path, "--config", str(config), "--simulate") as gateway:
         children, workers = gateway.process.children(), gateway.process.workers()
-        connection, rest, first = stream(gateway, 40)
+        connection, rest, first = stream(gateway, SOON)
         gateway.process.popen.send_signal(signal.SIGTERM)
         text = first + b"".join(rest)
         assert text.endswith(b"data: [DONE]\n\n")
@@ -123,39 +125,34 @@ def test_a_start_can_be_broken_off(tmp_path: Path) -> None:
             status, document = admin(port, "/readyz") or (0, {})
             assert (status, document["reason"]) == (503, "starting")
             process.popen.send_signal(signal.SIGTERM)
-            started = time.monotonic()
             assert process.wait() == 0
-            assert time.monotonic() - started < 5
+            assert "context text not available" not in process.errors, "it waited for it"
 
 
 def test_a_stop_is_bounded(config: Path, tmp_path: Path) -> None:
     options = ("--config", str(config), "--simulate", "--drain-seconds", "1")
     with processes.gateway(tmp_path, *options) as gateway:
-        connection, rest, _ = stream(gateway, 2000)
+        connection, rest, _ = stream(gateway, ENDLESS)
         gateway.process.popen.send_signal(signal.SIGTERM)
-        started = time.monotonic()
         with pytest.raises(EOFError):
             list(rest)
         connection.close()
         assert gateway.process.wait() == 0
-        assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_ends_the_drain(config: Path, tmp_path: Path, number: signal.Signals) -> None:
-    with processes.gateway(tmp_path, "--config", str(config), "--simulate") as gateway:
+    with processes.gateway(tmp_path, "--config", str(config), "--simulate", "--drain-seconds", "3600") as gateway:
         children = gateway.process.children()
-        connection, rest, _ = stream(gateway, 2000)
+        connection, rest, _ = stream(gateway, ENDLESS)
         gateway.process.popen.send_signal(number)
         until(lambda: "(again to stop now)" in gateway.process.errors, "the stop is said")
         next(rest)
-        started = time.monotonic()
         gateway.process.popen.send_signal(number)
         with pytest.raises(EOFError):
             list(rest)
         connection.close()
         assert gateway.process.wait() == 0
-        assert time.monotonic() - started < 10
         assert not any(map(alive, children.values()))
         assert "Traceback" not in gateway.process.errors
 
@@ -163,6 +160,7 @@ def test_a_second_signal_ends_the_drain(config: Path, tmp_path: Path, number: si
 def test_a_second_signal_ends_the_drain_of_the_sidecar_alone(config: Path, tmp_path: Path) -> None:
     listen = processes.free_port()
     options = ("--config", str(config), "--listen", f"127.0.0.1:{listen}", "--admin", "127.0.0.1:0")
+    options += ("--drain-seconds", "3600")
     environ = processes.environment(NOT_SET_ANYWHERE="sk-sim-PLANTED")
     with processes.command(tmp_path, "serve", "--workers", "1", *options, environ=environ) as serve:
         until(lambda: "serving" in serve.errors, "the sidecar serves")
@@ -175,7 +173,7 @@ def test_a_second_signal_ends_the_drain_of_the_sidecar_alone(config: Path, tmp_p
             with pytest.raises(subprocess.TimeoutExpired):
                 serve.wait(1)
             serve.popen.send_signal(signal.SIGTERM)
-            assert serve.wait(5) == 0
+            assert serve.wait() == 0
             said.put(b"")
         lines = [line for line in serve.errors.splitlines() if "method_not_allowed" not in line]  # that exchange
         assert "again to stop now" in lines[-2]

@@ -184,7 +184,7 @@ def test_a_cut_stream_and_one_that_its_client_leaves_cost_an_estimate(
                ("content-length", str(len(body))))  # fmt: skip
     for logs, cut_by in enumerate(("vendor_cut", "client_left")):
         read = threading.Event()
-        vendors[0].reply = Reply(200, SAID, SSE, end="reset", seen=read)
+        vendors[0].reply = Reply(200, (*SAID, read), SSE, end="reset")
         with contextlib.closing(Connection(gateway.port).socket) as client:
             client.settimeout(60)
             client.sendall(head("POST", "/cut/v1/chat/completions", headers) + body)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .processes import ROOT, Gateway, environment
+from .processes import PATIENCE, ROOT, Gateway, environment
 
 HERE = ROOT / "tests" / "node"
 
@@ -22,14 +22,14 @@ def node() -> str:
         npm = shutil.which("npm")
         if npm is None:
             pytest.skip("npm is not installed and tests/node/node_modules is missing")
-        subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=HERE, check=True, capture_output=True, timeout=120)
+        subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=HERE, check=True, capture_output=True, timeout=600)
     return found
 
 
 @pytest.mark.parametrize(("vendor", "model"), [("qwen", "gpt-4o"), ("moonshot", "my-kimi")])
 def test_node(gateway: Gateway, node: str, vendor: str, model: str) -> None:
     command = [node, str(HERE / "smoke.mjs"), gateway.url, vendor, model]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment(), check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment(), check=False)
     assert done.returncode == 0, done.stderr
     said: dict[str, Any] = json.loads(done.stdout)
     assert said["chat"]["content"].endswith("你说：早上好 👋")
@@ -46,7 +46,7 @@ def test_node(gateway: Gateway, node: str, vendor: str, model: str) -> None:
 @pytest.mark.parametrize(("vendor", "model"), [("qwen", "gpt-4o"), ("moonshot", "my-kimi")])
 def test_the_other_fronts(gateway: Gateway, node: str, vendor: str, model: str) -> None:
     command = [node, str(HERE / "fronts.mjs"), gateway.url.removesuffix("/v1"), vendor, model]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment(), check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment(), check=False)
     assert done.returncode == 0, done.stderr
     said: dict[str, Any] = json.loads(done.stdout)
     called = [{"name": "get_weather", "input": {"city": "杭州"}}]

@@ -13,7 +13,7 @@ from openai.lib.streaming.chat import ChunkEvent, ContentDoneEvent
 import pytest
 
 from .conftest import Sdk, Simulator
-from .processes import Gateway
+from .processes import PATIENCE, Gateway
 
 
 @dataclass(frozen=True)
@@ -426,7 +426,7 @@ def test_all_keys_of_a_provider_are_used(sdk: Sdk, simulator: Simulator) -> None
 
 
 async def test_fifty_streams_at_once_do_not_mix(gateway: Gateway) -> None:
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as http:
 
         async def one(number: int) -> str:
             vendor = VENDORS[number % len(VENDORS)]

@@ -34,10 +34,10 @@ def test_serve_answers_grpc_health_and_stops_on_sigterm(config: Path, tmp_path: 
             with grpc.insecure_channel(f"127.0.0.1:{worker}", options=[("grpc.enable_http_proxy", 0)]) as channel:
                 stub = health_pb2_grpc.HealthStub(channel)
                 for service in ("", "envoy.service.ext_proc.v3.ExternalProcessor"):
-                    answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
+                    answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=processes.PATIENCE)
                     assert answer.status == health_pb2.HealthCheckResponse.SERVING
                 with pytest.raises(grpc.RpcError) as caught:
-                    stub.Check(health_pb2.HealthCheckRequest(service="nobody"), timeout=5)
+                    stub.Check(health_pb2.HealthCheckRequest(service="nobody"), timeout=processes.PATIENCE)
                 assert caught.value.code() == grpc.StatusCode.NOT_FOUND
         assert serve.end() == 0
 
@@ -62,7 +62,7 @@ def test_serve_and_an_envoy_of_one_s_own_work_together(simulator: Simulator, tmp
     with processes.command(tmp_path / "serve", "serve", *serve), own_envoy(bootstrap, tmp_path):
 
         def answered() -> bool:
-            with contextlib.suppress(ConnectionRefusedError):
+            with contextlib.suppress(OSError, AssertionError):  # as long as it does not listen
                 return ask(listen, body=chat("x", "qwen-plus")).status == 200
             return False
 

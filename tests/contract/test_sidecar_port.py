@@ -53,7 +53,7 @@ def refused(directory: Path, config: Path, *options: str) -> str:
     """Why `extproc serve` does not start."""
     places = ("--config", str(config), "--admin", "127.0.0.1:0")
     with processes.command(directory, "serve", *places, *options) as process:
-        assert process.wait(60) == 1
+        assert process.wait() == 1
         return process.errors
 
 
@@ -172,7 +172,7 @@ def authority(directory: Path, name: str) -> Authority:
 
 def lets_in(port: int, context: ssl.SSLContext | None) -> bool:
     """Whether a client gets to speak HTTP/2, in the clear without a context."""
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as plain:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=60) as plain:
         connection = plain if context is None else context.wrap_socket(plain, server_hostname="sidecar.test")
         connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
         return connection.recv(9)[3:4] == b"\4"  # a SETTINGS frame
@@ -233,7 +233,7 @@ def test_renewed_certificates_are_taken_on_both_sides_without_a_restart(
         renewed = client(new.pem, files.directory / "envoy")
         until(lambda: lets_in(port, renewed), "the sidecar has the new certificate")
         assert not lets_in(port, client(old / "ca.pem", old / "envoy"))
-        assert "certificates reloaded" in first.errors
+        until(lambda: "certificates reloaded" in first.errors, "it says so")
         assert ask(envoy.port, body=chat("x")).status == 200  # connections that are open stay
 
         until(lambda: serials(envoy.admin).isdisjoint(before), "Envoy has the new certificates")
@@ -264,7 +264,7 @@ HALVES = [
 def test_half_of_it_is_a_mistake(config: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     given = [str(config) if a == "FILE" else a for a in arguments]
     with processes.command(tmp_path, *given, "--config", str(config)) as process:
-        assert process.wait(60) == 2
+        assert process.wait() == 2
         assert "Error" in process.errors
 
 
@@ -273,7 +273,7 @@ def test_half_of_it_is_a_mistake(config: Path, tmp_path: Path, arguments: tuple[
 
 def test_admin_ports_and_the_sidecar_are_on_loopback_unless_told_otherwise(config: Path, tmp_path: Path) -> None:
     with processes.command(tmp_path, "envoy", "--config", str(config), "--format", "json") as rendering:
-        assert rendering.wait(60) == 0
+        assert rendering.wait() == 0
         bootstrap = json.loads(rendering.stdout.read_text())
     assert bootstrap["admin"]["address"]["socket_address"]["address"] == "127.0.0.1"
     (sidecar, _) = bootstrap["static_resources"]["clusters"]

@@ -93,7 +93,7 @@ def tls_simulator(certificate: str, key: str) -> Iterator[int]:
     until(lambda: ports, "the vendors listen")
     yield ports[0]
     loop.call_soon_threadsafe(task.cancel)
-    thread.join(10)
+    thread.join(processes.PATIENCE)
     loop.close()
 
 
@@ -130,7 +130,9 @@ class Secure:
     h1: Picky
 
     def vendor(self) -> httpx.Client:
-        return httpx.Client(base_url=f"https://127.0.0.1:{self.port}", trust_env=False, verify=False)
+        return httpx.Client(
+            base_url=f"https://127.0.0.1:{self.port}", trust_env=False, verify=False, timeout=processes.PATIENCE
+        )
 
 
 CONFIG = """

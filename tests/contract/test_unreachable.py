@@ -84,14 +84,6 @@ def logged(gateway: Gateway, event: str, request_id: str) -> list[dict[str, Any]
     return [entry for entry in gateway.events(event) if entry.get("request_id") == request_id]
 
 
-def accessed(gateway: Gateway, request_id: str) -> dict[str, Any]:
-    def found() -> list[dict[str, Any]]:
-        lines = map(json.loads, gateway.access_log.read_text().splitlines())
-        return [line for line in lines if line["request_id"] == request_id]
-
-    return dict(until(found, "a line of the access log")[0])
-
-
 @pytest.mark.parametrize("provider", ["refused", "nowhere", "untrusted", "resets"])
 def test_the_answer_and_the_logs_name_the_vendor_and_the_reason(
     running: Gateway, closing: Vendor, provider: str
@@ -111,7 +103,7 @@ def test_the_answer_and_the_logs_name_the_vendor_and_the_reason(
         assert {attempt["provider"] for attempt in attempts} == {provider}
         assert [a["reason"] for a in attempts if REASONS[provider] not in a["reason"]] == []
         assert attempts[0]["host"].startswith("127.0.0.1")
-    line = accessed(running, mark)
+    line = running.access(mark)
     assert (line["route"], line["provider"]) == (f"to-{provider}", provider)
 
 
@@ -127,7 +119,7 @@ def test_why_the_first_attempt_of_a_fallback_failed(
     assert attempt["provider"] == "untrusted"
     assert REASONS["untrusted"] in attempt["reason"]
     assert not logged(running, "Envoy answered itself", "fell-back")
-    line = accessed(running, "fell-back")
+    line = running.access("fell-back")
     assert (line["route"], line["provider"], line["attempts"]) == ("to-two", "resets", 2)
 
 

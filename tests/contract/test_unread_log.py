@@ -53,8 +53,8 @@ def test_it_answers_on_and_no_line_is_lost_while_its_queue_has_room(tmp_path: Pa
             port = int(said["base_url"].removesuffix("/v1").rpartition(":")[2])
             for number in range(EXCHANGES):
                 assert ask(port, f"/unread-{number}/v1/chat/completions", chat("x")).status == 200
-            assert httpx.get(f"{said['admin']}/readyz", trust_env=False).status_code == 200
-            assert httpx.get(f"{said['admin']}/healthz", trust_env=False).status_code == 200
+            assert httpx.get(f"{said['admin']}/readyz", trust_env=False, timeout=PATIENCE).status_code == 200
+            assert httpx.get(f"{said['admin']}/healthz", trust_env=False, timeout=PATIENCE).status_code == 200
             process.terminate()
             rest = process.communicate(timeout=PATIENCE)[1].splitlines()
     lines = [json.loads(line) for line in rest if line.startswith(b"{")]

@@ -66,11 +66,11 @@ def test_nothing_that_was_started_stays(ci: Path, fails: str, kills: str, backgr
     environ = {"PATH": f"{ci}/bin:{os.environ['PATH']}", "XDG_CACHE_HOME": f"{ci}/cache", "MADE": f"{ci}/made"}
     environ |= {"STARTED": f"{ci}/started", "FAILS": fails, "KILLS": kills, "BACKGROUND": str(background)}
     done = subprocess.run(
-        [ci / ".ci/run"], env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=30
+        [ci / ".ci/run"], env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=120
     )
     steps = ["helm", "check", "test", "test", "instructions", "containers"]
     assert (ci / "made").read_text().split() == steps[: 1 + steps.index(fails or kills or "containers")]
     assert done.returncode == code, done.stderr
     assert len(started(ci)) == background
-    until(lambda: not [process for process in started(ci) if lives(process)], "all have ended", 5)
+    until(lambda: not [process for process in started(ci) if lives(process)], "all have ended")
     assert not list((ci / "cache/ai-proxy-containers").glob("*.pid"))

@@ -136,7 +136,7 @@ def keys_that_the_vendor_saw(vendor: str) -> set[str]:
 def test_a_gateway_pod_lives_from_its_init_container_to_its_last_answer(
     root: Path, vendor: str, tmp_path: Path
 ) -> None:
-    given = values(vendor, drainSeconds=60, workers=2)
+    given = values(vendor, drainSeconds=600, workers=2)
     pod = Pod(root, render(given, tmp_path))
     bootstrap = pod.run("bootstrap")
     assert bootstrap.wait(processes.PATIENCE) == 0, pod.log("bootstrap")
@@ -151,7 +151,7 @@ def test_a_gateway_pod_lives_from_its_init_container_to_its_last_answer(
             assert keys_that_the_vendor_saw(vendor) == {"Bearer sk-sim-first"}
             statistics_and_no_more(pod)
             follows(pod, given, vendor, gateway, tmp_path)
-            ends_with_its_last_answer(pod, envoy, gateway)
+            ends_with_its_last_answer(pod, envoy, gateway, vendor)
         assert pod.probe("extproc", "liveness"), "it ends after Envoy"
         extproc.terminate()
         assert extproc.wait(processes.PATIENCE) == 0, pod.log("extproc")
@@ -177,9 +177,9 @@ def follows(pod: Pod, given: dict[str, Any], vendor: str, gateway: int, tmp_path
     until(lambda: ask(gateway, body=chat("x", model="kimi-k2")).headers.get("x-ai-provider") == "kimi", "a provider")
 
 
-def ends_with_its_last_answer(pod: Pod, envoy: subprocess.Popen[str], gateway: int) -> None:
+def ends_with_its_last_answer(pod: Pod, envoy: subprocess.Popen[str], gateway: int, vendor: str) -> None:
     """The preStop script waits for an answer that lasts; nobody new is taken meanwhile; then SIGTERM cuts nothing."""
-    body = json.dumps(chat("[[sim:tokens=24,interval=0.5]]", stream=True)).encode()
+    body = json.dumps(chat("[[sim:hold]]", stream=True)).encode()
     headers = [("host", "gateway"), ("content-type", "application/json"), ("content-length", str(len(body)))]
     with Connection(gateway, timeout=processes.PATIENCE) as client:
         client.send(head("POST", "/v1/chat/completions", headers), body)
@@ -194,9 +194,10 @@ def ends_with_its_last_answer(pod: Pod, envoy: subprocess.Popen[str], gateway: i
         until(lambda: refused(gateway), "nobody new is taken")
         assert reading.is_alive()
         assert stop.poll() is None, "the answer is not waited for"
+        urlopen(f"{vendor}/__sim__/release", "POST").close()
         reading.join(processes.PATIENCE)
         assert b"".join(answer).rstrip().endswith(b"[DONE]")
-        assert stop.wait(5) == 0
+        assert stop.wait(processes.PATIENCE) == 0
         envoy.send_signal(signal.SIGTERM)
         assert envoy.wait(processes.PATIENCE) == 0
 

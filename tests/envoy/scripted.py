@@ -29,6 +29,7 @@ from envoy_data_plane.envoy.type import v3 as envoy_type
 import grpc
 
 from extproc.envoy.process import EnvoyProcess
+from tests.contract.processes import PATIENCE
 
 MAX_BODY = 100_000
 Mode = ext_proc.ProcessingModeBodySendMode
@@ -303,7 +304,7 @@ class Gateway:
         self.vendor.received.clear()
         self.secure.received.clear()
         self.secure.names.clear()
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
             named = {key.replace("_", "-"): value for key, value in headers.items()}
             connection.request(method, path, body, named, encode_chunked=not isinstance(body, bytes))

@@ -14,7 +14,7 @@ import pytest
 
 from extproc.config.config import Config
 from extproc.envoy.bootstrap import Options, bootstrap
-from tests.contract.processes import free_port
+from tests.contract.processes import PATIENCE, free_port
 from tests.envoy.scripted import (
     JSON,
     LONGER,
@@ -109,7 +109,7 @@ def test_a_sidecar_that_is_down_is_500(tmp_path: Path) -> None:
     config = Config.model_validate({"providers": [{"type": "openai", "endpoint": f"http://127.0.0.1:{vendor.port}"}]})
     options = Options(port=0, admin_port=0, sidecars=(f"127.0.0.1:{free_port()}",), access_log=None)
     with serving(bootstrap(config, options), tmp_path) as envoy:
-        connection = http.client.HTTPConnection("127.0.0.1", envoy.listener_port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", envoy.listener_port, timeout=PATIENCE)
         connection.request("POST", "/v1/chat/completions", b"{}", {"x-ai-proxy-cluster": "openai"})
         response = connection.getresponse()
         assert response.status == 500

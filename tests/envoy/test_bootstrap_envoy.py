@@ -22,6 +22,7 @@ from extproc.envoy.bootstrap import Options, bootstrap
 from extproc.envoy.placement import Placement
 from extproc.envoy.process import EnvoyError, EnvoyProcess, validate
 from extproc.worker.places import Address, reserved_address
+from tests.contract.processes import PATIENCE, until
 from tests.envoy.scripted import (
     JSON,
     OK,
@@ -218,11 +219,13 @@ def test_the_access_log(gateway: Gateway) -> None:
 
     gateway.sidecar.script = script
     gateway.ask(path="/v1/logged?secret=1", authorization="Bearer hidden", x_request_id="find-me")
-    for _ in range(100):
-        lines = [line for line in gateway.log.read_text().splitlines() if "find-me" in line]
-        if lines:
-            break
-        threading.Event().wait(0.1)
+
+    def logged() -> list[str]:
+        return [
+            line for line in gateway.log.read_text().splitlines(keepends=True) if "find-me" in line and "\n" in line
+        ]
+
+    lines = until(logged, "it is logged")
     entry = json.loads(lines[0])
     assert entry["path"] == "/v1/logged"
     assert (entry["status"], entry["upstream"], entry["details"]) == (200, "vendor", "via_upstream")
@@ -241,7 +244,7 @@ def test_draining_lets_a_request_end(tmp_path: Path) -> None:
     class Held(list[bytes]):
         def __iter__(self) -> Iterator[bytes]:
             yield OK[:-5]
-            release.wait(10)
+            release.wait(PATIENCE)
             yield OK[-5:]
 
     vendor.reply = Held()
@@ -251,17 +254,24 @@ def test_draining_lets_a_request_end(tmp_path: Path) -> None:
     file.write_text(bootstrap(config, options))
     envoy, loop = EnvoyProcess(file, concurrency=1), Loop()
     loop.run(envoy.start())
-    connection = http.client.HTTPConnection("127.0.0.1", envoy.listener_port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", envoy.listener_port, timeout=PATIENCE)
     connection.request("POST", "/v1/chat/completions", b"{}")
     response = connection.getresponse()
-    stopping = asyncio.run_coroutine_threadsafe(envoy.drain_and_stop(20), loop.loop)
+    stopping = asyncio.run_coroutine_threadsafe(envoy.drain_and_stop(PATIENCE), loop.loop)
     with pytest.raises(TimeoutError):
         stopping.result(2)
-    with pytest.raises(OSError, match="refused"):
-        socket.create_connection(("127.0.0.1", envoy.listener_port), timeout=5)
+
+    def refused() -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", envoy.listener_port), timeout=PATIENCE).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    until(refused, "it takes no more connections")
     release.set()
     assert response.read() == SHORT
-    assert stopping.result(10) == 0
+    assert stopping.result(PATIENCE) == 0
     sidecar.server.stop(0)
     vendor.shutdown()
 

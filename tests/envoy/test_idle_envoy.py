@@ -11,7 +11,7 @@ import pytest
 from extproc.config.config import Config
 from extproc.envoy.bootstrap import Options, bootstrap
 from extproc.envoy.placement import Placement
-from tests.contract.processes import until
+from tests.contract.processes import PATIENCE, until
 from tests.envoy.scripted import OK, Sidecar, phase_of, route_to, serving
 
 
@@ -62,7 +62,7 @@ def test_what_the_vendor_has_not_seen_is_sent_again(tmp_path: Path, placement: P
     with serving(bootstrap(config, options), tmp_path) as envoy:
 
         def ask() -> int:
-            client = http.client.HTTPConnection("127.0.0.1", envoy.listener_port, timeout=20)
+            client = http.client.HTTPConnection("127.0.0.1", envoy.listener_port, timeout=PATIENCE)
             client.request("POST", "/v1/chat/completions", b"{}")
             status = client.getresponse().status
             client.close()

@@ -12,6 +12,7 @@ import openai
 import pytest
 
 from extproc.simulate import Options, serve
+from tests.contract.processes import PATIENCE
 
 KEY = "sk-sim-test"
 VERSION = "2024-10-21"
@@ -48,13 +49,13 @@ def simulator(options: Options) -> Iterator[Simulator]:
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    assert started.wait(10)
+    assert started.wait(PATIENCE)
     assert ports
     try:
         yield Simulator(ports[0])
     finally:
         loop.call_soon_threadsafe(task.cancel)
-        thread.join(10)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
         loop.close()
 
@@ -67,7 +68,7 @@ def sim() -> Iterator[Simulator]:
 
 @pytest.fixture(scope="session")
 def http(sim: Simulator) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=sim.url, trust_env=False, verify=False, timeout=10) as client:
+    with httpx.Client(base_url=sim.url, trust_env=False, verify=False, timeout=PATIENCE) as client:
         yield client
 
 
@@ -84,7 +85,7 @@ def sdk(sim: Simulator, base: str, **settings: Any) -> openai.OpenAI:
     """The official OpenAI SDK, pointed at `base` of the simulator."""
     return openai.OpenAI(
         **{"api_key": KEY, "base_url": sim.url + base, "max_retries": 0, **settings},
-        http_client=httpx.Client(trust_env=False, verify=False, timeout=10),
+        http_client=httpx.Client(trust_env=False, verify=False, timeout=PATIENCE),
     )
 
 
@@ -105,7 +106,7 @@ def client(vendor: str, sim: Simulator) -> openai.OpenAI:
             api_version=VERSION,
             azure_endpoint=sim.url,
             max_retries=0,
-            http_client=httpx.Client(trust_env=False, verify=False, timeout=10),
+            http_client=httpx.Client(trust_env=False, verify=False, timeout=PATIENCE),
         )
     return sdk(sim, BASES[vendor])
 

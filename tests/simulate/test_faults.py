@@ -1,5 +1,6 @@
 """Every marker does what its table says, and the wire form is the vendor's to the byte."""
 
+from concurrent.futures import ThreadPoolExecutor
 import datetime
 import gzip
 import itertools
@@ -16,6 +17,7 @@ import httpx
 import pytest
 
 from extproc.simulate import Options, faults
+from tests.contract.processes import PATIENCE, until
 
 from .conftest import KEY, Start
 
@@ -219,7 +221,8 @@ def test_recorder(http: httpx.Client) -> None:
     assert (first["vendor"], first["method"], first["path"], first["status"]) == ("openai", "POST", OPENAI, 200)
     assert first["body"]["messages"][0]["content"] == "记录"
     assert first["headers"]["authorization"] == f"Bearer {KEY}"
-    assert first["finished"]
+    assert until(lambda: http.get("/__sim__/requests").json()[0]["finished"], "it is over")
+    assert http.get("/__sim__/requests", params={"mark": "记录"}).json() == [first]
     assert (second["query"], second["size"] > 1_000_000, list(second["body"])) == ("a=1", True, ["base64"])
 
 
@@ -229,14 +232,32 @@ def test_a_client_that_leaves_is_noticed(http: httpx.Client) -> None:
     body["messages"] = [{"role": "user", "content": "[[sim:tokens=1000,interval=0.05]]"}]
     with http.stream("POST", OPENAI, headers=BEARER, json=body) as answer:
         next(answer.iter_raw())
-    time.sleep(0.2)
-    [entry] = http.get("/__sim__/requests").json()
-    assert (entry["status"], entry["finished"]) == (200, False)
+
+    def over() -> bool:
+        [entry] = http.get("/__sim__/requests").json()
+        assert entry["status"] == 200
+        return entry["finished"] is False
+
+    until(over, "it is noticed")
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+def test_what_is_held_waits_for_its_release(http: httpx.Client, stream: bool) -> None:
+    http.delete("/__sim__/requests")
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(2):  # a release is for those that are here
+            answer = pool.submit(openai, http, "held [[sim:hold]]", stream=stream)
+            until(lambda: [e["status"] for e in http.get("/__sim__/requests").json()] == [200], "it is there")
+            with pytest.raises(TimeoutError):
+                answer.result(0.1)
+            assert http.post("/__sim__/release").json() == {"released": True}
+            assert answer.result(PATIENCE).status_code == 200
+            http.delete("/__sim__/requests")
 
 
 def test_options(start: Start) -> None:
     sim = start(Options(blank_lines=False, chunk_size=5, interval=0.001, latency=0.1))
-    with httpx.Client(base_url=sim.url, trust_env=False) as http:
+    with httpx.Client(base_url=sim.url, trust_env=False, timeout=PATIENCE) as http:
         began = time.monotonic()
         answer = native(http, "x")
         assert time.monotonic() - began > 0.1
@@ -265,6 +286,8 @@ def test_tls(start: Start, tmp_path: Path) -> None:
     )
     sim = start(Options(tls_cert=str(tmp_path / "cert.pem"), tls_key=str(tmp_path / "key.pem")))
     context = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
-    with httpx.Client(base_url=f"https://localhost:{sim.port}", trust_env=False, verify=context) as http:
+    with httpx.Client(
+        base_url=f"https://localhost:{sim.port}", trust_env=False, verify=context, timeout=PATIENCE
+    ) as http:
         assert openai(http, "x").status_code == 200
         assert http.get("/__sim__/tls").json() == {"server_names": ["localhost"]}

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from extproc.simulate import Options, app, serve
+from tests.contract.processes import PATIENCE
 
 from .conftest import KEY
 
@@ -20,13 +21,13 @@ def test_it_stops_when_cancelled_and_leaves_signals_alone() -> None:
         ready: asyncio.Future[int] = loop.create_future()
         before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
         task = asyncio.create_task(serve("127.0.0.1", 0, Options(), ready.set_result))
-        port = await asyncio.wait_for(ready, 5)
+        port = await asyncio.wait_for(ready, PATIENCE)
         assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
-        async with httpx.AsyncClient(trust_env=False, verify=False) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=False, timeout=PATIENCE) as client:
             assert (await client.get(f"http://127.0.0.1:{port}/__sim__/health")).json() == {"ok": True}
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait_for(task, 5)
+            await asyncio.wait_for(task, PATIENCE)
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", port)
 

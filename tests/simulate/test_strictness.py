@@ -11,6 +11,7 @@ import pytest
 
 from extproc import simulate
 from extproc.simulate import Options
+from tests.contract.processes import PATIENCE
 
 from .conftest import KEY, Start
 
@@ -236,7 +237,7 @@ def test_multipart_must_be_complete(http: httpx.Client) -> None:
 
 def test_keys_and_hosts_by_option(start: Start) -> None:
     sim = start(Options(keys={"openai": ("k1",)}, strict_host=True, openai_bases=("/v1", "/api/v3")))
-    with httpx.Client(base_url=sim.url, trust_env=False) as http:
+    with httpx.Client(base_url=sim.url, trust_env=False, timeout=PATIENCE) as http:
         for path, headers, status in [
             (OPENAI, {"authorization": "Bearer k1", "host": "api.openai.com"}, 200),
             ("/api/v3/chat/completions", {"authorization": "Bearer k1", "host": "api.openai.com"}, 200),

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from extproc.simulate import aws
+from tests.contract.processes import PATIENCE
 from tests.simulate.conftest import KEY, Simulator
 
 CITY: Any = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -27,7 +28,7 @@ FACES = "你好"
 
 @pytest.fixture(scope="module")
 def claude(sim: Simulator) -> Iterator[anthropic.Anthropic]:
-    with anthropic.DefaultHttpxClient(trust_env=False, timeout=10) as http:
+    with anthropic.DefaultHttpxClient(trust_env=False, timeout=PATIENCE) as http:
         yield anthropic.Anthropic(base_url=sim.url, api_key=KEY, max_retries=0, http_client=http)
 
 
@@ -154,6 +155,7 @@ def test_googles_errors_and_embeddings(google: genai.Client, sim: Simulator) -> 
         headers={"x-goog-api-key": KEY},
         json={"contents": [{"parts": [{"text": "a"}]}], "max_tokens": 3},
         trust_env=False,
+        timeout=PATIENCE,
     )
     assert (raw.status_code, "Cannot find field" in raw.text) == (400, True)
 
@@ -227,7 +229,12 @@ def test_amazons_errors(sim: Simulator) -> None:
     for key, status in ((KEY, 200), ("other", 403)):  # by a bearer key, which the SDK sends over TLS alone
         names = {"authorization": f"Bearer {key}"}
         url = f"{sim.url}/model/amazon.nova-pro-v1%3A0/converse"
-        assert httpx.post(url, headers=names, json={"messages": [turn("a")]}, trust_env=False).status_code == status
+        assert (
+            httpx.post(
+                url, headers=names, json={"messages": [turn("a")]}, trust_env=False, timeout=PATIENCE
+            ).status_code
+            == status
+        )
 
 
 def test_an_image_is_seen(sim: Simulator) -> None:

@@ -248,10 +248,13 @@ class Names(Struct):
         """The names of a chat request's tools."""
         names = cls(allowed)
         tools = load(fields, "tools")
+        given = []
         for tool in tools if isinstance(tools, list) else ():
             function = tool.get("function") if isinstance(tool, dict) else None
             if isinstance(function, dict) and isinstance(function.get("name"), str):
-                names.there(function["name"])
+                given.append(function["name"])
+        for name in sorted(given, key=lambda name: not allowed.fullmatch(name)):  # those that can stay, do
+            names.there(name)
         return names
 
     def there(self, name: str) -> str:

@@ -116,6 +116,21 @@ def test_what_an_answer_says_of_the_key_is_known_when_it_is_read() -> None:
     assert refused({":status": "429"}, body).exchange.record.pause == 7
 
 
+UNPAID = [
+    ("400", "Arrearage", 60),
+    ("403", "AllocationQuota.FreeTierOnly", 60),
+    ("403", "AccessDenied", 0),
+    ("400", "InvalidParameter", 0),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "seconds"), UNPAID)
+def test_a_key_that_nobody_paid_for_rests(status: str, code: str, seconds: int) -> None:
+    """And what the words of another refusal than a 429 ask for is for the client alone."""
+    body = dump({"code": code, "message": "请在 20 秒后 try again in 20s", "request_id": "r"})
+    assert refused({":status": status}, body, type="qwen").exchange.record.pause == seconds
+
+
 def test_googles_pause_is_understood() -> None:
     body = dump({"error": {"message": "m", "details": [{"retryDelay": "34.07s"}]}})
     assert refused({":status": "429"}, body).seen.client["retry-after"] == "35"

@@ -204,7 +204,7 @@ async def checking(config: Config) -> AsyncIterator[Checking]:
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  nobody tells the test when a background check is over
             await asyncio.sleep(0.01)
 
@@ -283,9 +283,9 @@ async def test_providers_may_change(vendor: Vendor) -> None:
 async def test_without_health_checks_nothing_stays_set_aside(vendor: Vendor) -> None:
     async with checking(config(vendor.url)) as state:
         state.fail()
-        state.config = config(vendor.url, healthCheckModel=None, cooldownDuration=60_000)
+        state.config = config(vendor.url, healthCheckModel=None, cooldownDuration=600_000)
         assert state.aside == []
         await asyncio.sleep(0.25)
         assert vendor.seen == []
         state.fail()  # and it may be set aside as the configuration says now
-        assert 59 < state.told[-1].until - time.monotonic() <= 60
+        assert 500 < state.told[-1].until - time.monotonic() <= 600

@@ -42,7 +42,7 @@ async def server() -> AsyncIterator[Server]:
 
 
 def source(url: str, **more: object) -> ContextSource:
-    return replace(ContextSource(url, refresh=300.0, timeout=5.0, max_bytes=64), **more)  # type: ignore[arg-type]
+    return replace(ContextSource(url, refresh=300.0, timeout=60.0, max_bytes=64), **more)  # type: ignore[arg-type]
 
 
 async def once(wanted: ContextSource) -> str:
@@ -106,7 +106,7 @@ async def test_the_last_good_copy_is_kept_and_a_later_one_replaces_it(
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  nobody tells the test when a background fetch is over
             await asyncio.sleep(0.01)
 

@@ -31,6 +31,7 @@ class Parts:
         self.recycle = None
         self.quotas = Quotas(None)
         self.refuses: dict[str, Exception] = {}
+        self.refused = 0
 
     async def apply(self, load: Any) -> None:
         self.told.append(("workers", load.generation))
@@ -45,6 +46,7 @@ class Parts:
 
     def _refuse(self, what: str) -> None:
         if what in self.refuses:
+            self.refused += 1
             raise self.refuses[what]
 
 
@@ -199,9 +201,12 @@ async def test_tidying_goes_on_after_a_fault(fault: Exception, path: Path, monke
         workers = cast(Workers, parts)
         gauges = Gauges(live, workers, Books(), None)
         tidying = asyncio.create_task(sidecar.Sidecar(live, texts, workers, [], gauges)._tidy(parts))
-        await asyncio.sleep(0.05)
-        parts.refuses = {}
-        await asyncio.sleep(0.1)
+        async with asyncio.timeout(60):
+            while not parts.refused:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            parts.refuses = {}
+            while not parts.told:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         tidying.cancel()
     assert parts.told == [("expect", "b", [])]
 

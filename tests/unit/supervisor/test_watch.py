@@ -36,7 +36,7 @@ async def watching(*paths: Path) -> AsyncIterator[Callable[[], set[Path]]]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  the watcher tells nobody else
             await asyncio.sleep(0.01)
 

@@ -34,11 +34,11 @@ class Echo:
             case b"break":
                 raise Refused(grpc.StatusCode.ABORTED, "broken", b"<last>")
             case b"hold":
-                GO.wait(30)
+                GO.wait(60)
             case b"sleep":
                 time.sleep(0.5)
             case b"long":
-                return lambda: (GO.wait(30) and b"<long>") or b"nobody let it go"
+                return lambda: (GO.wait(60) and b"<long>") or b"nobody let it go"
             case b"later":
                 later = Later()
                 threading.Thread(target=lambda: later.tell(lambda: b"<later>")).start()
@@ -109,7 +109,7 @@ class Said:
             yield self._messages.pop(0)
 
 
-def until(condition: Callable[[], object], seconds: float = 5) -> None:
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -189,7 +189,7 @@ async def test_a_stream_may_break_behind_an_answer() -> None:
 
 async def test_a_unary_method_has_one_answer() -> None:
     async with serving() as (_, channel):
-        assert await told(lambda: channel.unary_unary("/a.Service/Once")(b"m", timeout=5)) == b"<m>"
+        assert await told(lambda: channel.unary_unary("/a.Service/Once")(b"m", timeout=60)) == b"<m>"
     assert ENDED == [1]
 
 
@@ -229,14 +229,14 @@ async def test_streams_that_are_open_at_the_stop_may_end_and_no_new_ones_begin()
         said = Said(b"before")
         call = channel.stream_stream(PATH)(iter(said))
         assert await told(lambda: next(call)) == b"<before>"
-        stopping = asyncio.create_task(server.stop(30))
+        stopping = asyncio.create_task(server.stop(60))
         await asyncio.sleep(0.1)
         with pytest.raises(grpc.RpcError):
             await told(lambda: list(channel.stream_stream(PATH)(iter([b"m"]), timeout=1)))
         said.say(b"after")
         assert await told(lambda: next(call)) == b"<after>"
         said.end()
-        await asyncio.wait_for(stopping, 5)
+        await asyncio.wait_for(stopping, 60)
         assert call.code() == grpc.StatusCode.OK
 
 
@@ -245,17 +245,21 @@ async def test_a_stream_that_outlives_the_grace_ends_with_an_error() -> None:
     async with serving(stopped=False) as (server, channel):
         call = channel.stream_stream(PATH)(iter(Said(b"m")))
         assert await told(lambda: next(call)) == b"<m>"
-        await asyncio.wait_for(server.stop(0.1), 5)
+        await asyncio.wait_for(server.stop(0.1), 60)
         assert await told(call.code) != grpc.StatusCode.OK
     assert ENDED == [1]
 
 
 async def test_a_stream_that_waits_behind_a_busy_one_at_the_stop_is_served() -> None:
     async with serving(stopped=False) as (server, channel):
-        calls = [channel.stream_stream(PATH)(iter([b"sleep"])) for _ in range(2)]
-        await asyncio.sleep(0.2)
-        await asyncio.wait_for(server.stop(30), 5)
-        assert [await told(lambda call=call: list(call)) for call in calls] == [[b"<sleep>"], [b"<sleep>"]]
+        calls = [channel.stream_stream(PATH)(iter([b"hold"])) for _ in range(2)]
+        await told(lambda: until(lambda: not server.turns()))
+        await asyncio.sleep(0.5)  # the second is on its way as the first is served
+        stopping = asyncio.create_task(server.stop(60))
+        await asyncio.sleep(0.1)
+        GO.set()
+        await asyncio.wait_for(stopping, 60)
+        assert [await told(lambda call=call: list(call)) for call in calls] == [[b"<hold>"], [b"<hold>"]]
     assert ENDED == [1, 1]
 
 

@@ -25,7 +25,7 @@ class Reports:
         self.reader.feed_data(data)
 
     async def next(self) -> Any:
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(60):
             return await channel.report(self.reader)
 
 
