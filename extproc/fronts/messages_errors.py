@@ -29,10 +29,12 @@ _ARREARS: Final = ("insufficient_quota", "arrearage", "billing")
 def document(error: ProxyError, request_id: str | None, asked: int = 0) -> bytes:
     """The body of an error, and the data of an `error` event. `asked`: the client's `max_tokens`."""
     message, code = _said(error)
-    message = _with_code(message, code)
+    kind = _type(error, code)
+    if code != kind:  # Anthropic's own code is its type
+        message = _with_code(message, code)
     if isinstance(error, UpstreamError) and error.status == 400:
         message = _worded(message, asked)
-    told = {"type": _type(error, code), "message": message}
+    told = {"type": kind, "message": message}
     return jsontext.dump({"type": "error", "error": told, "request_id": request_id})
 
 

@@ -23,11 +23,14 @@ OF_BETAS_IN_TOOLS: Final = ("allowed_callers", "defer_loading", "eager_input_str
 """The same of tools (anthropic 2.14.0's types). Claude Code sends the second, `output_config` within a message, and
 marks for the cache with a `scope` (run 2026-11-30, 2.1.332)."""
 
+_ANTHROPICS: Final = ("redacted_thinking", "tool_search_tool_")
+"""Blocks and tools that nobody else can read; the latter is nothing without `defer_loading`."""
+
 _ANYWHERE: Final = (BILLING.encode(), b'"ttl"', b'"scope"', b"\\u00")
 _WORTH_A_LOOK: Final = {
     "system": _ANYWHERE,
-    "messages": (*_ANYWHERE, b'"system"', b'"thinking"', b'"output_config"'),
-    "tools": (*_ANYWHERE, *(f'"{name}"'.encode() for name in OF_BETAS_IN_TOOLS)),
+    "messages": (*_ANYWHERE, b'"system"', b'thinking"', b'"output_config"'),
+    "tools": (*_ANYWHERE, b"tool_search_tool_", *(f'"{name}"'.encode() for name in OF_BETAS_IN_TOOLS)),
 }
 
 _BUDGETS: Final = {"low": 4096, "medium": 16384}
@@ -69,6 +72,8 @@ def _item(item: Raw, *, own: bool, timed: bool) -> Raw | None:
     mended = dict(opened)
     kind, role = (jsontext.peek(opened.get(name, NULL)) for name in ("type", "role"))
     if kind == "thinking" and _nobodys(jsontext.peek(opened.get("signature", NULL))):
+        return None
+    if not own and isinstance(kind, str) and kind.startswith(_ANTHROPICS):
         return None
     if kind == "text" and _text(opened).startswith(BILLING):
         return None

@@ -10,7 +10,7 @@ from contextlib import suppress
 from operator import itemgetter
 import re
 import struct
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Raw
 
@@ -237,8 +237,18 @@ def event_error(event: sse.Event) -> UpstreamError | None:
     answer would be, or an OpenAI `error`. None for every other event."""
     status = 200 if event.comments == _WELL else _status(event.comments)
     if event.name == b"error" or status >= 400 or _is_refusal(event.data):
-        return error(status if status >= 400 else 500, event.data)
+        return error(status if status >= 400 else _usual(event.data), event.data)
     return None
+
+
+_USUAL: Final = {"invalidparameter": 400, "datainspection": 400, "arrearage": 400, "throttling": 429}
+
+
+def _usual(data: bytes) -> int:
+    """The status that a refusal has whose event tells none, by its code (DashScope, "Error codes", 2026-11)."""
+    told = (jsontext.peek(data, "code"), jsontext.peek(data, "error", "code"))
+    code = next((one for one in told if isinstance(one, str)), "").replace("_", "").lower()
+    return next((status for begin, status in _USUAL.items() if code.startswith(begin)), 500)
 
 
 def _is_refusal(data: bytes) -> bool:
