@@ -187,8 +187,8 @@ _PAGE = """\
 # The same Messages through LiteLLM
 
 Written by `make oracle`: LiteLLM {version} and this gateway, both in front of the simulated Moonshot that speaks chat
-(here `messagesApi: convert`), are asked {cases} requests of `/v1/messages`, each whole and as a stream. What both send to
-the vendor and what both answer is compared member by member. What is not in this table is the same.
+(here `messagesApi: convert`), are asked {cases} requests of `/v1/messages`, each whole and as a stream. What both send
+to the vendor and what both answer is compared member by member. What is not in this table is the same.
 
 | this gateway | LiteLLM | why | where |
 |---|---|---|---|
