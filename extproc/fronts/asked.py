@@ -56,11 +56,12 @@ def _by_effort(asked: Asked, fields: Fields, traits: Traits, words: Words) -> li
         effort = "low" if budget < 4096 else "medium" if budget < 16384 else "high"
     if kind == "disabled":
         effort = "none"
-        if "none" not in (traits.efforts or ()):
-            return []  # there are no words for it, or nobody knows
+        if not traits.efforts:
+            return []  # nobody knows the words
     if effort is not None:
         fields["reasoning_effort"] = jsontext.raw(nearest(effort, traits.efforts))
-    return []
+    # A model that always thinks does it as little as it can.
+    return [words.kind] if kind == "disabled" and "none" not in (traits.efforts or ()) else []
 
 
 def _unsaid(asked: Asked, words: Words) -> list[str]:

@@ -102,6 +102,7 @@ class Moonshot(Provider):
             # "the reasoning_content in the thinking mode must be passed back" (openclaw/openclaw#73417, 2026)
             thinking="required" if family.thinks in ("always", "unasked") else "dropped",
             asks="effort" if family.efforts else asks,
+            efforts=family.efforts or None,
             output=family.output,
         )
 
