@@ -239,8 +239,8 @@ def test_a_price_changes_and_a_client_goes_and_comes_back_while_requests_are_und
         assert asked(gateway, "sums").status == 200
         until(lambda: Decimal(limit(gateway, "sums")["used"]) == dear(1000, 0, 100), "it is settled")
         end = threading.Event()
-        said = (*SAID, LAST, event(choices=[], usage=usage(2000, 0, 200)), b"data: [DONE]\n\n")
-        vendors[0].replies = [Reply(200, said, SSE, seen=end)]
+        said = (*SAID, end, LAST, event(choices=[], usage=usage(2000, 0, 200)), b"data: [DONE]\n\n")
+        vendors[0].replies = [Reply(200, said, SSE)]
         asked_before = len(vendors[0].requests)
         under_way = pool.submit(asked, gateway, "sums", stream=True, max_tokens=300)
         until(lambda: len(vendors[0].requests) > asked_before, "the vendor has it")

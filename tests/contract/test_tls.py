@@ -221,11 +221,12 @@ IDENTITIES = [
 @pytest.mark.parametrize(("provider", "sni", "host"), IDENTITIES)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 def test_the_vendor_is_called_by_its_name(secure: Secure, provider: str, sni: str, host: str, stream: bool) -> None:
-    answer = ask(secure.gateway.port, body=chat("安全 🔒", "qwen-plus", stream=stream), host=provider)
+    mark = f"安全 🔒 {provider} {sni} {stream}"  # texts of other providers are fetched meanwhile
+    answer = ask(secure.gateway.port, body=chat(mark, "qwen-plus", stream=stream), host=provider)
     assert answer.status == 200, answer
-    assert "安全 🔒" in (answer.text if stream else answer.json["choices"][0]["message"]["content"])
+    assert mark in (answer.text if stream else answer.json["choices"][0]["message"]["content"])
     with secure.vendor() as vendor:
-        seen = vendor.get("/__sim__/requests").json()[-1]
+        [*_, seen] = vendor.get("/__sim__/requests", params={"mark": mark}).json()
         assert sni in vendor.get("/__sim__/tls").json()["server_names"]
     assert seen["headers"]["host"].replace(str(secure.port), "PORT") == host
 
