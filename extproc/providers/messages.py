@@ -124,7 +124,8 @@ def senses(messages: Raw) -> frozenset[Sense]:
     for message in _opened(messages):
         content = message.get("content", NULL)
         if bytes(content).startswith(b"["):
-            found |= {jsontext.peek(part, "type") for part in jsontext.items(content)}
+            kinds = (jsontext.peek(part, "type") for part in jsontext.items(content))
+            found |= {kind for kind in kinds if isinstance(kind, str)}
     return frozenset(sense for kind, sense in _SENSES.items() if kind in found)
 
 

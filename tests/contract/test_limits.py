@@ -174,14 +174,15 @@ def test_what_is_killed_had_used_what_it_reserved_and_the_counts_survive_all(
             os.kill(pid, signal.SIGKILL)
     until(lambda: ask(http, "sums").status_code == 200, "there are workers again")
     known = used(gateway, "tokens per month for client sums")
-    assert before + 100_000 < known < before + 2_000_000
+    most = before + 6 * 50_000 + 3 * 100_000_000 // 16  # a worker is lent a sixteenth of what is left at most
+    assert before + 100_000 < known < most
     path = gateway.process.stdout.parent / "c.yaml"
     assert ask(http, "slots").status_code == 200
     gateway.process.popen.kill()
     gateway.process.popen.wait()
     with processes.gateway(path.parent / "again", "--config", str(path), "--workers", "1") as again:
         known, least = used(again, "tokens per month for client sums"), known - 50_000
-        assert least < known < before + 2_000_000
+        assert least < known < most
         with httpx.Client(base_url=again.base, trust_env=False, timeout=30) as other:
             known += ask(other, "sums").json()["usage"]["total_tokens"]
         again.process.popen.terminate()  # at once: what its worker was lent is not used
