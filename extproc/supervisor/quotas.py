@@ -130,7 +130,7 @@ class Quotas:
         """Once the file has it, or cannot: then by `on_failure`."""
         try:
             async with asyncio.timeout(AHEAD_SECONDS):
-                await asyncio.shield(self._written())
+                await self._written()
         except FAULTS as error:
             self._failed(error)
             if self.on_failure != "local":
@@ -139,13 +139,14 @@ class Quotas:
                 verdict = Verdict()
         judged(verdict)
 
-    def _written(self) -> asyncio.Task[None]:
-        """The next write that begins: it is everybody's who waits. Raises one of `FAULTS`."""
+    async def _written(self) -> None:
+        """Wait for the next write that begins: it is everybody's, so none who waits can call it off. Raises one of
+        `FAULTS`."""
         if self._next is None:
             self._next = asyncio.create_task(self._write_buckets())
             self._writes.add(self._next)
             self._next.add_done_callback(self._writes.discard)
-        return self._next
+        await asyncio.shield(self._next)
 
     async def _write_buckets(self) -> None:
         async with self._ahead:

@@ -115,6 +115,30 @@ async def test_a_file_that_takes_too_long_is_trouble_and_nobody_waits_for_it(
         assert quotas.trouble is None
 
 
+async def test_who_calls_a_write_off_takes_nobody_else_s_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep, begun, hung = Store.keep, threading.Event(), threading.Event()
+
+    def slow(self: Store, buckets: Any) -> None:
+        begun.set()
+        hung.wait(60)
+        keep(self, buckets)
+
+    monkeypatch.setattr(Store, "keep", slow)
+    async with opened(tmp_path / "usage.db") as quotas:
+        first = asyncio.create_task(ask(quotas, 10))
+        await asyncio.to_thread(begun.wait, 60)
+        second = asyncio.create_task(ask(quotas, 10, who=2))
+        writing = asyncio.create_task(quotas.write())
+        await asyncio.sleep(0.01)  # it waits for the same write as the second
+        writing.cancel()
+        await asyncio.wait([writing])
+        hung.set()
+        assert (await first).granted
+        assert (await second).granted
+
+
 async def test_a_worker_that_dies_leaves_all_that_it_may_have_used() -> None:
     async with opened(None) as quotas:
         assert (await ask(quotas, 1)).granted[0].lease == 4
