@@ -2,13 +2,15 @@
 
 Rule: what can be written without waiting is, where the system tells: a pipe or a terminal, opened anew so as not to
 wait. Everything else goes into a queue, and a thread of its own writes: waking it costs more than the line. When nobody
-reads and the queue is full, lines are lost, counted, and that is said as soon as somebody reads again.
+reads and the queue is full, lines are lost, counted, and that is said as soon as somebody reads again. Processes share
+one stderr, so a pipe gets no more at once than it takes whole, and only a line longer than that can be cut in two.
 """
 
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 import os
+import select
 import stat
 import sys
 import threading
@@ -18,7 +20,7 @@ from typing import Final
 MOST_WAITING: Final = 4 << 20
 """Characters that wait to be written."""
 _AT_ONCE: Final = 1 << 16
-"""Characters of one write, as much as a pipe takes."""
+"""Bytes of one write into a file."""
 
 
 class Output:
@@ -38,6 +40,7 @@ class Output:
         self._wake.acquire()
         self._asleep = False
         self._at_once: int | None = None
+        self._most = select.PIPE_BUF  # bytes that others' lines never come between (POSIX, write)
         self._opened: object = None
 
     def open(self) -> None:
@@ -49,7 +52,10 @@ class Output:
         self._at_once, self._opened = None, sys.stderr
         with suppress(OSError, AttributeError, ValueError):
             descriptor = sys.stderr.fileno()
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                self._most = _AT_ONCE
+            else:
+                self._most = select.PIPE_BUF
                 flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
                 self._at_once = os.open(f"/proc/self/fd/{descriptor}", flags)
 
@@ -119,9 +125,12 @@ class Output:
         if self._held:
             return ""
         lines: list[str] = []
-        size = 0
-        while self._lines and size < _AT_ONCE:
-            lines.append(line := self._lines.popleft())
-            size += len(line)
-        self._size -= size
+        room = self._most
+        while self._lines:
+            line = self._lines[0]
+            room -= len(line) if line.isascii() else len(line.encode(errors="replace"))
+            if room < 0 and lines:
+                break
+            lines.append(self._lines.popleft())
+            self._size -= len(line)
         return "".join(lines)

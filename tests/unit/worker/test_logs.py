@@ -7,6 +7,7 @@ import json
 import os
 from pathlib import Path
 import re
+import sys
 import threading
 from typing import IO, Any, cast
 
@@ -205,6 +206,26 @@ def test_lines_that_a_pipe_has_no_room_for_wait_in_their_order() -> None:
         out.drain(60)
         out.write("again at once\n")
         assert reader.readline() == "again at once\n"
+
+
+def test_lines_of_another_process_never_come_in_between() -> None:
+    with piped() as (reader, out):
+        other = os.dup(sys.stderr.fileno())
+        ours, theirs = ([f"{who} {number:06} {'e' * 90}\n" for number in range(2000)] for who in "ab")
+        for line in ours:
+            out.write(line)
+
+        def write() -> None:
+            for line in theirs:
+                os.write(other, line.encode())
+
+        writing = threading.Thread(target=write, daemon=True)
+        writing.start()
+        read = [reader.readline() for _ in range(4000)]
+        writing.join()
+        os.close(other)
+    assert [line for line in read if line[0] == "a"] == ours
+    assert [line for line in read if line[0] == "b"] == theirs
 
 
 def test_another_stderr_than_was_opened_has_its_lines() -> None:
